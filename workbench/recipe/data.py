@@ -1,0 +1,72 @@
+"""[data]: which images, what is predicted, how they are divided."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from workbench.recipe.fields import Fraction, Table, knob
+
+
+class Data(Table):
+    """Which images exist for the run, what is predicted of them, and how they are divided."""
+
+    dataset: Literal["oxford-iiit-pet", "sample", "folder"] = knob(
+        "oxford-iiit-pet",
+        help="the Oxford set in its official layout, the built-in procedural sample, or class sub-folders",
+    )
+    root: str = knob("", help="where the images lie; empty: the data home (folder data sets need a path)")
+    target: Literal["breed", "species"] = knob(
+        "breed", help="breed: every class; species: cat or dog (Oxford and sample only)"
+    )
+    image_size: int = knob(
+        224, help="side of the square that the backbone sees", unit="pixels", ge=32, le=1024
+    )
+    validation_fraction: Fraction | None = knob(
+        None, help="share of the training part held out to choose epochs and knobs; 0.2 unless folds is set"
+    )
+    folds: int | None = knob(None, help="k-fold cross-validation instead of a fraction", ge=2, le=20)
+    fold: int | None = knob(None, help="which fold validates, from 0 (with folds)", ge=0)
+    stratified_validation: bool = knob(
+        True, help="hold out the same share of every class; false: a plain shuffle, as in the paper"
+    )
+    test_fraction: Fraction | None = knob(
+        None,
+        help="share held out for the test where a folder has no test part of its own; 0.2 unless given",
+        only_if=("dataset", ["folder"]),
+    )
+    split_seed: int = knob(0, help="seed of every division of the data; apart from the run's seed", ge=0)
+    head_crops: Literal["off", "add", "only"] = knob(
+        "off",
+        help="head boxes from the XML files: add them as extra training views, or train on only them; "
+        "validation and test always see whole images",
+    )
+    augmented_copies: int = knob(
+        0,
+        help="fixed augmented copies of each labelled image, drawn once and kept beside the plain image "
+        "(the paper's extra augmented data); 0: fresh augmentation every epoch",
+        ge=0,
+        le=20,
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_validate(self) -> Data:
+        if self.folds is not None and self.validation_fraction is not None:
+            raise ValueError("set validation_fraction or folds, not both")
+        if self.fold is not None and self.folds is None:
+            raise ValueError("fold needs folds")
+        if self.folds is not None and (self.fold or 0) >= self.folds:
+            raise ValueError(f"fold counts from 0, so with folds = {self.folds} it is at most {self.folds - 1}")
+        if self.dataset == "folder" and not self.root:
+            raise ValueError('dataset = "folder" needs root, the directory that holds the class sub-folders')
+        if self.dataset == "folder" and self.target == "species":
+            raise ValueError('a folder knows no species: target = "breed" predicts its class sub-folders')
+        return self
+
+    @property
+    def held_out_fraction(self) -> float:
+        """The share of the training part that validates, whichever way it was said."""
+        if self.folds is not None:
+            return 1 / self.folds
+        return 0.2 if self.validation_fraction is None else self.validation_fraction

@@ -1,0 +1,109 @@
+"""Building blocks of the schema: strict tables, described knobs, knobs that only sometimes apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+
+ABOVE_ZERO = "above 0"
+
+
+class Table(BaseModel):
+    """A TOML table of a recipe: unknown keys are refused, types are strict, values cannot change.
+
+    A knob made with `only_if` belongs to one choice of another key in the same table. Setting it while that
+    choice is not made is an error, since it would be ignored; `applicable` tells which knobs count.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _refuse_ignored_knobs(self) -> Table:
+        for name in sorted(self.model_fields_set):
+            unmet = unmet_condition(self, name)
+            if unmet is not None:
+                key, choices = unmet
+                raise PydanticCustomError(
+                    "ignored_knob",
+                    "{knob} has no effect while {key} = {value}; it belongs to {key} {choices}",
+                    {
+                        "knob": name,
+                        "key": key,
+                        "value": _toml_literal(getattr(self, key)),
+                        "choices": choices,
+                    },
+                )
+        return self
+
+
+def knob(
+    default: Any = ...,
+    *,
+    help: str,
+    unit: str = "",
+    source: str = "",
+    only_if: tuple[str, Sequence[object] | str] | None = None,
+    **constraints: Any,
+) -> Any:
+    """A described field. The form, `recipe show`, `recipe new` and the docs read what is said here.
+
+    Args:
+        help: one sentence: what it does; the default's reason if it needs one.
+        unit: such as "degrees" or "epochs"; empty for a choice or a plain number.
+        source: paper and place, where the default or the formula comes from one.
+        only_if: (key of the same table, values): the knob counts only while that key has one of them;
+            (key, ABOVE_ZERO) while that key is positive.
+        constraints: pydantic's (`ge`, `le`, `gt`, `lt`, `max_length`, …).
+    """
+    extra = {"unit": unit, "source": source, "only_if": only_if}
+    return Field(default, description=help, json_schema_extra=extra, **constraints)
+
+
+def knob_extra(field: FieldInfo) -> dict[str, Any]:
+    """What `knob` was told beside pydantic's own: keys unit, source, only_if."""
+    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+
+
+def unmet_condition(table: BaseModel, name: str) -> tuple[str, str] | None:
+    """The (key, what it would have to be) that keeps knob `name` from counting, or None when it counts."""
+    field = type(table).model_fields.get(name)
+    condition = knob_extra(field).get("only_if") if field is not None else None
+    if condition is None:
+        return None
+    key, choices = condition
+    value = getattr(table, key)
+    if choices == ABOVE_ZERO:
+        if value <= 0:
+            return key, ABOVE_ZERO
+    elif value not in choices:
+        return key, "= " + " or ".join(map(_toml_literal, choices))
+    return unmet_condition(table, key)
+
+
+def applicable(table: BaseModel) -> Iterator[tuple[str, Any]]:
+    """(name, value) of every knob that counts and has a value, in the schema's order."""
+    for name in type(table).model_fields:
+        value = getattr(table, name)
+        if value is not None and unmet_condition(table, name) is None:
+            yield name, value
+
+
+def _toml_literal(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _tuple_from_list(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_tuple_from_list)]
+Range = Annotated[tuple[float, float], BeforeValidator(_tuple_from_list)]

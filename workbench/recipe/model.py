@@ -1,0 +1,109 @@
+"""[model] and [finetune]: the network, and which of its parts learn."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from workbench.recipe.fields import ABOVE_ZERO, Names, Probability, Table, knob
+
+BatchNormGroups = Literal["all", "tuned", "frozen"] | Names
+
+
+class Model(Table):
+    """The network: a pretrained backbone with a fresh head."""
+
+    backbone: str = knob(
+        "resnet152",
+        help="a torchvision name, efficientnet_lite0/1/2 (extra: offline), or timm:NAME (extra: timm); "
+        "petbench backbones lists them",
+        min_length=1,
+        max_length=120,
+    )
+    weights: str = knob(
+        "default",
+        help='"default": the best published, "none": random, a torchvision weights name such as '
+        "IMAGENET1K_V1, or a .safetensors or .pth path",
+        min_length=1,
+    )
+    dropout: float = knob(0.0, help="dropout before the head's linear layer", unit="probability", ge=0, lt=1)
+    stochastic_depth: float = knob(
+        0.0,
+        help="drop rate of the last residual block, growing linearly from 0 at the first",
+        unit="probability",
+        source="Huang et al. 2016, linear decay rule",
+        ge=0,
+        lt=1,
+    )
+
+
+class Finetune(Table):
+    """Which layer groups learn, and what their batch norms do."""
+
+    layers: Literal["all", "head"] | Names = knob(
+        ("head",), help='layer groups that learn: "all", "head", or a list; petbench model show NAME lists them'
+    )
+    batch_norm: BatchNormGroups = knob(
+        "tuned",
+        help='groups whose batch-norm scale and shift learn: "all", "tuned" (the groups in layers), '
+        '"frozen" (none), or a list',
+    )
+    batch_norm_statistics: Literal["same", "all", "tuned", "frozen"] | Names = knob(
+        "same",
+        help='groups whose running mean and variance update while training; "same" as batch_norm',
+    )
+    probe_epochs: int = knob(
+        0,
+        help="first train the head alone on the frozen trunk's features for so many epochs, then fine-tune from there",
+        unit="epochs",
+        source="LP-FT, Kumar et al. 2022",
+        ge=0,
+        le=10_000,
+    )
+    probe_learning_rate: float = knob(
+        3e-3,
+        help="learning rate of that first stage (AdamW, cosine)",
+        only_if=("probe_epochs", ABOVE_ZERO),
+        gt=0,
+        le=10,
+    )
+    gradual_unfreeze: int = knob(
+        0,
+        help="epochs between unfreezing groups, from the head downwards; 0: all of layers from the start",
+        unit="epochs",
+        source="ULMFiT, Howard and Ruder 2018",
+        ge=0,
+        le=1000,
+    )
+
+
+class Optimizer(Table):
+    """How the weights move."""
+
+    name: Literal["adam", "adamw", "sgd"] = knob("adam", help="the update rule, in its fused form")
+    learning_rate: float = knob(5e-5, help="the highest learning rate", gt=0, le=10)
+    layer_rates: dict[str, float] = knob(
+        {}, help="learning rates of single groups, such as {layer1 = 1e-5, head = 5e-4}"
+    )
+    layer_decay: float | None = knob(
+        None,
+        help="each group below the head learns at this multiple of the one above it; unset: all alike",
+        source="Clark et al. 2020 (ELECTRA)",
+        gt=0,
+        le=1,
+    )
+    weight_decay: float = knob(0.0, help="decay of weights; biases and norms are spared", ge=0, le=10)
+    momentum: float = knob(
+        0.9, help="momentum, in Nesterov's form when above 0", only_if=("name", ["sgd"]), ge=0, lt=1
+    )
+    schedule: Literal["constant", "cosine", "one_cycle", "step"] = knob(
+        "constant", help="how the learning rate goes after warm-up"
+    )
+    warmup_epochs: float = knob(
+        0.0, help="linear rise from 0 at the start of each stage (not with one_cycle)", unit="epochs", ge=0, le=100
+    )
+    step_epochs: int = knob(
+        10, help="epochs between steps down", unit="epochs", only_if=("schedule", ["step"]), ge=1, le=1000
+    )
+    step_factor: Probability = knob(
+        0.1, help="the learning rate is multiplied by this at each step", only_if=("schedule", ["step"])
+    )

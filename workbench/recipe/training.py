@@ -1,0 +1,84 @@
+"""[augmentation] and [training]: what the network sees and for how long."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from workbench.recipe.fields import Probability, Range, Table, knob
+
+
+def _area_range(value: tuple[float, float]) -> tuple[float, float]:
+    low, high = value
+    if not 0 < low <= high <= 1:
+        raise ValueError("an area range is [low, high] with 0 < low <= high <= 1")
+    return value
+
+
+class Augmentation(Table):
+    """Random changes to training images, each drawn anew for every image and epoch."""
+
+    random_crop: Literal[False] | Annotated[Range, AfterValidator(_area_range)] = knob(
+        (0.5, 1.0), help="share of the image's area that a random crop keeps, [low, high]; false: centre crop"
+    )
+    flip: bool = knob(True, help="mirror left to right, half of the time")
+    rotation: float = knob(0.0, help="turn by up to so much either way", unit="degrees", ge=0, le=180)
+    brightness: float = knob(0.0, help="scale brightness by 1 ± up to this", ge=0, le=1)
+    colour: float = knob(0.0, help="scale colour saturation by 1 ± up to this", ge=0, le=1)
+    policy: Literal["none", "rand", "trivial"] = knob(
+        "none",
+        help="a learned-free policy on top: RandAugment or TrivialAugment",
+        source="Cubuk et al. 2020; Müller and Hutter 2021",
+    )
+    policy_operations: int = knob(
+        2, help="operations an image, RandAugment's N", only_if=("policy", ["rand"]), ge=1, le=10
+    )
+    policy_magnitude: int = knob(
+        9, help="strength, RandAugment's M, 0 to 30", only_if=("policy", ["rand"]), ge=0, le=30
+    )
+    mixing: Literal["none", "mixup", "cutmix"] = knob(
+        "none", help="blend pairs of images and labels", source="Zhang et al. 2018; Yun et al. 2019"
+    )
+    mixing_alpha: float = knob(
+        0.2, help="Beta(α, α) of the mixing share", only_if=("mixing", ["mixup", "cutmix"]), gt=0, le=10
+    )
+    erasing: Probability = knob(
+        0.0, help="probability of blanking a random rectangle", source="Zhong et al. 2020"
+    )
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether any view of an image differs from its plain centre crop."""
+        return bool(
+            self.random_crop
+            or self.flip
+            or self.rotation
+            or self.brightness
+            or self.colour
+            or self.policy != "none"
+            or self.erasing
+        )
+
+
+class Training(Table):
+    """How long and in what arithmetic."""
+
+    epochs: int = knob(20, help="passes over the labelled images (supervised run, or the teacher)", ge=1, le=10_000)
+    batch_size: int = knob(64, help="images an optimiser step", unit="images", ge=1, le=65_536)
+    precision: Literal["auto", "fp32", "bf16"] = knob(
+        "auto", help="auto times the real model and takes the faster; may choose bf16 for inference alone"
+    )
+    label_smoothing: float = knob(0.0, help="share of the target spread over all classes", ge=0, lt=1)
+    ema: float = knob(
+        0.0, help="decay a step of an average of the weights that is evaluated instead of them; 0: off", ge=0, lt=1
+    )
+    early_stop: int = knob(
+        0, help="stop after so many epochs without a better validation accuracy; 0: off", unit="epochs", ge=0
+    )
+    checkpoint_seconds: float = knob(
+        60.0,
+        help="a checkpoint is due after so long, and at the end of every stage: the most work a crash may cost",
+        unit="seconds",
+        ge=0,
+    )

@@ -1,0 +1,122 @@
+"""What a run reports while it goes: one frozen record a kind, each a line of `metrics.jsonl`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+SplitName = Literal["train", "val", "test"]
+StageName = Literal["probe", "fit", "teacher", "student"]
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    """A stage of training begins: `probe` (head first), `fit` (supervised), `teacher`, `student`."""
+
+    kind: ClassVar[str] = "stage"
+    stage: StageName
+    round: int
+    """0 for supervised runs and the teacher; a student's rounds count from 1."""
+    epochs: int
+    labelled: int
+    pseudo_labelled: int
+    features: bool
+    """Whether the stage runs on cached features of a frozen trunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """A logging interval of optimiser steps; loss is its mean."""
+
+    kind: ClassVar[str] = "step"
+    stage: StageName
+    round: int
+    epoch: int
+    """Epochs count from 1 within a stage."""
+    step: int
+    """Optimiser steps since the stage began."""
+    loss: float
+    learning_rate: float
+    images_per_second: float
+    memory_bytes: int
+    """Device memory of a GPU, else the process's resident memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDone:
+    """A split's loss and accuracy after an epoch; train values are running means over the epoch."""
+
+    kind: ClassVar[str] = "epoch"
+    stage: StageName
+    round: int
+    epoch: int
+    split: SplitName
+    loss: float
+    accuracy: float
+    learning_rate: float
+    images_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConfusionSeen:
+    """The validation confusion after an epoch: counts, rows are true classes, columns predictions."""
+
+    kind: ClassVar[str] = "confusion"
+    stage: StageName
+    round: int
+    epoch: int
+    matrix: list[list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundLabelled:
+    """The teacher has labelled the pool for a round."""
+
+    kind: ClassVar[str] = "round"
+    round: int
+    pool: int
+    selected: int
+    accuracy: float | None
+    """Share of the selected pseudo-labels that are right; None where the truth is not known."""
+    pool_accuracy: float | None
+    flipped: int
+    """Pool images whose pseudo-label differs from the round before."""
+    threshold: float
+    """Least confidence among the selected."""
+    per_class: list[int]
+    """Selected images a class."""
+    confidence_histogram: list[int]
+    """Counts of the pool's confidences in 20 equal bins of [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something a person should read: what was chosen, what is odd."""
+
+    kind: ClassVar[str] = "message"
+    level: Literal["info", "warning"]
+    text: str
+
+
+Event = StageStarted | StepDone | EpochDone | ConfusionSeen | RoundLabelled | Message
+
+
+class Reporter(Protocol):
+    """How training tells the world. The JSONL writer and the command line's display are two of these."""
+
+    def event(self, event: Event) -> None:
+        """Something happened that belongs into the run's record."""
+
+    def progress(self, task: str, done: int, total: int) -> None:
+        """`task` ("decode images", "epoch") is at `done` of `total`; shown, not recorded; done == total ends it."""
+
+
+class Silent:
+    """A reporter for whoever does not want one."""
+
+    def event(self, event: Event) -> None:
+        """Drop it."""
+
+    def progress(self, task: str, done: int, total: int) -> None:
+        """Drop it."""

@@ -1,0 +1,31 @@
+"""Text from outside made harmless for a terminal: no control, escape or bidi characters, one line."""
+
+from __future__ import annotations
+
+import re
+
+# C0, DEL and C1 controls; bidi marks, embeddings, overrides and isolates (Trojan Source, CVE-2021-42574);
+# line and paragraph separators; zero-width characters; lone surrogates from undecodable file names.
+_HARMFUL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]"
+)
+
+
+def clean(text: object, limit: int = 0) -> str:
+    r"""Return `text` with every harmful character shown as an escape such as `\x1b` or `\u202e`.
+
+    The result is plain text: callers must still hand it to rich or textual as `Text`, never as markup.
+
+    Args:
+        text: anything with a `str`.
+        limit: longest result in characters, cut with an ellipsis; 0 for no limit.
+    """
+    harmless = _HARMFUL.sub(_escape, str(text))
+    if limit and len(harmless) > limit:
+        return harmless[: limit - 1] + "…"
+    return harmless
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return {9: r"\t", 10: r"\n", 13: r"\r"}.get(code, f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")

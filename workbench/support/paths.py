@@ -1,0 +1,28 @@
+"""Where things are: the user's runs, the data home, the cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def runs_home(option: Path | None = None) -> Path:
+    """`--runs-dir`, else `$PETBENCH_RUNS`, else `./runs`; absolute."""
+    return _first(option, "PETBENCH_RUNS", Path("runs"))
+
+
+def data_home(option: Path | None = None) -> Path:
+    """`--data-dir`, else `$PETBENCH_DATA`, else the user's data directory; holds `oxford-iiit-pet/`."""
+    return _first(option, "PETBENCH_DATA", Path(platformdirs.user_data_dir("petbench")))
+
+
+def cache_home() -> Path:
+    """`$PETBENCH_CACHE`, else the user's cache directory: decoded stores and features, safe to delete."""
+    return _first(None, "PETBENCH_CACHE", Path(platformdirs.user_cache_dir("petbench")))
+
+
+def _first(option: Path | None, variable: str, default: Path) -> Path:
+    named = option or (Path(os.environ[variable]) if os.environ.get(variable) else default)
+    return named.expanduser().absolute()
