@@ -27,7 +27,7 @@ class HeadBox:
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One image: `id` is unique in its catalogue and stable over machines (`Abyssinian_1`, `cats/tom.jpg`)."""
+    """One image; `id` is unique in its catalogue and stable over machines: `Abyssinian_1`, `cats/tom.jpg`."""
 
     id: str
     path: Path
@@ -35,7 +35,7 @@ class ImageRecord:
     species: int | None
     part: Part
     size: tuple[int, int]
-    """(width, height) in pixels of the file on disk."""
+    """(width, height) in pixels of the file on disk, upright: after its EXIF orientation."""
     bytes: int
     """Length of the file, part of the data fingerprint."""
     head: HeadBox | None = None
@@ -82,5 +82,5 @@ class Catalogue:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes when an image is added, removed, moved to another class or part, or its size on disk changes."""
+        """Changes when an image is added, removed, moved to another class or part, or its size changes."""
         return fingerprint([[r.id, r.breed, r.species, r.part, r.size, r.bytes] for r in self.records])

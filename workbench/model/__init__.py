@@ -1,1 +1,37 @@
-"""model"""
+"""Networks: backbones with fresh heads, weights, layer groups, what is frozen, batch-norm modes, noise.
+
+`build` makes a classifier from a recipe's `[model]`, `tune` freezes it by `[finetune]`, `parameter_groups`
+turns `[optimizer]` into rates.
+"""
+
+from workbench.model.architecture import LayerGroup
+from workbench.model.backbones import build, skeleton
+from workbench.model.classifier import ImageClassifier
+from workbench.model.finetune import (
+    GroupTuning,
+    Tuning,
+    check_finetune,
+    is_trunk_fixed,
+    tune,
+    unlocked_groups,
+)
+from workbench.model.noise import set_noise
+from workbench.model.rates import group_rates, parameter_groups
+from workbench.model.weights import weights_id
+
+__all__ = [
+    "GroupTuning",
+    "ImageClassifier",
+    "LayerGroup",
+    "Tuning",
+    "build",
+    "check_finetune",
+    "group_rates",
+    "is_trunk_fixed",
+    "parameter_groups",
+    "set_noise",
+    "skeleton",
+    "tune",
+    "unlocked_groups",
+    "weights_id",
+]

@@ -1,8 +1,15 @@
 """What to run: the recipe's schema, its TOML, and everything said about it. No torch here."""
 
 from workbench.recipe.data import Data
+from workbench.recipe.diff import Difference, diff_recipes
+from workbench.recipe.dump import dump_recipe, flat, flatten, recipe_fingerprint
+from workbench.recipe.explain import Explained, explain, summary
+from workbench.recipe.knobs import Knob, allowed_values, knobs_of
+from workbench.recipe.load import load_recipe, parse_recipe
 from workbench.recipe.model import Finetune, Model, Optimizer
+from workbench.recipe.problems import Problem, RecipeError
 from workbench.recipe.pseudo_label import STRATEGIES, ClassBalanced, Iterative, OneShot, PseudoLabel
+from workbench.recipe.scaffold import new_recipe_text
 from workbench.recipe.schema import Recipe
 from workbench.recipe.training import Augmentation, Training
 
@@ -11,12 +18,29 @@ __all__ = [
     "Augmentation",
     "ClassBalanced",
     "Data",
+    "Difference",
+    "Explained",
     "Finetune",
     "Iterative",
+    "Knob",
     "Model",
     "OneShot",
     "Optimizer",
+    "Problem",
     "PseudoLabel",
     "Recipe",
+    "RecipeError",
     "Training",
+    "allowed_values",
+    "diff_recipes",
+    "dump_recipe",
+    "explain",
+    "flat",
+    "flatten",
+    "knobs_of",
+    "load_recipe",
+    "new_recipe_text",
+    "parse_recipe",
+    "recipe_fingerprint",
+    "summary",
 ]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from workbench.recipe.fields import Fraction, Table, knob
+from workbench.recipe.fields import Fraction, Table, disagreement, knob
 
 
 class Data(Table):
@@ -16,7 +16,11 @@ class Data(Table):
         "oxford-iiit-pet",
         help="the Oxford set in its official layout, the built-in procedural sample, or class sub-folders",
     )
-    root: str = knob("", help="where the images lie; empty: the data home (folder data sets need a path)")
+    root: str = knob(
+        "",
+        help="where the images lie; empty: the data home (folder data sets need a path)",
+        max_length=1024,
+    )
     target: Literal["breed", "species"] = knob(
         "breed", help="breed: every class; species: cat or dog (Oxford and sample only)"
     )
@@ -24,19 +28,28 @@ class Data(Table):
         224, help="side of the square that the backbone sees", unit="pixels", ge=32, le=1024
     )
     validation_fraction: Fraction | None = knob(
-        None, help="share of the training part held out to choose epochs and knobs; 0.2 unless folds is set"
+        None,
+        help="share of the training part held out to choose epochs and knobs; 0.2 unless folds is set",
+        unset="0.2, or 1/folds",
     )
-    folds: int | None = knob(None, help="k-fold cross-validation instead of a fraction", ge=2, le=20)
-    fold: int | None = knob(None, help="which fold validates, from 0 (with folds)", ge=0)
+    folds: int | None = knob(
+        None, help="k-fold cross-validation instead of a fraction", unset="no folds", ge=2, le=20
+    )
+    fold: int | None = knob(
+        None, help="which fold validates, from 0 (with folds)", unset="0, the first", ge=0, le=19
+    )
     stratified_validation: bool = knob(
         True, help="hold out the same share of every class; false: a plain shuffle, as in the paper"
     )
     test_fraction: Fraction | None = knob(
         None,
         help="share held out for the test where a folder has no test part of its own; 0.2 unless given",
+        unset="0.2",
         only_if=("dataset", ["folder"]),
     )
-    split_seed: int = knob(0, help="seed of every division of the data; apart from the run's seed", ge=0)
+    split_seed: int = knob(
+        0, help="seed of every division of the data; apart from the run's seed", ge=0, lt=2**63
+    )
     head_crops: Literal["off", "add", "only"] = knob(
         "off",
         help="head boxes from the XML files: add them as extra training views, or train on only them; "
@@ -53,15 +66,24 @@ class Data(Table):
     @model_validator(mode="after")
     def _one_way_to_validate(self) -> Data:
         if self.folds is not None and self.validation_fraction is not None:
-            raise ValueError("set validation_fraction or folds, not both")
+            raise disagreement("set validation_fraction or folds, not both", "validation_fraction", "folds")
         if self.fold is not None and self.folds is None:
-            raise ValueError("fold needs folds")
+            raise disagreement("fold needs folds", "fold")
         if self.folds is not None and (self.fold or 0) >= self.folds:
-            raise ValueError(f"fold counts from 0, so with folds = {self.folds} it is at most {self.folds - 1}")
+            last = self.folds - 1
+            raise disagreement(
+                f"fold counts from 0, so with folds = {self.folds} it is at most {last}", "fold"
+            )
         if self.dataset == "folder" and not self.root:
-            raise ValueError('dataset = "folder" needs root, the directory that holds the class sub-folders')
+            raise disagreement(
+                'dataset = "folder" needs root, the directory that holds the class sub-folders',
+                "root",
+                "dataset",
+            )
         if self.dataset == "folder" and self.target == "species":
-            raise ValueError('a folder knows no species: target = "breed" predicts its class sub-folders')
+            raise disagreement(
+                'a folder knows no species: target = "breed" predicts its class sub-folders', "target"
+            )
         return self
 
     @property

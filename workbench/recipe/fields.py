@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from workbench.recipe.literals import toml_literal
 
 ABOVE_ZERO = "above 0"
 
@@ -24,21 +26,27 @@ class Table(BaseModel):
 
     @model_validator(mode="after")
     def _refuse_ignored_knobs(self) -> Table:
+        ignored = []
         for name in sorted(self.model_fields_set):
             unmet = unmet_condition(self, name)
             if unmet is not None:
-                key, choices = unmet
-                raise PydanticCustomError(
-                    "ignored_knob",
-                    "{knob} has no effect while {key} = {value}; it belongs to {key} {choices}",
-                    {
-                        "knob": name,
-                        "key": key,
-                        "value": _toml_literal(getattr(self, key)),
-                        "choices": choices,
-                    },
-                )
+                key = unmet[0]
+                because = f"has no effect while {key} = {toml_literal(getattr(self, key))}"
+                ignored.append((name, because, " ".join(unmet)))
+        if ignored:
+            said = "; ".join(f"{name} {because}" for name, because, _ in ignored)
+            raise PydanticCustomError("ignored_knob", "{said}", {"said": said, "ignored": ignored})
         return self
+
+
+def disagreement(message: str, *keys: str) -> PydanticCustomError:
+    """The error of knobs that are fine alone and not together, for a validator to raise.
+
+    Args:
+        message: the whole story in one sentence.
+        keys: the knobs it is about, dotted from the validator's own table, the one to change first.
+    """
+    return PydanticCustomError("disagreement", "{said}", {"said": message, "keys": keys})
 
 
 def knob(
@@ -47,6 +55,7 @@ def knob(
     help: str,
     unit: str = "",
     source: str = "",
+    unset: str = "",
     only_if: tuple[str, Sequence[object] | str] | None = None,
     **constraints: Any,
 ) -> Any:
@@ -56,16 +65,17 @@ def knob(
         help: one sentence: what it does; the default's reason if it needs one.
         unit: such as "degrees" or "epochs"; empty for a choice or a plain number.
         source: paper and place, where the default or the formula comes from one.
+        unset: what leaving the knob out means, where its default is None.
         only_if: (key of the same table, values): the knob counts only while that key has one of them;
             (key, ABOVE_ZERO) while that key is positive.
         constraints: pydantic's (`ge`, `le`, `gt`, `lt`, `max_length`, …).
     """
-    extra = {"unit": unit, "source": source, "only_if": only_if}
+    extra: dict[str, Any] = {"unit": unit, "source": source, "unset": unset, "only_if": only_if}
     return Field(default, description=help, json_schema_extra=extra, **constraints)
 
 
 def knob_extra(field: FieldInfo) -> dict[str, Any]:
-    """What `knob` was told beside pydantic's own: keys unit, source, only_if."""
+    """What `knob` was told beside pydantic's own: keys unit, source, unset, only_if."""
     return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
 
 
@@ -81,7 +91,7 @@ def unmet_condition(table: BaseModel, name: str) -> tuple[str, str] | None:
         if value <= 0:
             return key, ABOVE_ZERO
     elif value not in choices:
-        return key, "= " + " or ".join(map(_toml_literal, choices))
+        return key, "= " + " or ".join(map(toml_literal, choices))
     return unmet_condition(table, key)
 
 
@@ -93,17 +103,34 @@ def applicable(table: BaseModel) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _toml_literal(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+@dataclass(frozen=True, slots=True)
+class Described:
+    """Metadata of an annotation: its allowed values in words, where they do not follow from its type."""
+
+    words: str
 
 
 def _tuple_from_list(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _refuse_stand_ins(value: object) -> object:
+    # To Python 0 equals False and True equals 1; to a reader of TOML they are different things.
+    if value is not False:
+        raise ValueError("not false")
+    return value
+
+
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_tuple_from_list)]
+Off = Annotated[Literal[False], BeforeValidator(_refuse_stand_ins)]
 Range = Annotated[tuple[float, float], BeforeValidator(_tuple_from_list)]
+Tag = Annotated[str, Field(min_length=1, max_length=60)]
+Tags = Annotated[tuple[Tag, ...], BeforeValidator(_tuple_from_list), Field(max_length=20)]
+GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,64}$")]
+Names = Annotated[
+    tuple[GroupName, ...],
+    BeforeValidator(_tuple_from_list),
+    Field(max_length=64),
+    Described("a list of the backbone's layer groups"),
+]

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from workbench.recipe.fields import ABOVE_ZERO, Names, Probability, Table, knob
+from pydantic import Field
+
+from workbench.recipe.fields import ABOVE_ZERO, Described, GroupName, Names, Probability, Table, knob
 
 BatchNormGroups = Literal["all", "tuned", "frozen"] | Names
+LayerRate = Annotated[float, Field(gt=0, le=10)]
+
+
+SomeNames = Annotated[
+    Names, Field(min_length=1), Described("a list of one or more of the backbone's layer groups")
+]
 
 
 class Model(Table):
@@ -24,6 +32,7 @@ class Model(Table):
         help='"default": the best published, "none": random, a torchvision weights name such as '
         "IMAGENET1K_V1, or a .safetensors or .pth path",
         min_length=1,
+        max_length=1024,
     )
     dropout: float = knob(0.0, help="dropout before the head's linear layer", unit="probability", ge=0, lt=1)
     stochastic_depth: float = knob(
@@ -39,8 +48,9 @@ class Model(Table):
 class Finetune(Table):
     """Which layer groups learn, and what their batch norms do."""
 
-    layers: Literal["all", "head"] | Names = knob(
-        ("head",), help='layer groups that learn: "all", "head", or a list; petbench model show NAME lists them'
+    layers: Literal["all", "head"] | SomeNames = knob(
+        ("head",),
+        help='layer groups that learn: "all", "head", or a list; petbench model show NAME lists them',
     )
     batch_norm: BatchNormGroups = knob(
         "tuned",
@@ -53,7 +63,8 @@ class Finetune(Table):
     )
     probe_epochs: int = knob(
         0,
-        help="first train the head alone on the frozen trunk's features for so many epochs, then fine-tune from there",
+        help="first train the head alone on the frozen trunk's features for so many epochs, then fine-tune "
+        "from there",
         unit="epochs",
         source="LP-FT, Kumar et al. 2022",
         ge=0,
@@ -81,12 +92,15 @@ class Optimizer(Table):
 
     name: Literal["adam", "adamw", "sgd"] = knob("adam", help="the update rule, in its fused form")
     learning_rate: float = knob(5e-5, help="the highest learning rate", gt=0, le=10)
-    layer_rates: dict[str, float] = knob(
-        {}, help="learning rates of single groups, such as {layer1 = 1e-5, head = 5e-4}"
+    layer_rates: dict[GroupName, LayerRate] = knob(
+        {},
+        help="learning rates of single groups, such as {layer1 = 1e-5, head = 5e-4}",
+        max_length=64,
     )
     layer_decay: float | None = knob(
         None,
         help="each group below the head learns at this multiple of the one above it; unset: all alike",
+        unset="all alike",
         source="Clark et al. 2020 (ELECTRA)",
         gt=0,
         le=1,
@@ -99,7 +113,11 @@ class Optimizer(Table):
         "constant", help="how the learning rate goes after warm-up"
     )
     warmup_epochs: float = knob(
-        0.0, help="linear rise from 0 at the start of each stage (not with one_cycle)", unit="epochs", ge=0, le=100
+        0.0,
+        help="linear rise from 0 at the start of each stage (not with one_cycle)",
+        unit="epochs",
+        ge=0,
+        le=100,
     )
     step_epochs: int = knob(
         10, help="epochs between steps down", unit="epochs", only_if=("schedule", ["step"]), ge=1, le=1000

@@ -6,15 +6,21 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Tag, model_validator
 
-from workbench.recipe.fields import Fraction, Table, knob
+from workbench.recipe.fields import Fraction, Table, disagreement, knob
 
 
 class Noise(Table):
     """What the student suffers and the teacher does not, instead of the recipe's own values."""
 
-    policy: Literal["none", "rand", "trivial"] | None = knob(None, help="augmentation policy of the student")
-    dropout: float | None = knob(None, help="the student's dropout before the head", ge=0, lt=1)
-    stochastic_depth: float | None = knob(None, help="the student's stochastic depth", ge=0, lt=1)
+    policy: Literal["none", "rand", "trivial"] | None = knob(
+        None, help="augmentation policy of the student", unset="as augmentation.policy"
+    )
+    dropout: float | None = knob(
+        None, help="the student's dropout before the head", unset="as model.dropout", ge=0, lt=1
+    )
+    stochastic_depth: float | None = knob(
+        None, help="the student's stochastic depth", unset="as model.stochastic_depth", ge=0, lt=1
+    )
 
 
 class PseudoLabel(Table):
@@ -22,32 +28,56 @@ class PseudoLabel(Table):
 
     source: ClassVar[str] = ""
 
+    # Declared here, narrowed by each strategy: so it comes first wherever knobs are listed.
+    strategy: str = knob(help="how pseudo-labels are chosen, and when")
     labelled_fraction: Fraction | None = knob(
-        None, help="share of the training images that keep their label (or labels_per_class)"
+        None,
+        help="share of the training images that keep their label (or labels_per_class)",
+        unset="see labels_per_class",
     )
-    labels_per_class: int | None = knob(None, help="so many labels a class instead of a share", ge=1, le=100_000)
+    labels_per_class: int | None = knob(
+        None,
+        help="so many labels a class instead of a share",
+        unset="see labelled_fraction",
+        ge=1,
+        le=100_000,
+    )
     stratified: bool | None = knob(
-        None, help="true unless given: the same share of every class, at least one; false: a plain shuffle, as in "
-        "the paper, which may leave classes without a label (with labelled_fraction)"
+        None,
+        help="true unless given: the same share of every class, at least one; false: a plain shuffle, as in "
+        "the paper, which may leave classes without a label (with labelled_fraction)",
+        unset="true with labelled_fraction",
     )
     targets: Literal["hard", "soft"] = knob(
         "hard", help="hard: the teacher's first choice; soft: its probabilities"
     )
     temperature: float = knob(
-        1.0, help="softens (above 1) or sharpens the teacher's probabilities", only_if=("targets", ["soft"]), gt=0, le=100
+        1.0,
+        help="softens (above 1) or sharpens the teacher's probabilities",
+        only_if=("targets", ["soft"]),
+        gt=0,
+        le=100,
     )
     pseudo_weight: float = knob(
         1.0, help="weight of a pseudo-labelled image in the loss; a labelled one has 1", gt=0, le=100
     )
-    epochs_per_round: int = knob(5, help="epochs that the student trains in a round", unit="epochs", ge=1, le=10_000)
+    epochs_per_round: int = knob(
+        5, help="epochs that the student trains in a round", unit="epochs", ge=1, le=10_000
+    )
     noise: Noise = knob(Noise(), help="the student's noise: {policy, dropout, stochastic_depth}")
 
     @model_validator(mode="after")
     def _one_amount_of_labels(self) -> PseudoLabel:
         if (self.labelled_fraction is None) == (self.labels_per_class is None):
-            raise ValueError("set exactly one of labelled_fraction and labels_per_class")
+            raise disagreement(
+                "set exactly one of labelled_fraction and labels_per_class",
+                "labels_per_class",
+                "labelled_fraction",
+            )
         if self.labels_per_class is not None and self.stratified is not None:
-            raise ValueError("stratified goes with labelled_fraction; labels_per_class is balanced by itself")
+            raise disagreement(
+                "stratified goes with labelled_fraction; labels_per_class is balanced by itself", "stratified"
+            )
         return self
 
     @property
@@ -59,7 +89,7 @@ class PseudoLabel(Table):
 
 
 class OneShot(PseudoLabel):
-    """The teacher labels the whole pool once; the student trains on everything (the paper's "without iterations")."""
+    """The teacher labels the whole pool once; the student trains on everything: no iterations."""
 
     source: ClassVar[str] = "Lee 2013, Pseudo-Label; the paper's Table 1, column 2"
 
@@ -70,14 +100,15 @@ class OneShot(PseudoLabel):
 
 
 class Iterative(PseudoLabel):
-    """Each round the teacher labels what it is surest of, the student trains on that and becomes the teacher."""
+    """Each round the teacher labels what it is surest of; the student trains on that, then teaches."""
 
     source: ClassVar[str] = "the paper's Table 1, column 3"
 
     strategy: Literal["iterative"] = knob("iterative", help="label the surest images, train, label again")
     rounds: int = knob(5, help="how often", ge=1, le=100)
     select: Literal["top_fraction", "threshold"] = knob(
-        "top_fraction", help="top_fraction: a growing share of the pool by confidence; threshold: all above one"
+        "top_fraction",
+        help="top_fraction: a growing share of the pool by confidence; threshold: all above one",
     )
     fraction: float = knob(
         0.2,
@@ -87,10 +118,15 @@ class Iterative(PseudoLabel):
         le=1,
     )
     threshold: float = knob(
-        0.7, help="least confidence (highest probability) of a selected image", only_if=("select", ["threshold"]), ge=0, lt=1
+        0.7,
+        help="least confidence (highest probability) of a selected image",
+        only_if=("select", ["threshold"]),
+        ge=0,
+        lt=1,
     )
     student: Literal["continue", "fresh"] = knob(
-        "continue", help="each round's student starts from the last one's weights, or from the pretrained ones"
+        "continue",
+        help="each round's student starts from the last one's weights, or from the pretrained ones",
     )
     relabel: bool = knob(
         True, help="true: choose and label anew each round; false: a pseudo-label once given stays"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from workbench.recipe.fields import Probability, Range, Table, knob
+from workbench.recipe.fields import Described, Off, Probability, Range, Table, knob
 
 
 def _area_range(value: tuple[float, float]) -> tuple[float, float]:
@@ -16,10 +16,15 @@ def _area_range(value: tuple[float, float]) -> tuple[float, float]:
     return value
 
 
+AreaRange = Annotated[
+    Range, AfterValidator(_area_range), Described("a range [low, high] with 0 < low <= high <= 1")
+]
+
+
 class Augmentation(Table):
     """Random changes to training images, each drawn anew for every image and epoch."""
 
-    random_crop: Literal[False] | Annotated[Range, AfterValidator(_area_range)] = knob(
+    random_crop: Off | AreaRange = knob(
         (0.5, 1.0), help="share of the image's area that a random crop keeps, [low, high]; false: centre crop"
     )
     flip: bool = knob(True, help="mirror left to right, half of the time")
@@ -28,7 +33,7 @@ class Augmentation(Table):
     colour: float = knob(0.0, help="scale colour saturation by 1 ± up to this", ge=0, le=1)
     policy: Literal["none", "rand", "trivial"] = knob(
         "none",
-        help="a learned-free policy on top: RandAugment or TrivialAugment",
+        help="a ready-made policy on top: RandAugment or TrivialAugment",
         source="Cubuk et al. 2020; Müller and Hutter 2021",
     )
     policy_operations: int = knob(
@@ -64,21 +69,32 @@ class Augmentation(Table):
 class Training(Table):
     """How long and in what arithmetic."""
 
-    epochs: int = knob(20, help="passes over the labelled images (supervised run, or the teacher)", ge=1, le=10_000)
+    epochs: int = knob(
+        20, help="passes over the labelled images (supervised run, or the teacher)", ge=1, le=10_000
+    )
     batch_size: int = knob(64, help="images an optimiser step", unit="images", ge=1, le=65_536)
     precision: Literal["auto", "fp32", "bf16"] = knob(
         "auto", help="auto times the real model and takes the faster; may choose bf16 for inference alone"
     )
     label_smoothing: float = knob(0.0, help="share of the target spread over all classes", ge=0, lt=1)
     ema: float = knob(
-        0.0, help="decay a step of an average of the weights that is evaluated instead of them; 0: off", ge=0, lt=1
+        0.0,
+        help="decay a step of an average of the weights that is evaluated instead of them; 0: off",
+        ge=0,
+        lt=1,
     )
     early_stop: int = knob(
-        0, help="stop after so many epochs without a better validation accuracy; 0: off", unit="epochs", ge=0
+        0,
+        help="stop after so many epochs without a better validation accuracy; 0: off",
+        unit="epochs",
+        ge=0,
+        le=10_000,
     )
     checkpoint_seconds: float = knob(
         60.0,
-        help="a checkpoint is due after so long, and at the end of every stage: the most work a crash may cost",
+        help="a checkpoint is due after so long, and at the end of every stage: the most work that a "
+        "crash may cost",
         unit="seconds",
         ge=0,
+        le=86_400,
     )

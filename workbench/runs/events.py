@@ -109,7 +109,7 @@ class Reporter(Protocol):
         """Something happened that belongs into the run's record."""
 
     def progress(self, task: str, done: int, total: int) -> None:
-        """`task` ("decode images", "epoch") is at `done` of `total`; shown, not recorded; done == total ends it."""
+        """`task` ("decode images", "epoch") is at `done` of `total`, which ends it; shown, not recorded."""
 
 
 class Silent:

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import TypeAdapter, ValidationError
+
+from workbench.support.atomic import atomic_write
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+
+EVALUATIONS = ("val", "test", "teacher_val", "teacher_test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +53,8 @@ class RoundResult:
 class Results:
     """All that a finished run says of itself.
 
-    `test` and `val` are the run's final model: the fit of a supervised run, the student of a pseudo-label run.
+    `test` and `val` are the run's final model: the fit of a supervised run, the student of a pseudo-label
+    run.
     """
 
     classes: tuple[str, ...]
@@ -60,3 +76,89 @@ class Results:
     probe_val_accuracy: float | None = None
     rounds: tuple[RoundResult, ...] = ()
     warnings: tuple[str, ...] = ()
+    weights_sha256: str = ""
+    """Of `checkpoint/final.safetensors`: equal for runs with equal outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """How often one class was taken for another."""
+
+    true: str
+    predicted: str
+    count: int
+    share: float
+    """Of the true class's images."""
+
+
+def most_confused(confusion: Sequence[Sequence[int]], classes: Sequence[str], n: int) -> list[Confusion]:
+    """The `n` pairs (true, predicted) with the most errors, most first; ties keep the classes' order.
+
+    Args:
+        confusion: counts, rows are true classes, columns predictions.
+    """
+    pairs = [
+        Confusion(classes[true], classes[predicted], count, count / sum(row))
+        for true, row in enumerate(confusion)
+        for predicted, count in enumerate(row)
+        if true != predicted and count > 0
+    ]
+    return sorted(pairs, key=lambda pair: -pair.count)[:n]
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write `results` as TOML that a person can read: a matrix has a line a row.
+
+    TOML has no null: a key whose value is None is left out, and in `recall` it is nan. A class named with
+    bytes that are no Unicode text has `?` for them.
+    """
+    values = {key: value for key, value in asdict(results).items() if value is not None}
+    evaluations = {name: values.pop(name) for name in EVALUATIONS if name in values}
+    rounds = [{k: v for k, v in row.items() if v is not None} for row in values.pop("rounds")]
+    parts = [tomli_w.dumps(values, multiline_strings=False)]
+    parts += [f"[{name}]\n{_evaluation_toml(value)}" for name, value in evaluations.items()]
+    parts += [f"[[rounds]]\n{tomli_w.dumps(row)}" for row in rounds]
+    atomic_write(path, "\n".join(parts).encode("utf-8", "replace"))
+
+
+def read_results(path: Path) -> Results:
+    """The results in `path`.
+
+    Raises:
+        FileNotFoundError: the run has none yet.
+        UserError: the file is damaged.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+        for name in EVALUATIONS:
+            if name in values:
+                values[name]["recall"] = [None if math.isnan(r) else r for r in values[name]["recall"]]
+        rounds = [{"pseudo_label_accuracy": None, **row} for row in values.pop("rounds", ())]
+        return _RESULTS.validate_python({**values, "rounds": rounds})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"damaged results: {clean(key)}: {first['msg']}", where=str(path)) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"damaged results: {clean(error)}", where=str(path)) from error
+
+
+def read_headline(path: Path) -> Mapping[str, Any]:
+    """The results' TOML without the confusion matrices, which are most of the file; for listing many runs.
+
+    Raises:
+        FileNotFoundError: the run has none yet.
+        ValueError: the file is damaged.
+    """
+    return tomllib.loads(_CONFUSION.sub("", path.read_text("utf-8")))
+
+
+_RESULTS = TypeAdapter(Results)
+_CONFUSION = re.compile(r"^confusion = \[\n(?: {4}\[[0-9, ]*\],\n)*\]\n", re.MULTILINE)
+
+
+def _evaluation_toml(values: dict[str, Any]) -> str:
+    confusion = values.pop("confusion")
+    recall = ", ".join("nan" if share is None else repr(float(share)) for share in values.pop("recall"))
+    rows = "".join(f"    [{', '.join(str(int(count)) for count in row)}],\n" for row in confusion)
+    return f"{tomli_w.dumps(values)}recall = [{recall}]\nconfusion = [\n{rows}]\n"

@@ -1,0 +1,176 @@
+"""`petbench recipe`: what it prints, what it writes, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from workbench.cli.recipe import app
+from workbench.recipe import dump_recipe, load_recipe, parse_recipe
+from workbench.support.errors import UserError
+
+SHIPPED = Path(__file__).parents[2] / "recipes"
+
+
+def petbench_recipe(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    path = tmp_path / "broken.toml"
+    path.write_text('schema = 1\nname = "x"\n[optimizer]\nlearning_rat = 1\nschedule = "cosin"\n')
+    return path
+
+
+@pytest.fixture
+def run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    directory = tmp_path / "runs" / "20260101-120000-quickstart-abcd"
+    directory.mkdir(parents=True)
+    (directory / "recipe.toml").write_text(dump_recipe(load_recipe(SHIPPED / "quickstart.toml")))
+    monkeypatch.setenv("PETBENCH_RUNS", str(directory.parent))
+    return directory
+
+
+def test_check_summarises_every_valid_recipe() -> None:
+    result = petbench_recipe("check", SHIPPED / "paper_final.toml", SHIPPED / "lite_pseudo_iter.toml")
+    assert result.exit_code == 0
+    first, second = result.stdout.splitlines()
+    assert first.startswith("valid  ")
+    assert "resnet152 on oxford-iiit-pet (breed, 224 px), layer4 + layer2 + layer1 + head" in first
+    assert "0.1 of the labels, iterative pseudo-labels" in second
+
+
+def test_check_tells_all_problems_of_one_file_and_still_checks_the_next(broken: Path) -> None:
+    result = petbench_recipe("check", broken, SHIPPED / "quickstart.toml")
+    assert result.exit_code == 2
+    assert f"{broken}: 2 problems" in result.stderr
+    assert f"{broken}:4: no such key: optimizer.learning_rat" in result.stderr
+    assert 'did you mean "cosine"?' in result.stderr
+    assert "valid  " in result.stdout
+
+
+def test_check_as_json_gives_places_for_editors(broken: Path) -> None:
+    result = petbench_recipe("check", broken, "no-such-file", SHIPPED / "quickstart.toml", "--json")
+    assert result.exit_code == 2
+    wrong, missing, right = json.loads(result.stdout)
+    assert [(p["key"], p["line"]) for p in wrong["problems"]] == [
+        ("optimizer.learning_rat", 4),
+        ("optimizer.schedule", 5),
+    ]
+    assert missing["problems"][0]["what"] == "no such recipe"
+    assert right["valid"]
+    assert len(right["fingerprint"]) == 16
+
+
+def test_check_with_set_checks_the_changed_recipe() -> None:
+    path = SHIPPED / "quickstart.toml"
+    assert petbench_recipe("check", path, "--set", "seed=3").exit_code == 0
+    result = petbench_recipe("check", path, "--set", "training.epochs=0")
+    assert result.exit_code == 2
+    assert "--set training.epochs=0: training.epochs cannot be 0" in result.stderr
+
+
+def test_check_needs_no_torch() -> None:
+    code = (
+        "import sys\nfrom workbench.cli.recipe import app\n"
+        f"app(['check', {str(SHIPPED / 'quickstart.toml')!r}], standalone_mode=False)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=SHIPPED.parent, capture_output=True)
+
+
+def test_show_explains_every_knob_and_says_what_has_no_effect() -> None:
+    result = petbench_recipe("show", SHIPPED / "lite_full.toml", "--set", "optimizer.learning_rate=2e-4")
+    assert result.exit_code == 0
+    assert "[augmentation]" in result.stdout
+    assert "0.0002" in result.stdout
+    assert "default 5e-05" in result.stdout
+    assert "unset: 0.2, or 1/folds" in result.stdout
+    assert 'optimizer.momentum: belongs to name = "sgd"' in result.stdout
+
+
+def test_show_toml_prints_a_recipe_that_can_be_run() -> None:
+    result = petbench_recipe("show", SHIPPED / "pseudo_iter.toml", "--toml")
+    assert parse_recipe(result.stdout) == load_recipe(SHIPPED / "pseudo_iter.toml")
+
+
+def test_show_json_has_the_resolved_recipe_and_its_knobs() -> None:
+    shown = json.loads(petbench_recipe("show", SHIPPED / "binary.toml", "--json").stdout)
+    assert shown["recipe"]["data"]["target"] == "species"
+    told = {knob["key"]: knob for knob in shown["knobs"]}
+    assert told["training.batch_size"]["allowed"] == "a whole number from 1 to 65,536 (images)"
+
+
+def test_show_prints_hostile_strings_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.toml"
+    path.write_text('name = "a\\u001b[31m[bold]b\\u202e"\n')
+    for arguments in (["show", path], ["show", path, "--toml"], ["show", path, "--json"], ["check", path]):
+        result = petbench_recipe(*arguments)
+        assert result.exit_code == 0
+        assert "\x1b[31m" not in result.output
+        assert "\u202e" not in result.output
+    assert "[bold]" in petbench_recipe("show", path).stdout
+
+
+def test_diff_lists_what_differs_and_nothing_else() -> None:
+    result = petbench_recipe("diff", SHIPPED / "pseudo_iter.toml", SHIPPED / "pseudo_oneshot.toml")
+    assert result.exit_code == 0
+    assert "pseudo_label.strategy" in result.stdout
+    assert "optimizer.learning_rate" not in result.stdout
+    rows = json.loads(
+        petbench_recipe(
+            "diff", SHIPPED / "pseudo_iter.toml", SHIPPED / "pseudo_oneshot.toml", "--json"
+        ).stdout
+    )
+    assert {"key": "pseudo_label.fraction", "left": 0.2, "right": None} in rows
+
+
+def test_a_run_directory_or_its_id_stands_for_its_recipe(run_directory: Path) -> None:
+    same = petbench_recipe("diff", run_directory, SHIPPED / "quickstart.toml")
+    assert same.stdout == "The same recipe: no knob differs.\n"
+    assert petbench_recipe("check", run_directory.name).exit_code == 0
+    changed = run_directory / "recipe.toml"
+    changed.write_text(changed.read_text().replace('name = "quickstart"', 'name = "again"', 1))
+    assert (
+        "Both give the same run" in petbench_recipe("diff", run_directory, SHIPPED / "quickstart.toml").stdout
+    )
+
+
+def test_a_directory_without_a_recipe_is_the_users_mistake(tmp_path: Path) -> None:
+    result = petbench_recipe("show", tmp_path)
+    assert isinstance(result.exception, UserError)
+    assert "a directory, not a recipe file" in str(result.exception)
+
+
+def test_new_writes_into_recipes_and_refuses_to_overwrite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").mkdir()
+    written = tmp_path / "recipes" / "mine.toml"
+    options = ["--backbone", "resnet18", "--dataset", "sample", "--strategy", "one_shot"]
+    assert petbench_recipe("new", "mine", *options).exit_code == 0
+    assert load_recipe(written).model.backbone == "resnet18"
+    written.write_text("precious")
+    refused = petbench_recipe("new", "mine")
+    assert isinstance(refused.exception, UserError)
+    assert refused.exception.what == "the file is already there"
+    assert written.read_text() == "precious"
+    assert petbench_recipe("new", "mine", "--force").exit_code == 0
+    assert load_recipe(written).pseudo_label is None
+
+
+def test_new_takes_a_path_and_tells_why_it_cannot_write(tmp_path: Path) -> None:
+    path = tmp_path / "other.toml"
+    assert petbench_recipe("new", path).exit_code == 0
+    assert load_recipe(path).name == "other"
+    failed = petbench_recipe("new", tmp_path / "nowhere" / "x.toml")
+    assert isinstance(failed.exception, UserError)
+    assert "cannot be written: No such file or directory" in str(failed.exception)
+    assert sorted(tmp_path.iterdir()) == [path]

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.dataset.pictures import jpeg, make_folder
+from workbench.dataset import open_catalogue
+from workbench.dataset.catalogue import Catalogue
+from workbench.dataset.folder import list_folder, read_folder
+from workbench.recipe import Data
+from workbench.support.errors import UserError
+
+
+def test_share_of_each_class_is_held_out_for_the_test(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"cats": 10, "dogs": 21})
+    catalogue = read_folder(tmp_path)
+    test = catalogue.positions("test")
+    assert catalogue.breeds == ("cats", "dogs")
+    assert catalogue.labels("breed")[test].tolist() == [0] * 2 + [1] * 4
+    assert [record.id for record in catalogue.records] == sorted(record.id for record in catalogue.records)
+    assert catalogue.records[0].id == "cats/000.jpg"
+
+
+def test_held_out_images_depend_on_the_split_seed_alone(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"cats": 20, "dogs": 20})
+
+    def tested(seed: int) -> list[int]:
+        catalogue = read_folder(tmp_path, test_fraction=0.5, split_seed=seed)
+        return [int(position) for position in catalogue.positions("test")]
+
+    assert tested(0) == tested(0)
+    assert tested(0) != tested(1)
+
+
+def test_class_of_one_image_keeps_it_for_training(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"cats": 1, "dogs": 2})
+    catalogue = read_folder(tmp_path, test_fraction=0.9)
+    assert [record.part for record in catalogue.records if record.breed == 0] == ["train"]
+    assert sorted(record.part for record in catalogue.records if record.breed == 1) == ["test", "train"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "train", "test"),
+    [
+        ({"train/a": 3, "train/b": 2, "test/a": 1, "test/b": 2}, 5, 3),
+        ({"training/a": 3, "training/b": 2, "val/a": 1, "val/b": 2}, 5, 3),
+        ({"train/a": 3, "train/b": 2, "val/a": 1, "test/b": 2}, 6, 2),
+        ({"Train/a": 3, "Train/b": 2, "Test/b": 2}, 5, 2),
+    ],
+)
+def test_own_test_part_is_used(tmp_path: Path, folders: dict[str, int], train: int, test: int) -> None:
+    catalogue = read_folder(make_folder(tmp_path, folders))
+    assert (len(catalogue.positions("train")), len(catalogue.positions("test"))) == (train, test)
+    assert catalogue.breeds == ("a", "b")
+    assert len({record.id for record in catalogue.records}) == train + test
+
+
+def test_test_fraction_beside_an_own_test_part_is_refused(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"train/a": 3, "train/b": 2, "test/a": 1})
+    data = Data(dataset="folder", root=str(tmp_path), test_fraction=0.3)
+    with pytest.raises(UserError, match="its own test part"):
+        open_catalogue(data, data_home=tmp_path)
+
+
+def test_same_name_in_two_classes_is_two_images(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"a": 1, "b": 1})
+    assert [record.id for record in read_folder(tmp_path).records] == ["a/000.jpg", "b/000.jpg"]
+
+
+def test_images_at_any_depth_count_and_other_files_are_listed(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"a": 1, "a/deep/er": 1, "b": 1, ".git": 1, "a/.hidden": 1})
+    (tmp_path / "a" / ".x.jpg").write_bytes(jpeg())
+    (tmp_path / "a" / "notes.txt").touch()
+    (tmp_path / "readme.md").touch()
+    (tmp_path / "b" / "upper.JPEG").write_bytes(jpeg(5))
+    (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    listing = list_folder(tmp_path)
+    assert [image.id for image in listing.images] == [
+        "a/000.jpg",
+        "a/deep/er/000.jpg",
+        "b/000.jpg",
+        "b/upper.JPEG",
+    ]
+    assert listing.stray == ("a/notes.txt", "readme.md")
+
+
+def test_broken_images_are_left_out_by_name(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"a": 2, "b": 2})
+    (tmp_path / "b" / "bad.png").write_bytes(b"\x89PNG nothing")
+    catalogue = read_folder(tmp_path)
+    assert [image.id for image in catalogue.left_out] == ["b/bad.png"]
+    assert len(catalogue) == 4
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        ({}, "no images"),
+        ({"a": 0, "b": 0}, "no images"),
+        ({"a": 3}, "only one class, a"),
+        ({"a": 3, "b": 0}, "only one class, a"),
+        ({"train/a": 3, "test/a": 1, "test/b": 1}, "classes without a training image: b"),
+    ],
+)
+def test_folder_that_cannot_be_learned_from_is_refused(
+    tmp_path: Path, folders: dict[str, int], message: str
+) -> None:
+    make_folder(tmp_path, folders)
+    with pytest.raises(UserError) as caught:
+        read_folder(tmp_path)
+    assert message in caught.value.what
+
+
+def test_training_part_alone_gets_a_hint(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"train/a": 3, "train/b": 3})
+    with pytest.raises(UserError) as caught:
+        read_folder(tmp_path)
+    assert str(tmp_path / "train") in caught.value.hint
+
+
+def test_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such directory"):
+        open_catalogue(Data(dataset="folder", root=str(tmp_path / "gone")), data_home=tmp_path)
+
+
+def test_strange_names_are_kept_apart_and_can_be_written_as_text(tmp_path: Path) -> None:
+    names = [b"[red]x[b]", b"a\nb", b"\x1b[31mred", b"caf\xe9", b"caf\\xe9", b"a..b ", "ｅ‮evil".encode()]
+    for name in names:
+        directory = tmp_path / os.fsdecode(name)
+        directory.mkdir()
+        (directory / "1.jpg").write_bytes(jpeg())
+        (directory / os.fsdecode(b"\xff.jpg")).write_bytes(jpeg())
+    catalogue = read_folder(tmp_path)
+    ids = [record.id for record in catalogue.records]
+    assert len(set(ids)) == len(ids) == 2 * len(names)
+    assert len(set(catalogue.breeds)) == len(names)
+    for text in (*ids, *catalogue.breeds):
+        text.encode("utf-8")
+    assert r"caf\xe9" in catalogue.breeds
+    assert all(record.path.exists() for record in catalogue.records)
+    assert catalogue.fingerprint
+
+
+def test_folder_catalogue_knows_no_species(tmp_path: Path) -> None:
+    catalogue: Catalogue = read_folder(make_folder(tmp_path, {"a": 1, "b": 1}))
+    assert catalogue.species == ()
+    assert {record.species for record in catalogue.records} == {None}

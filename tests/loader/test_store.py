@@ -1,0 +1,282 @@
+"""The decoded store: built once, by one run, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.loader.conftest import CPU, Recorder, catalogue_of, smooth_picture
+from workbench.dataset.catalogue import Catalogue
+from workbench.loader.decoding import Square, decode_square
+from workbench.loader.store import ImageStore, open_store, stored_side
+from workbench.runs.events import Message, Silent
+from workbench.support.errors import RunFailed, UserError
+
+Maker = Callable[[int], Catalogue]
+
+
+def _open(catalogue: Catalogue, cache: Path, reporter: Recorder | None = None) -> ImageStore:
+    return open_store(catalogue, 32, cache=cache, reporter=reporter or Recorder())
+
+
+def _never(path: Path, side: int) -> Square:
+    raise AssertionError(f"{path} decoded again")
+
+
+def _folder(catalogue: Catalogue, cache: Path) -> Path:
+    return cache / "stores" / f"{catalogue.fingerprint}-{stored_side(32)}"
+
+
+def test_the_stored_square_is_what_the_usual_evaluation_resizes_to() -> None:
+    assert stored_side(224) == 256
+    assert stored_side(32) == 37
+
+
+def test_a_store_holds_every_image_squashed_with_its_true_size(
+    pictures: Maker, tmp_path: Path, recorder: Recorder
+) -> None:
+    catalogue = pictures(20)
+    store = _open(catalogue, tmp_path, recorder)
+    assert store.pixels.shape == (20, 3, 37, 37)
+    assert store.side == 37
+    for position, record in enumerate(catalogue.records):
+        with Image.open(record.path) as image:
+            expected = np.asarray(image.resize((37, 37), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+            assert tuple(store.sizes[position]) == image.size
+        np.testing.assert_array_equal(store.pixels[position], expected)
+    assert recorder.steps[-1] == ("decode images", 20, 20)
+    assert store.unreadable == ()
+
+
+def test_a_second_run_decodes_nothing(pictures: Maker, tmp_path: Path) -> None:
+    catalogue = pictures(3)
+    first = _open(catalogue, tmp_path)
+    again = open_store(catalogue, 32, cache=tmp_path, reporter=Recorder(), decode=_never)
+    np.testing.assert_array_equal(first.pixels, again.pixels)
+    np.testing.assert_array_equal(first.sizes, again.sizes)
+
+
+def test_other_data_and_other_sizes_have_their_own_stores(pictures: Maker, tmp_path: Path) -> None:
+    catalogue = pictures(4)
+    _open(catalogue, tmp_path)
+    fewer = replace(catalogue, records=catalogue.records[:3])
+    assert len(_open(fewer, tmp_path)) == 3
+    assert open_store(catalogue, 64, cache=tmp_path, reporter=Silent()).side == 73
+    assert len(_open(catalogue, tmp_path)) == 4
+
+
+def test_gathered_squares_are_copies_in_the_order_asked_for(pictures: Maker, tmp_path: Path) -> None:
+    store = _open(pictures(5), tmp_path)
+    squares = store.gather(np.array([4, 0, 4]), CPU)
+    assert squares.dtype == torch.uint8
+    np.testing.assert_array_equal(squares.numpy(), store.pixels[[4, 0, 4]])
+    squares.zero_()
+    assert store.pixels[4].any()
+    assert store.to(CPU) is store
+    assert not store.fits_on(CPU)
+
+
+def test_odd_files_are_decoded_and_broken_ones_left_out_by_name(tmp_path: Path, recorder: Recorder) -> None:
+    picture = Image.fromarray(smooth_picture(80, 60))
+    files = {
+        name: tmp_path / f"{name}.jpg" for name in ("gif", "palette", "rgba", "grey", "text", "cut", "empty")
+    }
+    picture.save(files["gif"], "GIF")
+    picture.convert("P").save(files["palette"], "PNG")
+    picture.convert("RGBA").save(files["rgba"], "PNG")
+    picture.convert("L").save(files["grey"], "JPEG")
+    files["text"].write_text("not a picture")
+    picture.save(files["cut"], "PNG")
+    files["cut"].write_bytes(files["cut"].read_bytes()[:400])
+    files["empty"].touch()
+    catalogue = catalogue_of(list(files.values()))
+    for store in (_open(catalogue, tmp_path, recorder), _open(catalogue, tmp_path, recorder)):
+        assert [image.id for image in store.unreadable] == ["text", "cut", "empty"]
+        assert store.unreadable_positions.tolist() == [4, 5, 6]
+        assert store.readable(np.array([6, 0, 4, 3])).tolist() == [0, 3]
+        for position in range(4):
+            assert store.pixels[position].std() > 10
+        assert not store.pixels[4:].any()
+    warnings = recorder.messages("warning")
+    assert len(warnings) == 2
+    for name in ("text", "cut", "empty"):
+        assert name in warnings[0]
+
+
+def test_where_nothing_can_be_decoded_the_user_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_text("not a picture")
+    with pytest.raises(UserError, match="none of the 1 images"):
+        _open(catalogue_of([path]), tmp_path)
+
+
+def test_an_image_that_is_gone_is_not_remembered_as_broken(pictures: Maker, tmp_path: Path) -> None:
+    catalogue = pictures(3)
+    gone = catalogue.records[1].path
+    content = gone.read_bytes()
+    gone.unlink()
+    with pytest.raises(UserError, match="gone"):
+        _open(catalogue, tmp_path)
+    gone.write_bytes(content)
+    assert _open(catalogue, tmp_path).unreadable == ()
+
+
+@pytest.mark.parametrize("damage", ["no json", "wrong json", "short pixels", "other pixels", "old format"])
+def test_a_damaged_store_is_built_again(
+    pictures: Maker, tmp_path: Path, recorder: Recorder, damage: str
+) -> None:
+    catalogue = pictures(6)
+    sound = np.array(_open(catalogue, tmp_path).pixels)
+    folder = _folder(catalogue, tmp_path)
+    meta, pixels = folder / "meta.json", folder / "pixels.npy"
+    if damage == "no json":
+        meta.write_bytes(meta.read_bytes()[:-7])
+    elif damage == "wrong json":
+        meta.write_text('{"sizes": "many"}')
+    elif damage == "old format":
+        meta.write_text(json.dumps(json.loads(meta.read_text()) | {"format": 0}))
+    elif damage == "short pixels":
+        os.truncate(pixels, 5000)
+    else:
+        np.save(pixels, np.zeros((6, 37, 37, 3), dtype=np.uint8))
+    store = _open(catalogue, tmp_path, recorder)
+    np.testing.assert_array_equal(store.pixels, sound)
+    assert any("damaged" in text for text in recorder.messages("warning"))
+    assert recorder.steps
+    quiet = Recorder()
+    _open(catalogue, tmp_path, quiet)
+    assert quiet.events == []
+
+
+def test_a_full_disk_is_noticed_before_anything_is_decoded(
+    pictures: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = pictures(3)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(UserError, match=r"needs 12\.0 KiB and only 1000 B is free"):
+        open_store(catalogue, 32, cache=tmp_path, reporter=Silent(), decode=_never)
+
+
+def test_a_disk_that_fills_up_while_decoding_fails_the_run_and_leaves_nothing(
+    pictures: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = pictures(3)
+
+    def full(file: int, data: bytes, offset: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(RunFailed, match=r"disk filled up.*12\.0 KiB"):
+            _open(catalogue, tmp_path)
+    assert list(_folder(catalogue, tmp_path).iterdir()) == []
+    assert len(_open(catalogue, tmp_path)) == 3
+
+
+def test_a_cache_that_cannot_be_written_is_the_users_error(pictures: Maker, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the directory should be")
+    with pytest.raises(UserError, match="PETBENCH_CACHE"):
+        _open(pictures(2), tmp_path / "cache")
+
+
+_BUILDER = r"""
+import os, sys, time
+from pathlib import Path
+from tests.loader.conftest import Recorder, catalogue_of
+from workbench.loader.decoding import decode_square
+from workbench.loader.store import open_store
+
+cache, pause, paths = Path(sys.argv[1]), float(sys.argv[2]), [Path(p) for p in sys.argv[3:]]
+
+def slow(path, side):
+    os.write(1, b"decoding\n")  # print writes the line and its end apart, and threads mix them
+    time.sleep(pause)
+    return decode_square(path, side)
+
+recorder = Recorder()
+store = open_store(catalogue_of(paths), 32, cache=cache, reporter=recorder, decode=slow)
+waited = any("waiting" in text for text in recorder.messages("info"))
+print("waited" if waited else "went on", int(store.pixels.sum()))
+"""
+
+
+def _builder(catalogue: Catalogue, cache: Path, log: Path, pause: float) -> subprocess.Popen[bytes]:
+    """A process that opens the store, decoding with a pause an image; what it does goes to `log`."""
+    paths = [str(record.path) for record in catalogue.records]
+    command = [sys.executable, "-c", _BUILDER, str(cache), str(pause), *paths]
+    with log.open("wb") as output:
+        return subprocess.Popen(command, stdout=output, cwd=Path(__file__).parents[2])
+
+
+def _wait_until_decoding(builder: subprocess.Popen[bytes], log: Path) -> None:
+    while "decoding" not in log.read_text():
+        assert builder.poll() is None
+        time.sleep(0.02)
+
+
+def test_of_two_runs_one_builds_and_the_other_waits(pictures: Maker, tmp_path: Path) -> None:
+    catalogue, logs = pictures(12), (tmp_path / "first.log", tmp_path / "second.log")
+    first = _builder(catalogue, tmp_path, logs[0], 0.4)
+    _wait_until_decoding(first, logs[0])  # so it holds the lock
+    second = _builder(catalogue, tmp_path, logs[1], 0.0)
+    assert [first.wait(), second.wait()] == [0, 0]
+    total = int(_open(catalogue, tmp_path).pixels.sum())
+    assert logs[0].read_text().split("\n")[:-1] == ["decoding"] * 12 + [f"went on {total}"]
+    # Slow to start, it may find the store finished; what it must not do is build.
+    assert logs[1].read_text() in (f"waited {total}\n", f"went on {total}\n")
+
+
+def test_who_waits_says_so(pictures: Maker, tmp_path: Path) -> None:
+    catalogue, decoding, go_on = pictures(4), threading.Event(), threading.Event()
+
+    def held(path: Path, side: int) -> Square:
+        decoding.set()
+        assert go_on.wait(60)
+        return decode_square(path, side)
+
+    class Waiting(Recorder):
+        def event(self, event: object) -> None:
+            assert isinstance(event, Message)
+            super().event(event)
+            go_on.set()
+
+    waiting = Waiting()
+    builder = threading.Thread(
+        target=lambda: open_store(catalogue, 32, cache=tmp_path, reporter=Silent(), decode=held)
+    )
+    builder.start()
+    assert decoding.wait(60)
+    store = open_store(catalogue, 32, cache=tmp_path, reporter=waiting, decode=_never)
+    builder.join()
+    assert len(store) == 4
+    assert any("waiting" in text for text in waiting.messages("info"))
+
+
+def test_a_killed_builder_leaves_nothing_in_the_way(pictures: Maker, tmp_path: Path) -> None:
+    catalogue = pictures(8)
+    log = tmp_path / "log"
+    builder = _builder(catalogue, tmp_path, log, 0.5)
+    _wait_until_decoding(builder, log)
+    builder.send_signal(signal.SIGKILL)
+    builder.wait()
+    folder = _folder(catalogue, tmp_path)
+    assert [path.suffix for path in folder.iterdir()] == [".tmp"]
+    store = _open(catalogue, tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == ["meta.json", "pixels.npy"]
+    np.testing.assert_array_equal(store.pixels, _open(catalogue, tmp_path / "other").pixels)

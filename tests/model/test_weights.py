@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchvision import models
+
+from tests.model.small import images, random_network
+from workbench.model import build, set_noise, weights_id
+from workbench.model.weights import read_tensors
+from workbench.recipe import Model
+from workbench.support.errors import UserError
+
+
+def load(backbone: str, path: Path, classes: int = 5, **options: Any) -> Any:
+    return build(Model(backbone=backbone, weights=str(path)), classes, seed=0, **options)
+
+
+def original(name: str, **options: Any) -> Any:
+    torch.manual_seed(3)
+    return models.get_model(name, weights=None, **options).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("resnet18", "fc"),
+        ("mobilenet_v3_small", "classifier.3"),
+        ("efficientnet_b0", "classifier.1"),
+        ("mnasnet0_5", "classifier.1"),
+        ("densenet121", "classifier"),
+        ("shufflenet_v2_x0_5", "fc"),
+    ],
+)
+def test_a_published_file_computes_what_the_published_network_does(
+    name: str, head: str, tmp_path: Path
+) -> None:
+    network = original(name)
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    classifier = load(name, tmp_path / "weights.pth").eval()
+    batch = images(2)
+    with torch.no_grad():
+        expected = network(batch)
+        torch.testing.assert_close(network.get_submodule(head)(classifier.features(batch)), expected)
+
+
+def test_auxiliary_heads_in_a_file_are_dropped(tmp_path: Path) -> None:
+    network = original("googlenet", aux_logits=True, transform_input=True, init_weights=False)
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    classifier = load("googlenet", tmp_path / "weights.pth").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(network.fc(classifier.features(images())), network(images()))
+
+
+def test_position_embeddings_are_resampled_to_the_recipes_image_size(tmp_path: Path) -> None:
+    classifier = random_network("vit_b_32")
+    safetensors.torch.save_file(classifier.trunk.state_dict(), tmp_path / "vit.safetensors")
+    smaller = load("vit_b_32", tmp_path / "vit.safetensors", image_size=64)
+    key = "trunk.encoder.pos_embedding"
+    small, full = smaller.state_dict()[key], classifier.state_dict()[key]
+    assert small.shape == (1, 5, 768)
+    assert torch.equal(small[:, 0], full[:, 0]), "the class token has no place in the grid"
+
+
+def test_the_shared_mobilenet_file_loads_and_knows_its_breeds(real_data: Path) -> None:
+    file = real_data / "weights" / "mobilenet_v2-imagenet.pth"
+    classifier = load("mobilenet_v2", file, 37)
+    published = read_tensors(file)
+    assert torch.equal(classifier.state_dict()["trunk.features.0.0.weight"], published["features.0.0.weight"])
+    assert classifier.linear.weight.shape == (37, 1280)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_petbench_file_keeps_its_head_where_the_classes_match(suffix: str, tmp_path: Path) -> None:
+    saved = random_network("mobilenet_v3_small", classes=5)
+    torch.nn.init.constant_(saved.linear.bias, 0.25)
+    path = tmp_path / f"run{suffix}"
+    if suffix == ".pth":
+        torch.save(saved.state_dict(), path)
+    else:
+        safetensors.torch.save_file(saved.state_dict(), path)
+    same, other = load("mobilenet_v3_small", path, 5), load("mobilenet_v3_small", path, 7)
+    assert all(torch.equal(value, same.state_dict()[name]) for name, value in saved.state_dict().items())
+    assert other.linear.weight.shape == (7, 1024)
+    assert weights_id(other) == weights_id(saved)
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model"])
+def test_wrapped_and_distributed_state_dicts_are_understood(wrapper: str, tmp_path: Path) -> None:
+    network = original("mobilenet_v3_small")
+    state = {f"module.{name}": value for name, value in network.state_dict().items()}
+    torch.save({wrapper: state, "epoch": 3}, tmp_path / "weights.pt")
+    classifier = load("mobilenet_v3_small", tmp_path / "weights.pt")
+    key = "features.0.0.weight"
+    assert torch.equal(classifier.trunk.state_dict()[key], network.state_dict()[key])
+
+
+def test_a_file_without_batch_counters_loads(tmp_path: Path) -> None:
+    state = original("resnet18").state_dict()
+    torch.save({n: v for n, v in state.items() if "num_batches" not in n}, tmp_path / "old.pth")
+    assert torch.equal(load("resnet18", tmp_path / "old.pth").trunk.bn1.weight, state["bn1.weight"])
+
+
+def _without(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if name != "bn1.bias"}
+
+
+def _with_stranger(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**state, "layer9.weight": torch.zeros(2)}
+
+
+def _misshaped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**state, "conv1.weight": torch.zeros(64, 1, 7, 7)}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_without, "1 missing: bn1.bias"),
+        (_with_stranger, "1 unexpected: layer9.weight"),
+        (_misshaped, r"1 of another shape: conv1.weight \(64, 1, 7, 7\) instead of \(64, 3, 7, 7\)"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(change: Any, told: str, tmp_path: Path) -> None:
+    torch.save(change(original("resnet18").state_dict()), tmp_path / "weights.pth")
+    with pytest.raises(UserError, match=told) as error:
+        load("resnet18", tmp_path / "weights.pth")
+    assert str(tmp_path) in error.value.where
+
+
+def test_another_networks_file_is_told_with_the_first_tensors_and_counts(tmp_path: Path) -> None:
+    torch.save(original("resnet18").state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(UserError, match=r"missing: features\.0\.0\.weight.* and \d+ more"):
+        load("mobilenet_v3_small", tmp_path / "weights.pth")
+
+
+def test_a_file_with_code_is_refused_and_the_code_never_runs(tmp_path: Path) -> None:
+    witness = tmp_path / "ran"
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, tuple[str, str]]:
+            return open, (str(witness), "w")
+
+    torch.save({"weight": Payload()}, tmp_path / "zip.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"weight": Payload()}))
+    for name in ("zip.pth", "plain.pth"):
+        with pytest.raises(UserError, match="besides tensors"):
+            load("resnet18", tmp_path / name)
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ([torch.zeros(1)], "a list"),
+        ({}, "nothing"),
+        ({"epoch": 3}, "epoch: not tensors"),
+        (torch.zeros(3), "a Tensor"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(content: object, told: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match=told):
+        read_tensors(tmp_path / "weights.pth")
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    state = original("resnet18").state_dict()
+    state["layer1.0.bn1.weight"][3] = float("nan")
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match=r"layer1\.0\.bn1\.weight holds NaN"):
+        read_tensors(tmp_path / "weights.pth")
+
+
+def test_a_missing_file_or_a_directory_is_told_by_name(tmp_path: Path) -> None:
+    for path in (tmp_path / "no.pth", tmp_path):
+        with pytest.raises(UserError) as error:
+            read_tensors(path)
+        assert str(tmp_path) in error.value.where
+
+
+TENSORS = {"layer.weight": torch.arange(600.0).reshape(20, 30), "layer.bias": torch.arange(20.0)}
+
+
+def _file(kind: str) -> bytes:
+    if kind == "safetensors":
+        return safetensors.torch.save(TENSORS)
+    buffer = io.BytesIO()
+    torch.save(TENSORS, buffer, _use_new_zipfile_serialization=kind == "zip")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_file_is_refused_or_read_but_never_crashes(
+    kind: str, tmp_path: Path, data: st.DataObject
+) -> None:
+    whole = bytearray(_file(kind))
+    if data.draw(st.booleans(), label="truncate"):
+        del whole[data.draw(st.integers(0, len(whole) - 1), label="length") :]
+    else:
+        place = data.draw(st.integers(0, len(whole) - 1), label="place")
+        whole[place] ^= 1 << data.draw(st.integers(0, 7), label="bit")
+    path = tmp_path / ("damaged.safetensors" if kind == "safetensors" else "damaged.pth")
+    path.write_bytes(whole)
+    try:
+        tensors = read_tensors(path)
+    except UserError:
+        return
+    assert all(isinstance(value, Tensor) for value in tensors.values())
+
+
+def test_every_flipped_bit_in_the_values_of_a_zip_is_found(tmp_path: Path) -> None:
+    whole = _file("zip")
+    start = whole.index(TENSORS["layer.weight"].numpy().tobytes())
+    for bit in range(0, 600 * 32, 611):
+        damaged = bytearray(whole)
+        damaged[start + bit // 8] ^= 1 << bit % 8
+        (tmp_path / "weights.pth").write_bytes(damaged)
+        with pytest.raises(UserError, match="checksum"):
+            read_tensors(tmp_path / "weights.pth")
+
+
+def test_a_wrong_torchvision_weights_name_lists_the_real_ones() -> None:
+    with pytest.raises(UserError, match="IMAGENET1K_V1, IMAGENET1K_V2") as error:
+        build(Model(backbone="resnet50", weights="IMAGENET1K_V3"), 5, seed=0)
+    assert error.value.where == "model.weights"
+
+
+def test_weights_out_of_reach_are_told_with_url_cache_path_and_alternative(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    member = models.ResNet18_Weights.DEFAULT
+    # A port that nobody listens on: the failure of a machine without network, at once.
+    url = "http://127.0.0.1:9/" + member.url.rsplit("/", 1)[1]
+    monkeypatch.setattr(type(member), "url", property(lambda self: url), raising=False)
+    with pytest.raises(UserError, match="could not be downloaded") as error:
+        build(Model(backbone="resnet18"), 5, seed=0)
+    cached = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    assert url in error.value.hint
+    assert str(cached) in error.value.hint
+    assert "efficientnet_lite0" in error.value.hint
+    assert not cached.exists()
+
+
+def test_a_cached_file_that_is_not_what_its_name_says_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    cached.parent.mkdir(parents=True)
+    torch.save(original("resnet18").state_dict(), cached)
+    with pytest.raises(UserError, match="SHA-256") as error:
+        build(Model(backbone="resnet18"), 5, seed=0)
+    assert str(cached) in error.value.where
+
+
+def test_weights_id_follows_the_trunk_alone() -> None:
+    classifier = random_network("mobilenet_v3_small")
+    first = weights_id(classifier)
+    twin = copy.deepcopy(classifier).to(memory_format=torch.channels_last)
+    torch.nn.init.zeros_(twin.linear.weight)
+    set_noise(twin, 0.5, 0.2)
+    assert weights_id(twin) == first, "head, noise and memory format do not change features"
+    with torch.no_grad():
+        next(twin.trunk.parameters())[0, 0, 0, 0] += 1e-3
+    assert weights_id(twin) != first

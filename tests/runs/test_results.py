@@ -1,0 +1,118 @@
+"""results.toml: round trips, None, the headline."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.runs.making import CLASSES, make_evaluation, make_results
+from workbench.runs.results import (
+    Confusion,
+    Evaluation,
+    Results,
+    RoundResult,
+    most_confused,
+    read_headline,
+    read_results,
+    write_results,
+)
+from workbench.support.errors import UserError
+
+counts = st.integers(0, 2**40)
+shares = st.floats(0, 1)
+numbers = st.floats(allow_nan=False)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+evaluations = st.integers(0, 4).flatmap(
+    lambda n: st.builds(
+        Evaluation,
+        images=counts,
+        accuracy=shares,
+        loss=numbers,
+        macro_f1=shares,
+        top5=shares,
+        calibration_error=shares,
+        recall=st.tuples(*[st.none() | shares] * n),
+        confusion=st.tuples(*[st.tuples(*[counts] * n)] * n),
+    )
+)
+rounds = st.builds(RoundResult, counts, counts, shares, st.none() | shares, counts, shares)
+all_results = st.builds(
+    Results,
+    classes=st.lists(texts, max_size=4).map(tuple),
+    val=evaluations,
+    test=evaluations,
+    best_stage=texts,
+    best_round=counts,
+    best_epoch=counts,
+    training_seconds=numbers,
+    images_per_second=numbers,
+    peak_memory_bytes=counts,
+    precision=texts,
+    labelled=counts,
+    unlabelled=counts,
+    classes_covered=counts,
+    teacher_val=st.none() | evaluations,
+    teacher_test=st.none() | evaluations,
+    probe_val_accuracy=st.none() | shares,
+    rounds=st.lists(rounds, max_size=3).map(tuple),
+    warnings=st.lists(texts, max_size=3).map(tuple),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@given(results=all_results)
+def test_any_results_come_back_as_they_were_written(tmp_path: Path, results: Results) -> None:
+    path = tmp_path / "results.toml"
+    write_results(path, results)
+    assert read_results(path) == results
+    assert read_headline(path)["test"]["accuracy"] == results.test.accuracy
+    assert "confusion" not in read_headline(path)["test"]
+
+
+def test_a_matrix_has_a_line_a_row_for_people_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "results.toml"
+    write_results(path, make_results(teacher_accuracy=0.7))
+    text = path.read_text()
+    assert "confusion = [\n    [5, 1, 0],\n    [1, 3, 0],\n    [0, 0, 0],\n]\n" in text
+    assert tomllib.loads(text)["teacher_test"]["accuracy"] == 0.7
+    assert "probe_val_accuracy" not in text
+
+
+def test_a_loss_that_is_no_number_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "results.toml"
+    write_results(path, replace(make_results(), test=replace(make_evaluation(), loss=math.nan)))
+    assert math.isnan(read_results(path).test.loss)
+
+
+def test_a_class_named_with_undecodable_bytes_does_not_spoil_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "results.toml"
+    write_results(path, replace(make_results(), classes=("a\udcff", "b", "c")))
+    assert read_results(path).classes == ("a?", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("x = ", "damaged"), ("x = 1", "classes"), ('test = "x"', "damaged"), ("[val]\n", "damaged")],
+)
+def test_damaged_results_are_one_message_with_the_file(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "results.toml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_results(path)
+    assert caught.value.where == str(path)
+
+
+def test_the_most_confused_pairs_come_first_and_ties_keep_the_classes_order() -> None:
+    confusion = [[5, 2, 0], [2, 3, 4], [0, 0, 9]]
+    assert most_confused(confusion, CLASSES, 2) == [
+        Confusion("Bengal", "beagle", 4, 4 / 9),
+        Confusion("Abyssinian", "Bengal", 2, 2 / 7),
+    ]
+    assert len(most_confused(confusion, CLASSES, 99)) == 3
+    assert most_confused([[0, 0], [0, 0]], ("a", "b"), 5) == []

@@ -1,0 +1,152 @@
+"""States of runs, with real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.runs.making import make_run, rewrite_json
+from workbench.runs.layout import RunDirectory
+from workbench.runs.process import beat, is_alive, read_exit, read_process, write_exit, write_process
+from workbench.runs.status import RunStatus, status_of
+from workbench.support.errors import UserError
+
+Sleeper = subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return make_run(tmp_path)
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Sleeper]:
+    """A process of our own that does nothing until it is killed."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_run_whose_process_lives_is_live(run: RunDirectory, sleeper: Sleeper) -> None:
+    record = write_process(run, "cpu", pid=sleeper.pid)
+    assert status_of(run) is RunStatus.LIVE
+    assert read_process(run) == record
+    assert (record.attempt, record.device) == (1, "cpu")
+
+
+def test_a_killed_process_leaves_a_lost_run_even_before_it_is_reaped(
+    run: RunDirectory, sleeper: Sleeper
+) -> None:
+    write_process(run, "cpu", pid=sleeper.pid)
+    sleeper.send_signal(signal.SIGKILL)
+    # Not waited for yet: the kernel keeps it as a zombie with the same pid and start.
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+    assert Path(f"/proc/{sleeper.pid}").exists()
+    assert status_of(run) is RunStatus.LOST
+    sleeper.wait()
+    assert status_of(run) is RunStatus.LOST
+
+
+def test_a_pid_given_to_another_process_is_not_the_run(run: RunDirectory, sleeper: Sleeper) -> None:
+    record = write_process(run, "cpu", pid=sleeper.pid)
+    rewrite_json(run.process, start_ticks=record.start_ticks - 1)
+    assert status_of(run) is RunStatus.LOST
+
+
+def test_a_machine_started_anew_runs_nothing_of_before(run: RunDirectory, sleeper: Sleeper) -> None:
+    write_process(run, "cpu", pid=sleeper.pid)
+    rewrite_json(run.process, boot_id="0b0b0b0b")
+    assert status_of(run) is RunStatus.LOST
+
+
+def test_a_run_on_another_machine_is_live_while_its_heart_beats(run: RunDirectory, sleeper: Sleeper) -> None:
+    write_process(run, "cpu", pid=sleeper.pid)
+    rewrite_json(run.process, boot_id="0b0b0b0b", host="elsewhere", started=time.time() - 1000)
+    beat(run)
+    assert status_of(run) is RunStatus.LIVE
+    _age(run.heartbeat, 61)
+    assert status_of(run) is RunStatus.LOST
+
+
+def test_a_live_run_without_a_heartbeat_for_a_minute_is_stalled(run: RunDirectory, sleeper: Sleeper) -> None:
+    write_process(run, "cpu", pid=sleeper.pid)
+    rewrite_json(run.process, started=time.time() - 1000)
+    _age(run.heartbeat, 61)
+    assert status_of(run) is RunStatus.STALLED
+    beat(run)
+    assert status_of(run) is RunStatus.LIVE
+
+
+@pytest.mark.parametrize(
+    ("code", "number", "status"),
+    [
+        (0, None, RunStatus.FINISHED),
+        (1, None, RunStatus.FAILED),
+        (2, None, RunStatus.FAILED),
+        (130, None, RunStatus.STOPPED),
+        (1, int(signal.SIGTERM), RunStatus.STOPPED),
+        (1, int(signal.SIGSEGV), RunStatus.FAILED),
+    ],
+)
+def test_an_exit_tells_how_the_run_ended(
+    run: RunDirectory, code: int, number: int | None, status: RunStatus
+) -> None:
+    written = write_exit(run, code=code, reason="why", signal=number)
+    assert status_of(run) is status
+    assert read_exit(run) == written
+
+
+def test_the_exit_of_an_earlier_attempt_does_not_hide_a_live_one(run: RunDirectory, sleeper: Sleeper) -> None:
+    write_process(run, "cpu")
+    write_exit(run, code=130, reason="stopped")
+    assert status_of(run) is RunStatus.STOPPED
+    resumed = write_process(run, "cpu", pid=sleeper.pid)
+    assert resumed.attempt == 2
+    assert status_of(run) is RunStatus.LIVE
+    sleeper.kill()
+    sleeper.wait()
+    assert status_of(run) is RunStatus.LOST
+    write_exit(run, code=1, reason="killed")
+    assert status_of(run) is RunStatus.FAILED
+
+
+def test_a_running_run_cannot_be_claimed_by_a_second_process(run: RunDirectory, sleeper: Sleeper) -> None:
+    write_process(run, "cpu", pid=sleeper.pid)
+    with pytest.raises(UserError, match="still running"):
+        write_process(run, "cpu")
+
+
+def test_a_process_that_is_not_there_cannot_claim_a_run(run: RunDirectory, sleeper: Sleeper) -> None:
+    sleeper.kill()
+    sleeper.wait()
+    with pytest.raises(ProcessLookupError):
+        write_process(run, "cpu", pid=sleeper.pid)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}', "\x00\xff"])
+def test_damaged_process_and_exit_files_are_as_if_absent(run: RunDirectory, content: str) -> None:
+    run.process.write_text(content)
+    run.exit.write_text(content)
+    assert read_process(run) is None
+    assert read_exit(run) is None
+    assert status_of(run) is RunStatus.LOST
+
+
+def test_this_process_is_alive(run: RunDirectory) -> None:
+    record = write_process(run, "cpu")
+    assert is_alive(record)
+    assert json.loads(run.process.read_text())["pid"] == os.getpid()
+
+
+def _age(path: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))

@@ -1,0 +1,171 @@
+"""`petbench data get | check | sample`: download the Oxford set, look a data set over, draw the sample."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.text import Text
+
+from workbench.cli.console import cell, console, error_console, make_table, print_json
+from workbench.cli.display import Display
+from workbench.dataset.check import DataReport, check_data
+from workbench.dataset.check_layout import Problem
+from workbench.dataset.open import OXFORD_DIRECTORY, SAMPLE_DIRECTORY, open_catalogue
+from workbench.dataset.oxford import is_oxford
+from workbench.dataset.sample.breeds import BREEDS
+from workbench.recipe import Data
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.support.paths import data_home
+
+app = typer.Typer(help="Get, check and make data sets.", no_args_is_help=True)
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", metavar="DIR", help="Where data sets lie; else $PETBENCH_DATA, else your data home."
+    ),
+]
+
+_SHOWN = 5
+"""Problems of a kind that are shown unless --all is given."""
+
+
+class DatasetName(StrEnum):
+    """The recipe's `data.dataset`."""
+
+    oxford = "oxford-iiit-pet"
+    sample = "sample"
+    folder = "folder"
+
+
+@app.command()
+def get(data_dir: DataDir = None) -> None:
+    """Download the Oxford-IIIT Pet set (about 800 MB) into the data home, check it, and unpack it.
+
+    Does nothing when it is there already.
+    """
+    from workbench.cli.download import download_oxford
+
+    home = data_home(data_dir)
+    fresh = download_oxford(home)
+    with Display(error_console) as display:
+        catalogue = open_catalogue(Data(), data_home=home, reporter=display)
+    train, test = (len(catalogue.positions(part)) for part in ("train", "test"))
+    verb = "downloaded to" if fresh else "already at"
+    console.print(
+        f"{verb} {clean(home / OXFORD_DIRECTORY)}: {train} training and {test} test images", soft_wrap=True
+    )
+    for image in catalogue.left_out:
+        console.print(f"left out {clean(image.id)}: {clean(image.reason)}", soft_wrap=True)
+    console.print("next: petbench data check")
+
+
+@app.command()
+def check(
+    dataset: Annotated[
+        DatasetName | None, typer.Option(help="What to check; told from the directory's layout if left out.")
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where it lies, as data.root of a recipe; else the data home."),
+    ] = None,
+    data_dir: DataDir = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every problem, not the first of each kind.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
+) -> None:
+    """Read every file of a data set and report what is wrong: lists, images, head boxes, copies, stray files.
+
+    Exits with 2 when training on it would go wrong.
+    """
+    data = _data(dataset, root)
+    with Display(error_console) as display:
+        report = check_data(data, data_home=data_home(data_dir), reporter=display)
+    if as_json:
+        print_json({**asdict(report), "root": str(report.root), "errors": len(report.errors)})
+    else:
+        _print_report(report, everything=everything)
+    if report.errors:
+        raise typer.Exit(2)
+
+
+@app.command()
+def sample(
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Where to; else petbench-sample/ in the data home.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other pictures.")] = 0,
+    per_class: Annotated[
+        int,
+        typer.Option(min=2, max=5000, help="Training images a breed; half as many come on top for the test."),
+    ] = 60,
+    size: Annotated[
+        int, typer.Option(min=48, max=1024, help="Side of the square pictures, in pixels.")
+    ] = 192,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a sample set made with other options.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Draw the sample set: cats and dogs of ten invented breeds in the Oxford layout, the same for a seed.
+
+    Recipes with data.dataset = "sample" use the one in the data home, and draw it when it is missing.
+    """
+    from workbench.dataset.sample import SampleOptions, generate_sample, is_current_sample
+
+    target = (directory or data_home(data_dir) / SAMPLE_DIRECTORY).expanduser().absolute()
+    options = SampleOptions(seed, per_class, per_class // 2, size)
+    present = is_current_sample(target, options)
+    if not present:
+        with Display(error_console) as display:
+            generate_sample(target, options, replace=force, reporter=display)
+    verb = "already at" if present else "drawn at"
+    counts = f"{per_class} training and {per_class // 2} test images of each of {len(BREEDS)} breeds"
+    console.print(f"{verb} {clean(target)}: {counts}", soft_wrap=True)
+
+
+def _data(dataset: DatasetName | None, root: Path | None) -> Data:
+    if dataset is None and root is not None:
+        layouts = (root, root / OXFORD_DIRECTORY)
+        dataset = DatasetName.oxford if any(map(is_oxford, layouts)) else DatasetName.folder
+    name = (dataset or DatasetName.oxford).value
+    try:
+        return Data.model_validate({"dataset": name, "root": "" if root is None else str(root)})
+    except ValidationError as error:
+        raise UserError(error.errors()[0]["msg"].removeprefix("Value error, "), where="--dataset") from None
+
+
+def _print_report(report: DataReport, *, everything: bool) -> None:
+    train, test = report.images("train"), report.images("test")
+    images = f"{train} training and {test} test images of {len(report.classes)} classes"
+    place = f"{report.dataset} at {clean(report.root)}"
+    console.print(f"{place}: {images}, {report.head_boxes} head boxes", soft_wrap=True)
+    table = make_table(("class", "train", "test"), right=("train", "test"))
+    for row in report.classes:
+        table.add_row(cell(row.name), cell(row.train), cell(row.test))
+    console.print(table)
+    kinds = Counter((problem.level, problem.kind) for problem in report.problems)
+    for (level, kind), count in kinds.items():
+        style = "bold red" if level == "error" else "yellow"
+        console.print(Text(f"{level}: {kind} ({count})", style=style))
+        of_kind = [problem for problem in report.problems if (problem.level, problem.kind) == (level, kind)]
+        shown = of_kind if everything else of_kind[:_SHOWN]
+        for problem in shown:
+            console.print(_line(problem), soft_wrap=True)
+        if len(of_kind) > len(shown):
+            console.print(f"  and {len(of_kind) - len(shown)} more: --all or --json shows them")
+    warnings = len(report.problems) - len(report.errors)
+    verdict = "training on it would go wrong" if report.errors else "fit to train on"
+    console.print(f"{len(report.errors)} errors, {warnings} warnings: {verdict}")
+
+
+def _line(problem: Problem) -> Text:
+    return Text(f"  {clean(problem.place)}: {clean(problem.what)}")

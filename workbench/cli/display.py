@@ -1,0 +1,97 @@
+"""What `petbench run` shows while it trains: one moving line for what goes on, one lasting line for what is done."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from workbench.runs.events import EpochDone, Event, Message, RoundLabelled, StageStarted
+from workbench.runs.log import describe
+from workbench.support.clean import clean
+
+
+class Display:
+    """The reporter of a terminal; into a pipe or a file it writes the lasting lines alone."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            refresh_per_second=2,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._stage: StageStarted | None = None
+        self._best: EpochDone | None = None
+
+    def __enter__(self) -> Display:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def event(self, event: Event) -> None:
+        """Show stages, rounds and messages as lines; epochs move the stage's bar."""
+        match event:
+            case StageStarted():
+                self._end_stage()
+                self._stage, self._best = event, None
+                self._line(describe(event))
+            case EpochDone(split="val"):
+                self._epoch(event)
+            case RoundLabelled():
+                self._end_stage()
+                self._line(describe(event))
+            case Message():
+                self._line(f"{event.level}: {event.text}" if event.level == "warning" else event.text, event.level)
+            case _:
+                return
+
+    def progress(self, task: str, done: int, total: int) -> None:
+        """Move the bar of `task`, which goes when it is full."""
+        if task not in self._tasks:
+            self._tasks[task] = self._bars.add_task(clean(task, 40), total=total)
+        self._bars.update(self._tasks[task], completed=done, total=total)
+        if done >= total:
+            self._bars.remove_task(self._tasks.pop(task))
+
+    def finish(self) -> None:
+        """Say how the last stage ended."""
+        self._end_stage()
+
+    def _epoch(self, event: EpochDone) -> None:
+        if self._best is None or event.accuracy >= self._best.accuracy:
+            self._best = event
+        if self._stage is not None and event.epoch:
+            label = f"{event.stage} val {100 * event.accuracy:.1f} % (best {100 * self._best.accuracy:.1f})"
+            self._move_stage(label, event.epoch, self._stage.epochs)
+
+    def _move_stage(self, label: str, done: int, total: int) -> None:
+        if "stage" not in self._tasks:
+            self._tasks["stage"] = self._bars.add_task(label, total=total)
+        self._bars.update(self._tasks["stage"], completed=done, description=label)
+
+    def _end_stage(self) -> None:
+        if "stage" in self._tasks:
+            self._bars.remove_task(self._tasks.pop("stage"))
+        if self._best is not None and self._stage is not None:
+            best = self._best
+            self._line(
+                f"  best validation accuracy {100 * best.accuracy:.2f} % at epoch {best.epoch} of {self._stage.epochs}"
+            )
+        self._best = None
+
+    def _line(self, text: str, level: str = "info") -> None:
+        style = "bold yellow" if level == "warning" else ""
+        self._console.print(Text(clean(text), style=style), soft_wrap=not self._console.is_terminal)

@@ -1,0 +1,219 @@
+"""`petbench model show` and `petbench backbones`: what networks there are and what of them would train."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from workbench.cli.console import cell, console, make_table, percent, print_json
+from workbench.recipe import Model, Recipe, load_recipe
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.support.units import human_count
+
+if TYPE_CHECKING:
+    from workbench.model.classifier import ImageClassifier
+    from workbench.model.listing import BackboneFacts
+
+app = typer.Typer(
+    help="Look into a backbone: its layer groups, and what a recipe would train.", no_args_is_help=True
+)
+
+# Oxford-IIIT Pet's breeds: the head that is shown where nothing says how many classes there are.
+_BREEDS = 37
+# Breeds, or cat and dog.
+_CLASSES = {"breed": _BREEDS, "species": 2}
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `show` a sub-command while it is the only one."""
+
+
+@app.command()
+def show(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A backbone's name. Default: the recipe's."),
+    ] = None,
+    recipe_file: Annotated[
+        Path | None,
+        typer.Option("--recipe", metavar="FILE", help="Show what this recipe would train of the backbone."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a backbone's layer groups, parameters and batch norms; with a recipe also what would learn.
+
+    Nothing is downloaded. The head is shown for 37 breeds, or for the classes that the recipe's target has.
+    """
+    if name is None and recipe_file is None:
+        raise UserError("name a backbone, or give --recipe", hint="petbench backbones lists the names")
+    recipe = None if recipe_file is None else load_recipe(recipe_file)
+    model = _model_to_show(name, recipe)
+    size = recipe.data.image_size if recipe else None
+    from workbench.model import skeleton
+
+    classes = _CLASSES[recipe.data.target] if recipe else _BREEDS
+    classifier = skeleton(model, classes, image_size=size)
+    rows = _plain_rows(classifier) if recipe is None else _tuned_rows(classifier, recipe)
+    facts = _facts(classifier, rows)
+    if recipe is not None:
+        facts["recipe"] = recipe.name
+    if as_json:
+        print_json({**facts, "groups": rows})
+    else:
+        _print(facts, rows)
+
+
+def backbones(
+    pattern: Annotated[
+        str, typer.Argument(metavar="[FILTER]", help="Part of a name; timm:PART lists timm's networks.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the backbones that a recipe can name: size, cost, ImageNet accuracy of their default weights."""
+    from workbench.model.listing import known_backbones
+
+    found = known_backbones(pattern)
+    if as_json:
+        print_json([asdict(facts) for facts in found])
+        return
+    if not found:
+        raise UserError(
+            f"no backbone's name contains {clean(pattern, 80)!r}", hint="petbench backbones lists all"
+        )
+    console.print(_backbone_table(found))
+    if not pattern:
+        console.print(
+            "timm has many more: petbench backbones timm:resnet lists those with resnet in their name."
+        )
+
+
+def _model_to_show(name: str | None, recipe: Recipe | None) -> Model:
+    """The recipe's model, or the named backbone with the recipe's noise; weights are never read here."""
+    if recipe is None:
+        assert name is not None
+        return Model(backbone=name, weights="none")
+    if name is None or name == recipe.model.backbone:
+        return recipe.model
+    return recipe.model.model_copy(update={"backbone": name, "weights": "default"})
+
+
+def _facts(classifier: ImageClassifier, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "backbone": classifier.backbone,
+        "classes": classifier.classes,
+        "parameters": sum(row["parameters"] for row in rows),
+        "feature_width": classifier.feature_width,
+        "native_size": classifier.native_size,
+        "mean": classifier.mean,
+        "std": classifier.std,
+    }
+    if "trainable" in rows[0]:
+        from workbench.model import is_trunk_fixed
+
+        facts["trainable"] = sum(row["trainable"] for row in rows)
+        facts["trunk_fixed"] = is_trunk_fixed(classifier)
+    return facts
+
+
+def _plain_rows(classifier: ImageClassifier) -> list[dict[str, Any]]:
+    return [
+        {
+            "group": group.name,
+            "parameters": group.parameter_count(classifier),
+            "batch_norms": len(group.batch_norms(classifier)),
+        }
+        for group in classifier.groups
+    ]
+
+
+def _tuned_rows(classifier: ImageClassifier, recipe: Recipe) -> list[dict[str, Any]]:
+    from workbench.model import group_rates, tune
+
+    tuning = tune(classifier, recipe.finetune)
+    rates = group_rates(classifier, recipe.optimizer, recipe.finetune)
+    return [
+        {
+            "group": group.name,
+            "parameters": group.parameters,
+            "trainable": group.trainable,
+            "batch_norms": group.batch_norms,
+            "learns": group.learns,
+            "batch_norm_learns": group.batch_norm_learns,
+            "statistics_update": group.statistics_update,
+            "learning_rate": rates[group.name] if group.trainable else None,
+        }
+        for group in tuning.groups
+    ]
+
+
+def _print(facts: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    line = (
+        f"{clean(facts['backbone'])}: {human_count(facts['parameters'])} parameters with a head for "
+        f"{facts['classes']} classes, {facts['feature_width']} features, made for {facts['native_size']} pixels"
+    )
+    console.print(Text(line), soft_wrap=True)
+    console.print(_plain_table(rows) if "trainable" not in facts else _tuned_table(rows))
+    if "trainable" in facts:
+        console.print(
+            Text(
+                f"{clean(facts['recipe'])} trains {human_count(facts['trainable'])} of "
+                f"{human_count(facts['parameters'])} parameters."
+                + (" The trunk is fixed: its features can be computed once." if facts["trunk_fixed"] else "")
+            ),
+            soft_wrap=True,
+        )
+
+
+def _plain_table(rows: list[dict[str, Any]]) -> Any:
+    table = make_table(["group", "parameters", "batch norms"], right=["parameters", "batch norms"])
+    for row in rows:
+        table.add_row(
+            cell(row["group"]), cell(human_count(row["parameters"])), cell(row["batch_norms"] or "–")
+        )
+    return table
+
+
+def _tuned_table(rows: list[dict[str, Any]]) -> Any:
+    # Short words, since all must fit a terminal of 80 columns.
+    columns = ["group", "params", "train", "weights", "norm scale", "norm stats", "rate"]
+    table = make_table(columns, right=["params", "train", "rate"])
+    for row in rows:
+        normed = bool(row["batch_norms"])
+        rate = row["learning_rate"]
+        table.add_row(
+            cell(row["group"]),
+            cell(human_count(row["parameters"])),
+            cell(human_count(row["trainable"]) if row["trainable"] else "–"),
+            _fact(row["learns"], "learn", "frozen"),
+            _fact(row["batch_norm_learns"], "learn", "frozen") if normed else cell("–"),
+            _fact(row["statistics_update"], "update", "kept") if normed else cell("–"),
+            cell("–" if rate is None else f"{rate:.3g}"),
+        )
+    return table
+
+
+def _fact(holds: bool, yes: str, no: str) -> Text:
+    return Text(yes, style="green") if holds else Text(no, style="dim")
+
+
+def _backbone_table(found: list[BackboneFacts]) -> Any:
+    columns = ["backbone", "parameters", "ImageNet %", "GFLOPs", "pixels", "from"]
+    table = make_table(columns, right=columns[1:5])
+    for facts in found:
+        table.add_row(
+            cell(facts.name),
+            cell("–" if facts.parameters is None else human_count(facts.parameters)),
+            cell(percent(facts.accuracy)),
+            cell("–" if facts.giga_operations is None else f"{facts.giga_operations:.2f}"),
+            cell(facts.native_size or "–"),
+            cell(facts.source),
+        )
+    return table

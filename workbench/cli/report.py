@@ -1,0 +1,119 @@
+"""What a finished run tells at the end: the table, the curve, the confusions, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from workbench.cli.chart import curve_chart
+from workbench.cli.console import make_table, percent
+from workbench.runs.events import EpochDone, StageStarted
+from workbench.runs.layout import RunDirectory
+from workbench.runs.metrics import read_events
+from workbench.runs.results import Evaluation, Results, most_confused
+from workbench.runs.timeline import timeline
+from workbench.support.clean import clean
+from workbench.support.units import human_bytes, human_seconds
+
+MOST_CONFUSED = 5
+LOWEST_RECALL = 5
+
+
+def print_report(console: Console, run: RunDirectory, results: Results) -> None:
+    """Print the end of a run, at the console's width."""
+    console.print(_accuracy_table(results))
+    if results.rounds:
+        console.print(_round_table(results))
+    _print_chart(console, run)
+    for line in _confusion_lines(results):
+        console.print(line)
+    console.print(
+        f"trained {human_seconds(results.training_seconds)} at {results.images_per_second:.0f} images/s, "
+        f"{results.precision}, peak memory {human_bytes(results.peak_memory_bytes)}"
+    )
+    for warning in results.warnings:
+        console.print(f"warning: {clean(warning)}", style="bold yellow")
+    console.print(f"\nrun {run.id}")
+    for line in _next_commands(run, results):
+        console.print(f"  {line}")
+
+
+def _accuracy_table(results: Results) -> object:
+    table = make_table(
+        ("", "val %", "test %", "macro F1", "top-5 %", "ECE"), right=("val %", "test %", "macro F1", "top-5 %", "ECE")
+    )
+    rows: list[tuple[str, Evaluation | None, Evaluation | None]] = []
+    if results.teacher_test is not None:
+        rows.append(("teacher", results.teacher_val, results.teacher_test))
+    rows.append(("student" if results.teacher_test else "model", results.val, results.test))
+    for name, val, test in rows:
+        if val is not None and test is not None:
+            table.add_row(
+                name,
+                percent(val.accuracy),
+                percent(test.accuracy),
+                f"{test.macro_f1:.4f}",
+                percent(test.top5),
+                f"{test.calibration_error:.4f}",
+            )
+    return table
+
+
+def _round_table(results: Results) -> object:
+    numbers = ("round", "pseudo-labels", "of pool %", "right %", "flipped", "student val %")
+    table = make_table(numbers, right=numbers)
+    for row in results.rounds:
+        table.add_row(
+            str(row.round),
+            str(row.selected),
+            percent(row.coverage),
+            percent(row.pseudo_label_accuracy),
+            str(row.flipped),
+            percent(row.student_val_accuracy),
+        )
+    return table
+
+
+def _print_chart(console: Console, run: RunDirectory) -> None:
+    """Train and validation accuracy over all epochs of all stages; a vertical line where a stage begins."""
+    validation: list[float] = []
+    training: list[float] = []
+    marks: list[float] = []
+    for event in timeline([record.event for record in read_events(run.metrics).records]):
+        match event:
+            case StageStarted() if validation:
+                marks.append(len(validation) + 0.5)
+            case EpochDone(split="val") if event.epoch:
+                validation.append(event.accuracy)
+            case EpochDone(split="train"):
+                training.append(event.accuracy)
+            case _:
+                continue
+    if len(validation) > 1:
+        width = min(console.width, 100)
+        curves = {"validation": validation, "train": training}
+        console.print(curve_chart(curves, title="accuracy by epoch", marks=marks, width=width))
+
+
+def _confusion_lines(results: Results) -> Iterator[str]:
+    pairs = most_confused(results.test.confusion, results.classes, MOST_CONFUSED)
+    if pairs:
+        said = ", ".join(f"{clean(p.true)} as {clean(p.predicted)} {p.count}" for p in pairs)
+        yield f"most confused on the test images: {said}"
+    recalls = [(r, name) for r, name in zip(results.test.recall, results.classes, strict=True) if r is not None]
+    lowest = ", ".join(f"{clean(name)} {100 * r:.0f} %" for r, name in sorted(recalls)[:LOWEST_RECALL])
+    yield f"lowest recall: {lowest}"
+
+
+def _next_commands(run: RunDirectory, results: Results) -> Iterator[str]:
+    handle = run.handle
+    yield f"petbench runs show {handle}                 all of its numbers"
+    yield f"petbench inspect {handle}                   the test images it was least sure of"
+    if results.rounds:
+        last = results.rounds[-1].round
+        yield f"petbench inspect {handle} --round {last}         the pool images the teacher was least sure of"
+    yield f"petbench predict {handle} PICTURE.jpg       its word on your own pictures"
+    yield "petbench runs ls                         this run among the others"
+
+

@@ -1,0 +1,290 @@
+"""`petbench runs …`: list, show, compare, export, tag and remove runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli.console import console, print_json
+from workbench.cli.runs_tables import (
+    comparison_tables,
+    listing_columns,
+    listing_table,
+    run_page,
+    trash_table,
+)
+from workbench.runs.compare import compare as compare_runs
+from workbench.runs.export import (
+    ExportFormat,
+    comparison_record,
+    export_comparison,
+    export_runs,
+    run_record,
+)
+from workbench.runs.filter import filter_runs
+from workbench.runs.find import find_run
+from workbench.runs.index import list_runs
+from workbench.runs.keys import keys_of, resolve_key
+from workbench.runs.notes import change_notes
+from workbench.runs.order import NEWEST_FIRST, sort_runs
+from workbench.runs.page import page_record, read_page
+from workbench.runs.summary import RunSummary, summarise
+from workbench.runs.trash import empty_trash, move_to_trash, restore_run, trashed_runs
+from workbench.support.atomic import atomic_write
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.support.paths import runs_home
+
+app = typer.Typer(help="Browse, compare and tidy past runs.", no_args_is_help=True, rich_markup_mode=None)
+
+RunsDir = Annotated[
+    Path | None,
+    typer.Option("--runs-dir", metavar="DIR", help="Where the runs are; else PETBENCH_RUNS, else ./runs."),
+]
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="An id or any unique part of one (the last four digits do), a name, latest, @2 (second newest), "
+        "or a path.",
+    ),
+]
+RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, each named as for runs show.")]
+FilterText = Annotated[
+    str,
+    typer.Option(
+        "--filter",
+        "-f",
+        metavar="EXPR",
+        help='Only runs that fit, such as "pseudo.labelled_fraction=0.1 and test.accuracy>85%", '
+        '"status=live", "tag:table1 not backbone~resnet", "created>=2026-11". '
+        "A bare word finds names, ids and tags.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Archived = Annotated[bool, typer.Option("--archived", help="Archived runs too.")]
+
+
+@app.command("ls")
+def list_(
+    filter_text: FilterText = "",
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort", metavar="KEY", help="Sort by any key; -KEY sorts downwards. Default: newest first."
+        ),
+    ] = NEWEST_FIRST,
+    columns: Annotated[
+        str,
+        typer.Option(
+            metavar="KEYS", help="Show these keys, comma-separated, such as name,backbone,test.accuracy."
+        ),
+    ] = "",
+    archived: Archived = False,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """List runs with their state, progress and accuracies."""
+    home = runs_home(runs_dir)
+    everything = list_runs(home)
+    summaries = sort_runs(_chosen(everything, filter_text, archived), sort)
+    keys = [
+        resolve_key(key.strip(), keys_of(everything), where="--columns")
+        for key in columns.split(",")
+        if key.strip()
+    ]
+    if as_json:
+        print_json([run_record(summary) for summary in summaries])
+        return
+    if summaries:
+        console.print(listing_table(summaries, keys or listing_columns(summaries, console.width)))
+    console.print(_tally(summaries, everything, home), soft_wrap=True)
+
+
+@app.command()
+def show(run: RunName, as_json: Json = False, runs_dir: RunsDir = None) -> None:
+    """Show one run: its recipe in short, state, results, rounds, warnings and most confused classes."""
+    page = read_page(find_run(runs_home(runs_dir), run))
+    if as_json:
+        print_json(page_record(page))
+        return
+    for part in run_page(page):
+        console.print(part)
+
+
+@app.command()
+def compare(
+    runs: RunNames,
+    form: Annotated[
+        ExportFormat | None,
+        typer.Option("--format", "-F", help="Print CSV, JSON or Markdown instead of tables."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE (with --format).")
+    ] = None,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Compare runs with the first one: where the recipes differ, and what came of it."""
+    if as_json and form not in (None, ExportFormat.JSON):
+        raise UserError(f"--json and --format {form} contradict each other")
+    if output is not None and form is None and not as_json:
+        raise UserError("--output needs --format", allowed=list(ExportFormat))
+    home = runs_home(runs_dir)
+    comparison = compare_runs([find_run(home, run) for run in runs])
+    if form is not None or output is not None:
+        _write_out(export_comparison(comparison, form or ExportFormat.JSON), output)
+    elif as_json:
+        print_json(comparison_record(comparison))
+    else:
+        for part in comparison_tables(comparison):
+            console.print(part)
+
+
+@app.command()
+def export(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN...]", help="Runs; all that the filter fits if none is named."),
+    ] = None,
+    form: Annotated[ExportFormat, typer.Option("--format", "-F", help="What to write.")] = ExportFormat.CSV,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, not to the terminal."),
+    ] = None,
+    filter_text: FilterText = "",
+    archived: Archived = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Export runs as CSV (a column a key), JSON (exact) or a Markdown table.
+
+    In CSV, text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
+    home = runs_home(runs_dir)
+    if runs:
+        named = [summarise(find_run(home, run)) for run in runs]
+        summaries = filter_runs(filter_text, named)
+    else:
+        summaries = _chosen(list_runs(home), filter_text, archived)
+    _write_out(export_runs(summaries, form), output)
+
+
+@app.command()
+def tag(
+    run: RunName,
+    words: Annotated[list[str], typer.Argument(metavar="TAG...", help="Tags to add.")],
+    remove: Annotated[bool, typer.Option("--remove", "-r", help="Remove these tags instead.")] = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Tag a run, to find it again with runs ls -f tag:TAG."""
+    found = find_run(runs_home(runs_dir), run)
+    notes = change_notes(found, remove=words) if remove else change_notes(found, add=words)
+    console.print(f"{clean(found.id)}: {clean(', '.join(notes.tags)) or 'no tags'}", soft_wrap=True)
+
+
+@app.command()
+def note(
+    run: RunName,
+    text: Annotated[str, typer.Argument(help='What to remember of the run; "" forgets it.')],
+    runs_dir: RunsDir = None,
+) -> None:
+    """Write a note on a run, replacing the one before."""
+    found = find_run(runs_home(runs_dir), run)
+    change_notes(found, note=text)
+    console.print(f"{clean(found.id)}: {clean(text) or 'no note'}", soft_wrap=True)
+
+
+@app.command()
+def archive(runs: RunNames, runs_dir: RunsDir = None) -> None:
+    """Put runs away: they stay where they are, and runs ls shows them only with --archived."""
+    _set_archived(runs, runs_dir, True)
+
+
+@app.command()
+def unarchive(runs: RunNames, runs_dir: RunsDir = None) -> None:
+    """Bring archived runs back into the listing."""
+    _set_archived(runs, runs_dir, False)
+
+
+@app.command("rm")
+def remove(runs: RunNames, runs_dir: RunsDir = None) -> None:
+    """Move runs to the trash; runs restore brings them back. A running run is refused."""
+    home = runs_home(runs_dir)
+    for moved in move_to_trash([find_run(home, run) for run in runs]):
+        console.print(
+            f"{clean(moved.id)}: in the trash; petbench runs restore {moved.handle}", soft_wrap=True
+        )
+
+
+@app.command()
+def restore(runs: RunNames, runs_dir: RunsDir = None) -> None:
+    """Bring runs back from the trash."""
+    home = runs_home(runs_dir)
+    for query in runs:
+        console.print(f"{clean(restore_run(home, query).id)}: restored", soft_wrap=True)
+
+
+@app.command()
+def trash(
+    empty: Annotated[bool, typer.Option("--empty", help="Delete for good everything in the trash.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before emptying.")] = False,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """List the trash, or empty it."""
+    home = runs_home(runs_dir)
+    held = [summarise(run) for run in trashed_runs(home)]
+    if empty:
+        _confirm(f"Delete {len(held)} runs for good?", yes)
+        console.print(f"{empty_trash(home)} deleted")
+    elif yes:
+        raise UserError("--yes goes with --empty")
+    elif as_json:
+        print_json([run_record(summary) for summary in held])
+    elif held:
+        console.print(trash_table(held))
+    else:
+        console.print("the trash is empty")
+
+
+def _chosen(summaries: list[RunSummary], filter_text: str, archived: bool) -> list[RunSummary]:
+    return filter_runs(filter_text, (s for s in summaries if archived or not s.archived))
+
+
+def _tally(shown: list[RunSummary], everything: list[RunSummary], home: Path) -> str:
+    """How many runs were shown, and what to do where there are none."""
+    if not everything:
+        return f"no runs in {clean(home)}; petbench run RECIPE makes one"
+    hidden = sum(run.archived for run in everything) - sum(run.archived for run in shown)
+    archived = f" ({hidden} archived: --archived)" if hidden else ""
+    return f"{len(shown)} of {len(everything)} runs{archived}"
+
+
+def _set_archived(runs: list[str], runs_dir: Path | None, archived: bool) -> None:
+    home = runs_home(runs_dir)
+    for found in [find_run(home, run) for run in runs]:
+        change_notes(found, archived=archived)
+        console.print(f"{clean(found.id)}: {'archived' if archived else 'listed again'}", soft_wrap=True)
+
+
+def _confirm(question: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError("there is nobody to ask", hint="add --yes to empty the trash")
+    typer.confirm(question, abort=True)
+
+
+def _write_out(text: str, output: Path | None) -> None:
+    if output is None:
+        # Not through rich, which would wrap lines; line ends stay as they are.
+        sys.stdout.write(text)
+        return
+    try:
+        atomic_write(output, text)
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror or error}", where=str(output)) from error
+    console.print(f"written to {clean(output)}", soft_wrap=True)

@@ -1,0 +1,360 @@
+"""How runs look on a terminal: listings that fit its width, a run's page, comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from workbench.cli.console import cell, make_table, percent
+from workbench.runs.compare import Comparison, MetricRow
+from workbench.runs.keys import Value, values_of
+from workbench.runs.page import RunPage
+from workbench.runs.results import Evaluation, Results
+from workbench.runs.status import RunStatus
+from workbench.runs.summary import RunSummary
+from workbench.support.clean import clean
+from workbench.support.units import human_bytes, human_seconds
+
+_STATUS_STYLES = {
+    RunStatus.LIVE: "green",
+    RunStatus.STALLED: "bold yellow",
+    RunStatus.LOST: "bold red",
+    RunStatus.FINISHED: "",
+    RunStatus.FAILED: "red",
+    RunStatus.STOPPED: "yellow",
+}
+# Columns of a listing in the order shown, each with the width that it wants. A narrow terminal gets the
+# first that fit, a wide one more.
+_HANDLE, _PROGRESS = "run", "progress"
+_COLUMNS = {
+    _HANDLE: 4,
+    "name": 16,
+    "status": 8,
+    _PROGRESS: 14,
+    "val.accuracy": 5,
+    "test.accuracy": 5,
+    "teacher.test.accuracy": 7,
+    "created": 11,
+    "model.backbone": 16,
+    "pseudo_label.strategy": 14,
+    "tags": 16,
+}
+_TITLES = {
+    "val.accuracy": "val %",
+    "test.accuracy": "test %",
+    "teacher.test.accuracy": "teacher %",
+    "model.backbone": "backbone",
+    "pseudo_label.strategy": "strategy",
+}
+_PADDING = 2
+_SHOWN_CLASSES = 10
+_SHARES = ("accuracy", "macro_f1", "top5", "coverage")
+
+
+def listing_columns(summaries: Sequence[RunSummary], width: int) -> list[str]:
+    """The columns of a listing that fit `width` characters and that any of the runs has a value for."""
+    held = {key for summary in summaries for key in values_of(summary)} | {_HANDLE, "status"}
+    if any(summary.progress for summary in summaries):
+        held.add(_PROGRESS)
+    chosen: list[str] = []
+    left = width - _PADDING
+    for key, wanted in _COLUMNS.items():
+        needed = max(wanted, len(_TITLES.get(key, key))) + _PADDING
+        if key in held and needed <= left:
+            chosen.append(key)
+            left -= needed
+    return chosen
+
+
+def listing_table(summaries: Sequence[RunSummary], keys: Sequence[str]) -> Table:
+    """A line a run; long text is cut to fit, numbers, states and handles never are."""
+    values = [values_of(summary) for summary in summaries]
+    table = make_table([_title(key) for key in keys])
+    for column, key in zip(table.columns, keys, strict=True):
+        column.no_wrap, column.overflow = True, "ellipsis"
+        if all(_is_number(held.get(key, 0)) for held in values) and key not in (_HANDLE, _PROGRESS):
+            column.justify = "right"
+            column.min_width = max(len(_shown(key, held.get(key))) for held in values)
+    for key, column in zip(keys, table.columns, strict=True):
+        if key in (_HANDLE, "status"):
+            column.min_width = max(
+                len(_listed(s, held, key)) for s, held in zip(summaries, values, strict=True)
+            )
+    for summary, held in zip(summaries, values, strict=True):
+        table.add_row(*(_listed(summary, held, key) for key in keys))
+    return table
+
+
+def trash_table(summaries: Sequence[RunSummary]) -> Table:
+    """A line a removed run, with the whole id that it comes back under."""
+    table = make_table(("id", "name", "status"))
+    for summary in summaries:
+        table.add_row(cell(summary.id), cell(summary.name), cell(summary.status))
+    return table
+
+
+def _title(key: str) -> str:
+    share = _is_share(key.rpartition(".")[2])
+    return clean(_TITLES.get(key, f"{key} %" if share else key))
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _listed(summary: RunSummary, values: dict[str, Value], key: str) -> Text:
+    if key == _HANDLE:
+        return cell(summary.handle)
+    if key == _PROGRESS:
+        return cell(progress_words(summary))
+    if key == "status":
+        return Text(summary.status.value, style=_STATUS_STYLES[summary.status])
+    return cell(_shown(key, values.get(key)))
+
+
+def progress_words(summary: RunSummary) -> str:
+    """`student 2/5 · 3/5`: the stage, its round of all rounds, and epochs done of all."""
+    progress = summary.progress
+    if progress is None:
+        return ""
+    round_words = f" {progress.round}/{progress.rounds}" if progress.round else ""
+    return f"{progress.stage}{round_words} · {progress.epoch}/{progress.epochs}"
+
+
+def _shown(key: str, value: Value | None) -> str:
+    """A value as people read it: shares in percent, times and sizes with units, dates to the minute."""
+    last = key.rpartition(".")[2]
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return f"{value:%m-%d %H:%M}" if value.year == datetime.now().year else f"{value:%Y-%m-%d}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, int | float):
+        if _is_share(last):
+            return percent(value)
+        if last.endswith("_seconds"):
+            return human_seconds(value)
+        if last.endswith("_bytes"):
+            return human_bytes(value)
+        return f"{value:.6g}" if abs(value) < 1e6 else str(value)
+    return value
+
+
+def _is_share(last: str) -> bool:
+    return last in _SHARES or last.endswith("_accuracy")
+
+
+def run_page(page: RunPage) -> Iterator[RenderableType]:
+    """A run's page, part by part, made for 80 columns."""
+    yield _headline(page)
+    if page.results is not None:
+        yield _results_table(page.results)
+        if page.results.rounds:
+            yield _rounds_table(page.results)
+        if page.confused:
+            yield _confused_table(page)
+    elif page.rounds:
+        yield _labelled_table(page)
+    for warning in page.warnings:
+        yield Text(f"warning: {clean(warning)}", style="yellow")
+    yield Text(f"\nnext: {_advice(page.summary)}", style="dim")
+
+
+def _headline(page: RunPage) -> Table:
+    summary = page.summary
+    recipe = summary.recipe
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    status = Text(summary.status.value, style=_STATUS_STYLES[summary.status])
+    if summary.reason:
+        status.append(f": {clean(summary.reason)}", style="")
+    lines: list[tuple[str, str | Text]] = [
+        ("run", summary.id),
+        ("name", summary.name),
+        ("about", str(recipe.get("description", ""))),
+        ("status", status),
+        ("progress", progress_words(summary)),
+        ("created", f"{summary.created:%Y-%m-%d %H:%M}"),
+        ("data", _words(recipe, "data.dataset", "data.target", "data.image_size")),
+        ("model", _words(recipe, "model.backbone", "model.weights", "finetune.layers")),
+        (
+            "labels",
+            _words(
+                recipe,
+                "pseudo_label.labelled_fraction",
+                "pseudo_label.labels_per_class",
+                "pseudo_label.strategy",
+            ),
+        ),
+        ("optimizer", _words(recipe, "optimizer.name", "optimizer.learning_rate", "training.epochs", "seed")),
+        ("device", str(page.provenance.get("device", summary.process.device if summary.process else ""))),
+        ("tags", ", ".join(summary.tags)),
+        ("note", summary.note),
+        ("files", str(summary.path)),
+    ]
+    for name, value in lines:
+        if value:
+            table.add_row(name, value if isinstance(value, Text) else cell(value))
+    return table
+
+
+def _words(recipe: Mapping[str, Any], *keys: str) -> str:
+    """`resnet18, layers layer4 head`: the first key's value bare, further ones behind the key's last part."""
+    parts = []
+    for key in keys:
+        if key in recipe:
+            name = "" if key == keys[0] else f"{key.rpartition('.')[2].replace('_', ' ')} "
+            parts.append(name + _recipe_value(recipe[key]))
+    return ", ".join(parts)
+
+
+def _results_table(results: Results) -> Table:
+    title = (
+        f"Results: best epoch {results.best_epoch}"
+        + (f" of round {results.best_round}" if results.best_round else "")
+        + f", trained {human_seconds(results.training_seconds)} at {results.images_per_second:.0f} images/s,"
+        + f" {human_bytes(results.peak_memory_bytes)}"
+    )
+    columns = ("split", "images", "accuracy %", "macro F1 %", "top 5 %", "ECE", "loss")
+    table = make_table(columns, title=title, right=columns[1:])
+    final = "student " if results.teacher_test else ""
+    rows: list[tuple[str, Evaluation | None]] = [
+        (f"{final}validation", results.val),
+        ("teacher validation", results.teacher_val),
+        (f"{final}test", results.test),
+        ("teacher test", results.teacher_test),
+    ]
+    for name, on in rows:
+        if on is not None:
+            table.add_row(
+                cell(name, "bold" if on is results.test else ""),
+                str(on.images),
+                percent(on.accuracy),
+                percent(on.macro_f1),
+                percent(on.top5),
+                f"{on.calibration_error:.4f}",
+                f"{on.loss:.4f}",
+            )
+    return table
+
+
+def _rounds_table(results: Results) -> Table:
+    columns = ("round", "selected", "coverage %", "labels right %", "flipped", "student val %")
+    table = make_table(columns, title="Pseudo-labels", right=columns)
+    for row in results.rounds:
+        table.add_row(
+            str(row.round),
+            str(row.selected),
+            percent(row.coverage),
+            percent(row.pseudo_label_accuracy),
+            str(row.flipped),
+            percent(row.student_val_accuracy),
+        )
+    return table
+
+
+def _labelled_table(page: RunPage) -> Table:
+    columns = ("round", "selected", "of", "labels right %", "flipped", "threshold")
+    table = make_table(columns, title="Pseudo-labels so far", right=columns)
+    for event in page.rounds:
+        table.add_row(
+            str(event.round),
+            str(event.selected),
+            str(event.pool),
+            percent(event.accuracy),
+            str(event.flipped),
+            f"{event.threshold:.4f}",
+        )
+    return table
+
+
+def _confused_table(page: RunPage) -> Table:
+    columns = ("true class", "taken for", "images", "of the class %")
+    table = make_table(columns, title="Most confused on the test split", right=columns[2:])
+    for pair in page.confused:
+        table.add_row(cell(pair.true), cell(pair.predicted), str(pair.count), percent(pair.share))
+    return table
+
+
+def _advice(summary: RunSummary) -> str:
+    if summary.status in (RunStatus.STOPPED, RunStatus.LOST, RunStatus.FAILED):
+        return f"petbench resume {summary.handle}"
+    if summary.status is RunStatus.FINISHED:
+        return f"petbench inspect {summary.handle}, petbench runs compare {summary.handle} OTHER"
+    return f"petbench runs show {summary.handle} again, for news"
+
+
+def comparison_tables(comparison: Comparison) -> Iterator[RenderableType]:
+    """A comparison: the runs by letter, then what differs, each later run's change in parentheses."""
+    letters = [chr(ord("A") + i) if i < 26 else f"#{i + 1}" for i in range(len(comparison.runs))]
+    runs = make_table(("", "run", "name", "status"))
+    for letter, run in zip(letters, comparison.runs, strict=True):
+        runs.add_row(letter, cell(run.id), cell(run.name), cell(run.status))
+    yield runs
+    for warning in comparison.warnings:
+        yield Text(f"warning: {clean(warning)}", style="yellow")
+    if comparison.recipe:
+        table = make_table(("recipe", *letters))
+        for difference in comparison.recipe:
+            table.add_row(cell(difference.key), *(cell(_recipe_value(value)) for value in difference.values))
+        yield table
+    else:
+        yield Text("the recipes are the same")
+    if comparison.metrics:
+        yield _metric_table("result", comparison.metrics, letters)
+    changed = [row for row in comparison.recall if any(row.deltas)]
+    if changed:
+        yield _metric_table("test recall %", changed[:_SHOWN_CLASSES], letters, share=True)
+    if comparison.confusion:
+        columns = ("run", "true class", "taken for", "before", "now", "change")
+        table = make_table(columns, title="Test confusions that changed most", right=columns[3:])
+        for change in comparison.confusion:
+            table.add_row(
+                letters[change.run],
+                cell(change.true),
+                cell(change.predicted),
+                str(change.baseline),
+                str(change.count),
+                f"{change.delta:+d}",
+            )
+        yield table
+
+
+def _metric_table(
+    title: str, rows: Sequence[MetricRow], letters: Sequence[str], *, share: bool = False
+) -> Table:
+    """A row a number; `share` says that all are shares whatever their keys, which are then outside text."""
+    table = make_table((title, *letters), right=letters)
+    for row in rows:
+        key = "accuracy" if share else row.key
+        cells = [
+            _with_delta(key, value, delta if place else None)
+            for place, (value, delta) in enumerate(zip(row.values, row.deltas, strict=True))
+        ]
+        table.add_row(cell(row.key) if share else Text(_title(row.key)), *cells)
+    return table
+
+
+def _with_delta(key: str, value: float | None, delta: float | None) -> Text:
+    if value is None:
+        return cell("–")
+    text = cell(_shown(key, value))
+    if delta is not None:
+        share = _is_share(key.rpartition(".")[2])
+        text.append(f" ({100 * delta:+.2f})" if share else f" ({delta:+.4g})", style="dim")
+    return text
+
+
+def _recipe_value(value: object) -> str:
+    if value is None:
+        return "–"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,133 @@
+"""Look a data set over: everything that would make training wrong, and everything merely odd."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from workbench.dataset.check_layout import DataSubject, Problem, SubjectImage, folder_subject, oxford_subject
+from workbench.dataset.examine import FileFacts, examine
+from workbench.dataset.open import locate
+from workbench.recipe.data import Data
+from workbench.support.progress import QUIET, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class ClassImages:
+    """Usable images of a class in each part."""
+
+    name: str
+    train: int
+    test: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """What `check_data` found."""
+
+    dataset: str
+    root: Path
+    classes: tuple[ClassImages, ...]
+    head_boxes: int
+    """Images with a usable head box."""
+    problems: tuple[Problem, ...]
+    """Errors first, then by kind and place."""
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """Problems that would make training wrong."""
+        return tuple(problem for problem in self.problems if problem.level == "error")
+
+    def images(self, part: Literal["train", "test"]) -> int:
+        """Usable images of a part."""
+        return sum(row.train if part == "train" else row.test for row in self.classes)
+
+
+def check_data(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> DataReport:
+    """Read every file of a data set, decode every image, and compare all with all.
+
+    Errors: wrong or contradicting list lines, an image in both parts, a listed image that is missing, a class
+    without a training image, one picture under two labels. Warnings: files that cannot be decoded (training
+    leaves them out), odd content, missing or impossible head boxes, copies, images in no list, stray files.
+
+    Raises:
+        UserError: there is no data set to look at.
+    """
+    root = locate(data, data_home=data_home, reporter=reporter)
+    subject = folder_subject(root, data) if data.dataset == "folder" else oxford_subject(root)
+    facts = _examine_all(subject.images, reporter)
+    pairs = list(zip(subject.images, facts, strict=True))
+    problems = list(subject.problems)
+    for image, fact in pairs:
+        problems += _of_one(image, fact)
+    classes = _count(subject, pairs)
+    problems += [
+        Problem("error", "class without training image", row.name, "nothing to learn it from")
+        for row in classes
+        if not row.train
+    ]
+    problems += _copies(pairs)
+    problems.sort(key=lambda problem: (problem.level != "error", problem.kind, problem.place))
+    return DataReport(data.dataset, root, classes, subject.head_boxes, tuple(problems))
+
+
+def _examine_all(images: tuple[SubjectImage, ...], reporter: Progress) -> list[FileFacts]:
+    """Decode in threads: Pillow and hashlib let go of the interpreter while they work."""
+    facts: list[FileFacts] = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for fact in pool.map(examine, (image.path for image in images)):
+            facts.append(fact)
+            if len(facts) % 50 == 0 or len(facts) == len(images):
+                reporter.progress("check images", len(facts), len(images))
+    return facts
+
+
+def _of_one(image: SubjectImage, fact: FileFacts) -> list[Problem]:
+    if fact.error and not image.path.exists():
+        return [Problem("error", "missing image", image.id, fact.error)]
+    if fact.error:
+        return [Problem("warning", "unreadable image", image.id, fact.error)]
+    return [Problem("warning", "odd file", image.id, oddity) for oddity in fact.oddities]
+
+
+def _count(subject: DataSubject, pairs: list[tuple[SubjectImage, FileFacts]]) -> tuple[ClassImages, ...]:
+    usable = Counter((image.class_name, image.part) for image, fact in pairs if not fact.error)
+    return tuple(ClassImages(name, usable[name, "train"], usable[name, "test"]) for name in subject.classes)
+
+
+def _copies(pairs: list[tuple[SubjectImage, FileFacts]]) -> list[Problem]:
+    """Files with the same bytes, and pictures on both sides of the split that look the same."""
+    by_content: dict[str, list[SubjectImage]] = {}
+    by_look: dict[bytes, list[SubjectImage]] = {}
+    for image, fact in pairs:
+        if fact.error:
+            continue
+        same = by_content.setdefault(fact.sha256, [])
+        same.append(image)
+        # Of equal files one is enough: the others are found by their content.
+        if fact.look is not None and len(same) == 1:
+            by_look.setdefault(fact.look, []).append(image)
+    problems = [_exact_copies(group) for group in by_content.values() if len(group) > 1]
+    for group in by_look.values():
+        if {image.part for image in group} == {"train", "test"}:
+            what = "looks the same as " + _names(group[1:])
+            problems.append(Problem("warning", "alike in train and test", group[0].id, what))
+    return problems
+
+
+def _exact_copies(group: list[SubjectImage]) -> Problem:
+    first, others = group[0], _names(group[1:])
+    if len({image.class_name for image in group}) > 1:
+        labels = " and ".join(sorted({image.class_name for image in group}))
+        return Problem("error", "one picture, two labels", first.id, f"same file as {others}: {labels}")
+    if len({image.part for image in group}) > 1:
+        return Problem("warning", "copy in train and test", first.id, f"same file as {others}")
+    return Problem("warning", "copy", first.id, f"same file as {others}")
+
+
+def _names(images: list[SubjectImage]) -> str:
+    return ", ".join(image.id for image in images)

@@ -1,0 +1,91 @@
+"""One image file looked at closely: can it be decoded, what is odd about it, what is it a copy of."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.dataset.probe import Decoded, UnreadableImage, decode_bytes, read_bytes
+
+_SUFFIXES = {
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
+    "MPO": {".jpg", ".jpeg", ".jpe", ".jfif"},
+    "PNG": {".png"},
+    "GIF": {".gif"},
+    "BMP": {".bmp"},
+    "WEBP": {".webp"},
+    "TIFF": {".tif", ".tiff"},
+    "PPM": {".ppm", ".pgm"},
+}
+_MODES = {
+    "1": "black and white",
+    "L": "grey",
+    "LA": "grey with transparency",
+    "P": "palette",
+    "PA": "palette with transparency",
+    "RGBA": "RGBA",
+    "CMYK": "CMYK",
+}
+_LEAST_CONTRAST = 16
+"""Grey levels that a reduced image must span to have a look: two blank walls are not the same photograph."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What one file turned out to be."""
+
+    sha256: str
+    """Of the file; empty when it could not be read."""
+    look: bytes | None
+    """64-bit difference hash of the picture; None where it cannot be decoded or hardly has contrast."""
+    oddities: tuple[str, ...]
+    error: str
+    """Why it cannot be decoded; empty when it can."""
+
+
+def examine(path: Path) -> FileFacts:
+    """Read, hash and decode one file; never raises for what is in it."""
+    try:
+        content = read_bytes(path)
+    except UnreadableImage as error:
+        return FileFacts("", None, (), error.reason)
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        decoded = decode_bytes(content)
+    except UnreadableImage as error:
+        return FileFacts(digest, None, (), error.reason)
+    return FileFacts(digest, difference_hash(decoded.pixels), tuple(_oddities(path, decoded)), "")
+
+
+def difference_hash(pixels: NDArray[np.uint8]) -> bytes | None:
+    """64 bits (8 bytes) that survive resizing: is each cell of a 9 × 8 grid darker than the next.
+
+    The dHash of N. Krawetz, "Kind of Like That" (2013). None for a picture of hardly any contrast.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+    """
+    from PIL import Image
+
+    small = Image.fromarray(pixels).convert("L").resize((9, 8), Image.Resampling.BOX, reducing_gap=2)
+    grey = np.asarray(small, dtype=np.int16)
+    if grey.max() - grey.min() < _LEAST_CONTRAST:
+        return None
+    return np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes()
+
+
+def _oddities(path: Path, decoded: Decoded) -> list[str]:
+    header, found = decoded.header, []
+    if path.suffix.lower() not in _SUFFIXES.get(header.format, set()):
+        found.append(f"{header.format} content under a {path.suffix or 'bare'} name")
+    if header.mode != "RGB":
+        found.append(f"{_MODES.get(header.mode, header.mode)} pixels")
+    if decoded.truncated:
+        found.append("truncated: the lower part is missing")
+    if decoded.trailing_bytes:
+        found.append(f"{decoded.trailing_bytes} bytes after the end of the image")
+    return found

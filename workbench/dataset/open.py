@@ -1,0 +1,74 @@
+"""From a recipe's [data] to the catalogue of its images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workbench.dataset.catalogue import Catalogue
+from workbench.dataset.folder import read_folder
+from workbench.dataset.oxford import is_oxford, read_oxford
+from workbench.recipe.data import Data
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.support.progress import QUIET, Progress
+
+OXFORD_DIRECTORY = "oxford-iiit-pet"
+SAMPLE_DIRECTORY = "petbench-sample"
+
+
+def open_catalogue(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Catalogue:
+    """Read which images a recipe's data set has. The sample set is made on its first use.
+
+    Args:
+        data: the recipe's [data]; an empty `root` means the data home. A given root of an Oxford layout may
+            be that directory or the one that holds `oxford-iiit-pet/`.
+        data_home: the directory for data sets, `support.paths.data_home()`.
+        reporter: told how far reading is.
+
+    Raises:
+        UserError: the data set is not there (says how to get it), or it cannot be used.
+    """
+    root = locate(data, data_home=data_home, reporter=reporter)
+    if data.dataset == "folder":
+        return read_folder(
+            root, test_fraction=data.test_fraction, split_seed=data.split_seed, reporter=reporter
+        )
+    return read_oxford(root, dataset=data.dataset, reporter=reporter)
+
+
+def locate(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Path:
+    """The data set's own directory; makes the sample set where its directory was left to us.
+
+    Raises:
+        UserError: it is not there.
+    """
+    given = Path(data.root).expanduser().absolute() if data.root else None
+    if data.dataset == "folder":
+        if given is None or not given.is_dir():
+            raise UserError(
+                "no such directory",
+                where=clean(given or "data.root"),
+                hint="set data.root to the directory that holds the class sub-folders",
+            )
+        return given
+    if data.dataset == "sample" and given is None:
+        from workbench.dataset.sample import ensure_sample
+
+        return ensure_sample(data_home / SAMPLE_DIRECTORY, reporter=reporter)
+    name = OXFORD_DIRECTORY if data.dataset == "oxford-iiit-pet" else SAMPLE_DIRECTORY
+    candidates = [given, given / name] if given else [data_home / name]
+    for candidate in candidates:
+        if is_oxford(candidate):
+            return candidate
+    if data.dataset == "sample":
+        raise UserError(
+            "no sample set here (no images/ and annotations/)",
+            where=clean(given),
+            hint=f"petbench data sample {clean(given)} makes one; an empty data.root uses the data home",
+        )
+    raise UserError(
+        f"the Oxford-IIIT Pet set is not there: no {name}/ with images/ and annotations/",
+        where=clean(given or data_home),
+        hint="petbench data get downloads it (about 800 MB); or copy it there, or name the directory that "
+        f"holds {name}/ with --data-dir or PETBENCH_DATA",
+    )

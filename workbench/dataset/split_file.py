@@ -1,0 +1,98 @@
+"""A split saved with its run: image ids by part, so that it holds on another machine and in another order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from workbench.dataset.catalogue import Catalogue
+from workbench.dataset.split import Positions, Split
+from workbench.support.atomic import atomic_write
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+
+SPLIT_FILE = "split.json"
+
+
+class _SavedSplit(BaseModel):
+    """The file's content."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    dataset: str
+    data_fingerprint: str
+    split_fingerprint: str
+    labelled: list[str]
+    unlabelled: list[str]
+    validation: list[str]
+    test: list[str]
+
+
+def save_split(path: Path, catalogue: Catalogue, split: Split) -> None:
+    """Write a split as JSON: image ids a part, and the fingerprints of split and data.
+
+    Raises:
+        OSError: it cannot be written; an older file is then untouched.
+    """
+
+    def ids(positions: Positions) -> list[str]:
+        return [catalogue.records[position].id for position in positions.tolist()]
+
+    saved = _SavedSplit(
+        dataset=catalogue.dataset,
+        data_fingerprint=catalogue.fingerprint,
+        split_fingerprint=split.fingerprint,
+        labelled=ids(split.labelled),
+        unlabelled=ids(split.unlabelled),
+        validation=ids(split.validation),
+        test=ids(split.test),
+    )
+    atomic_write(path, saved.model_dump_json(by_alias=True, indent=1) + "\n")
+
+
+def load_split(path: Path, catalogue: Catalogue, *, exact: bool = False) -> Split:
+    """Read a split back as positions in `catalogue`.
+
+    Args:
+        exact: also insist that the data has not changed at all since, as going on with a run needs.
+
+    Raises:
+        UserError: no such file, not a split, the data lacks some of its images or (`exact`) has changed.
+    """
+    saved = _read(path)
+    positions = {record.id: position for position, record in enumerate(catalogue.records)}
+    parts = (saved.labelled, saved.unlabelled, saved.validation, saved.test)
+    missing = [name for ids in parts for name in ids if name not in positions]
+    if missing:
+        shown = ", ".join(clean(name, 60) for name in missing[:3]) + (", …" if len(missing) > 3 else "")
+        raise UserError(
+            f"the data no longer has {len(missing)} of this split's images: {shown}",
+            where=clean(path),
+            hint=f"the data is at {clean(catalogue.root)}; petbench data check looks it over",
+        )
+    if exact and saved.data_fingerprint != catalogue.fingerprint:
+        raise UserError(
+            "the data has changed since this split was made: images added, replaced or in another class",
+            where=clean(path),
+            hint=f"the data is at {clean(catalogue.root)}; start a new run on the data as it is now",
+        )
+    return Split(*(np.array(sorted(positions[name] for name in ids), dtype=np.int64) for ids in parts))
+
+
+def _read(path: Path) -> _SavedSplit:
+    try:
+        saved = _SavedSplit.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"the split cannot be read ({error.strerror})", where=clean(path)) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise UserError(f"not a split: {clean(place)}: {first['msg']}", where=clean(path)) from None
+    names = saved.labelled + saved.unlabelled + saved.validation + saved.test
+    if len(set(names)) != len(names):
+        raise UserError("not a split: an image is in it twice", where=clean(path))
+    return saved

@@ -1,0 +1,201 @@
+"""Batches: an epoch of samples in an order that is f(seed, epoch), so it can go on from any step, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from workbench.loader.mixing import mix
+from workbench.loader.randomness import combine, permutation
+from workbench.loader.samples import FRESH, PLAIN, Samples
+from workbench.loader.store import ImageStore
+from workbench.loader.transfer import to_device
+from workbench.loader.views import Channels, ViewFormat, augmented_views, plain_views
+from workbench.recipe.training import Augmentation
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one optimiser step sees."""
+
+    inputs: Tensor
+    """(B, 3, side, side) float32 channels-last images, or (B, D) features, on the device."""
+    targets: Tensor
+    """(B, C) float32, rows sum to 1, on the device."""
+    weights: Tensor
+    """(B,) float32, on the device."""
+    positions: NDArray[np.int64]
+    """(B,) of the images in the catalogue, on the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOrder:
+    """Which samples make which step of an epoch.
+
+    The last batch may be smaller; one that would hold a single sample joins the batch before it, since
+    batch norm cannot learn from one value a channel.
+    """
+
+    count: int
+    batch_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.batch_size < 1:
+            raise ValueError(f"{self.count} samples cannot be put into batches of {self.batch_size}")
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        whole, rest = divmod(self.count, self.batch_size)
+        return max(1, whole + (rest > 1))
+
+    def shuffled(self, epoch: int) -> NDArray[np.int64]:
+        """(K,) int64 samples in the epoch's order."""
+        return permutation(self.seed, "order", epoch, n=self.count)
+
+    def slices(self, first_step: int = 0) -> Iterator[slice]:
+        """What each step from `first_step` on takes of the shuffled samples."""
+        for step in range(first_step, self.steps):
+            start = step * self.batch_size
+            yield slice(start, self.count if step == self.steps - 1 else start + self.batch_size)
+
+
+class ImageBatches:
+    """Augmented training images. An epoch is a function of (seed, epoch); nothing is kept between epochs."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        samples: Samples,
+        augmentation: Augmentation,
+        side: int,
+        mean: Channels,
+        std: Channels,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self._store = store
+        self._samples = samples
+        self._augmentation = augmentation
+        self._form = ViewFormat(side, mean, std, device)
+        self._order = BatchOrder(len(samples), batch_size, seed)
+        self._seed = seed
+        self._fixed_keys = combine(samples.positions, samples.copies, *_box_words(samples.boxes))
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return self._order.steps
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """The epoch's batches from `first_step` on, the same as if the epoch had run from its start."""
+        order = self._order.shuffled(epoch)
+        for step, rows in enumerate(self._order.slices(first_step), first_step):
+            yield self._batch(epoch, step, order[rows])
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every sample once, in the samples' order, for features of views that are drawn once."""
+        for step, rows in enumerate(self._order.slices()):
+            yield self._batch(0, step, np.arange(rows.start, rows.stop))
+
+    def _batch(self, epoch: int, step: int, rows: NDArray[np.int64]) -> Batch:
+        samples, device = self._samples, self._form.device
+        positions, copies = samples.positions[rows], samples.copies[rows]
+        keys = np.where(copies == FRESH, combine(np.full(len(rows), epoch), rows), self._fixed_keys[rows])
+        inputs = augmented_views(
+            self._store,
+            positions,
+            samples.boxes[rows],
+            keys,
+            self._augmentation,
+            self._form,
+            self._seed,
+            spared=copies == PLAIN,
+        )
+        targets, weights = to_device(samples.targets[rows], device), to_device(samples.weights[rows], device)
+        if self._augmentation.mixing != "none":
+            inputs, targets, weights = mix(
+                inputs,
+                targets,
+                weights,
+                kind=self._augmentation.mixing,
+                alpha=self._augmentation.mixing_alpha,
+                seed=self._seed,
+                epoch=epoch,
+                step=step,
+            )
+        return Batch(inputs, targets, weights, positions)
+
+
+class FeatureBatches:
+    """Cached features of a frozen trunk, on their own device: an epoch costs little beside the head's steps.
+
+    Args:
+        features: (M, D) float, kept as it is.
+        rows: (K,) int64 the row of `features` that holds each sample.
+        samples: K samples, for targets, weights and positions; boxes and copies are what `features` were
+            made of.
+        batch_size, seed: as in `ImageBatches`; the order of samples is the same as there.
+    """
+
+    def __init__(
+        self, features: Tensor, rows: NDArray[np.int64], samples: Samples, batch_size: int, seed: int
+    ) -> None:
+        if rows.shape != (len(samples),) or (rows < 0).any() or (rows >= len(features)).any():
+            raise ValueError(
+                f"rows must name one of {len(features)} features for each of {len(samples)} samples"
+            )
+        self._features = features
+        self._rows = to_device(rows, features.device)
+        self._targets = to_device(samples.targets, features.device)
+        self._weights = to_device(samples.weights, features.device)
+        self._positions = samples.positions
+        self._order = BatchOrder(len(samples), batch_size, seed)
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return self._order.steps
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """The epoch's batches from `first_step` on, the same as if the epoch had run from its start."""
+        order = self._order.shuffled(epoch)
+        index = to_device(order, self._features.device)
+        # Small columns are shuffled once an epoch and sliced; features are gathered a batch at a time.
+        rows, targets, weights = self._rows[index], self._targets[index], self._weights[index]
+        positions = self._positions[order]
+        for batch in self._order.slices(first_step):
+            inputs = self._features.index_select(0, rows[batch])
+            yield Batch(inputs, targets[batch], weights[batch], positions[batch])
+
+
+def plain_batches(
+    store: ImageStore,
+    positions: NDArray[np.int64],
+    side: int,
+    mean: Channels,
+    std: Channels,
+    batch_size: int,
+    device: torch.device,
+) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
+    """Plain centre crops of `positions` in their order, for evaluation and feature extraction.
+
+    Yields: (B, 3, side, side) float32 normalised channels-last, and the (B,) positions. The last batch may
+    hold one image.
+    """
+    form = ViewFormat(side, mean, std, device)
+    for start in range(0, len(positions), batch_size):
+        batch = positions[start : start + batch_size]
+        yield plain_views(store, batch, form), batch
+
+
+def _box_words(boxes: NDArray[np.float32]) -> tuple[NDArray[np.int64], ...]:
+    """Four (K,) int64 columns, equal for equal boxes."""
+    return tuple(np.ascontiguousarray(boxes, dtype=np.float32).view(np.int32).astype(np.int64).T)

@@ -1,0 +1,139 @@
+"""Samples: what an epoch goes through. An image may be there whole, as its head crop, and in fixed copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.dataset.catalogue import Catalogue
+from workbench.loader.geometry import WHOLE
+from workbench.support.errors import UserError
+
+FRESH = -1
+"""In `Samples.copies`: a view drawn anew every epoch."""
+PLAIN = 0
+"""In `Samples.copies`: the image itself, never augmented; 1 and up number fixed augmented copies."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """K samples; row k of every array is sample k."""
+
+    positions: NDArray[np.int64]
+    """(K,) positions of the images in the catalogue and the store."""
+    boxes: NDArray[np.float32]
+    """(K, 4) left, top, right, bottom as fractions: the part of the image that counts."""
+    copies: NDArray[np.int64]
+    """(K,) FRESH, PLAIN, or the number of a fixed augmented copy."""
+    targets: NDArray[np.float32]
+    """(K, C) probabilities of the classes, rows sum to 1."""
+    weights: NDArray[np.float32]
+    """(K,) factors of the samples' losses, at least 0."""
+
+    def __post_init__(self) -> None:
+        count = len(self.positions)
+        shapes = {"positions": (count,), "boxes": (count, 4), "copies": (count,), "weights": (count,)}
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")
+        if self.targets.ndim != 2 or len(self.targets) != count:
+            raise ValueError(f"targets has shape {self.targets.shape}, not ({count}, classes)")
+        low, high = self.boxes[:, :2], self.boxes[:, 2:]
+        if not ((low >= 0) & (low < high) & (high <= 1)).all():
+            raise ValueError("a box must have 0 <= left < right <= 1, likewise down")
+        if not (self.targets >= 0).all() or not np.allclose(self.targets.sum(axis=1), 1, atol=1e-3):
+            raise ValueError("targets must be probabilities whose rows sum to 1")
+        if not (np.isfinite(self.weights) & (self.weights >= 0)).all():
+            raise ValueError("weights must be finite and at least 0")
+        if (self.positions < 0).any() or (self.copies < FRESH).any():
+            raise ValueError("positions count from 0, copies from -1")
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def is_whole(self) -> NDArray[np.bool_]:
+        """(K,) whether each sample is its whole image."""
+        whole: NDArray[np.bool_] = (self.boxes == np.array(WHOLE, dtype=np.float32)).all(axis=1)
+        return whole
+
+    @property
+    def classes(self) -> int:
+        """C, the width of the targets."""
+        return int(self.targets.shape[1])
+
+    @classmethod
+    def of(
+        cls,
+        positions: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        classes: int,
+        weights: NDArray[np.float32] | None = None,
+    ) -> Samples:
+        """Whole images with one certain class each: positions (K,), labels (K,) in 0 … classes - 1."""
+        if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+            raise ValueError(f"labels must be in 0 … {classes - 1}")
+        targets = np.zeros((len(labels), classes), dtype=np.float32)
+        targets[np.arange(len(labels)), labels] = 1
+        return cls.soft(positions, targets, weights)
+
+    @classmethod
+    def soft(
+        cls,
+        positions: NDArray[np.int64],
+        targets: NDArray[np.float32],
+        weights: NDArray[np.float32] | None = None,
+    ) -> Samples:
+        """Whole images with class probabilities: positions (K,), targets (K, C), rows sum to 1."""
+        count = len(positions)
+        return cls(
+            positions=positions,
+            boxes=np.tile(np.array(WHOLE, dtype=np.float32), (count, 1)),
+            copies=np.full(count, FRESH, dtype=np.int64),
+            targets=targets.astype(np.float32, copy=False),
+            weights=np.ones(count, dtype=np.float32)
+            if weights is None
+            else weights.astype(np.float32, copy=False),
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Samples]) -> Samples:
+        """All samples of `parts`, at least one, in order."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    def take(self, rows: NDArray[np.int64]) -> Samples:
+        """The samples of these rows, which may repeat."""
+        return Samples(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def with_head_crops(self, catalogue: Catalogue, mode: Literal["off", "add", "only"]) -> Samples:
+        """`[data] head_crops`: add a sample for every head box, or keep just those.
+
+        Raises:
+            UserError: with "only", when no image has a box.
+        """
+        if mode == "off":
+            return self
+        heads = [catalogue.records[position].head for position in self.positions.tolist()]
+        rows = np.array([row for row, head in enumerate(heads) if head is not None], dtype=np.int64)
+        boxes = [(head.left, head.top, head.right, head.bottom) for head in heads if head is not None]
+        if not boxes:
+            if mode == "add":
+                return self
+            raise UserError(
+                f"none of the {len(self)} training images has a head box",
+                where="data.head_crops",
+                allowed='"only" needs the XML files of annotations/xmls; "off" and "add" do not',
+            )
+        crops = replace(self.take(rows), boxes=np.array(boxes, dtype=np.float32))
+        return crops if mode == "only" else Samples.concatenate([self, crops])
+
+    def with_copies(self, count: int) -> Samples:
+        """`[data] augmented_copies`: each sample plain and in `count` fixed augmented views; 0: as before."""
+        if count == 0:
+            return self
+        copies = [replace(self, copies=np.full(len(self), copy, dtype=np.int64)) for copy in range(count + 1)]
+        return Samples.concatenate(copies)

@@ -1,0 +1,128 @@
+"""A backbone with a fresh head, which keeps its frozen batch norms frozen also in training mode."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from workbench.model.architecture import Architecture, LayerGroup
+
+
+class ImageClassifier(nn.Module):
+    """trunk -> dropout -> linear.
+
+    `state_dict` keys begin with `trunk.` (the backbone's own names follow), `head.linear.weight` (C, D) and
+    `head.linear.bias` (C,). They do not depend on what is frozen or on the noise.
+
+    Attributes:
+        trunk: images (B, 3, H, W) float32, normalised by `mean` and `std` -> features (B, D).
+        head: dropout and linear layer, features (B, D) -> logits (B, C).
+        groups: input to output, the last is "head"; every parameter and buffer is in exactly one.
+        backbone, mean, std, feature_width, native_size: see `Architecture`.
+
+    Raises:
+        ValueError: if a tensor is in no group or in several, or two groups share a name (a fault of the
+            family).
+    """
+
+    def __init__(self, architecture: Architecture, classes: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.trunk = architecture.trunk
+        self.head = nn.Sequential(
+            OrderedDict(
+                dropout=nn.Dropout(dropout),
+                linear=nn.Linear(architecture.feature_width, classes),
+            )
+        )
+        self.groups: tuple[LayerGroup, ...] = (
+            *(group.under("trunk") for group in architecture.groups),
+            LayerGroup("head", ("head",)),
+        )
+        self.backbone = architecture.name
+        self.mean = architecture.mean
+        self.std = architecture.std
+        self.feature_width = architecture.feature_width
+        self.native_size = architecture.native_size
+        self._held: list[nn.Module] = []
+        _refuse_gaps(self)
+
+    @property
+    def classes(self) -> int:
+        """C, the number of logits."""
+        return self.linear.out_features
+
+    @property
+    def linear(self) -> nn.Linear:
+        """The head's linear layer: features (B, D) -> logits (B, C)."""
+        layer = self.head.get_submodule("linear")
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled features (B, D) of normalised images (B, 3, H, W) float32."""
+        for module in self._held:
+            # Somebody may have called train() on a part of the trunk, past our own train().
+            if module.training:
+                module.eval()
+        features: Tensor = self.trunk(images)  # (B, D)
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, C) of normalised images (B, 3, H, W) float32."""
+        logits: Tensor = self.head(self.features(images))  # (B, C)
+        return logits
+
+    def train(self, mode: bool = True) -> Self:
+        """Training or evaluation mode for all but the held modules, which stay in evaluation mode."""
+        super().train(mode)
+        for module in self._held:
+            module.eval()
+        return self
+
+    def hold_in_eval(self, modules: Iterable[nn.Module]) -> None:
+        """Keep exactly these modules in evaluation mode from now on, whatever `train` says.
+
+        They are kept by identity: after replacing modules (such as by `SyncBatchNorm.convert_sync_batchnorm`)
+        call `tune` again.
+        """
+        self._held = list(modules)
+        self.train(self.training)
+
+    def is_held(self, module: nn.Module) -> bool:
+        """Whether `train` leaves the module in evaluation mode."""
+        return any(module is held for held in self._held)
+
+
+def outputs_at(classifier: ImageClassifier, size: int) -> torch.Size:
+    """Shape of the logits for one image of `size` pixels a side, without computing or changing anything.
+
+    Raises:
+        RuntimeError, AssertionError, ValueError: whatever the trunk raises for a size that it cannot take.
+    """
+    shapes = {
+        name: value.detach().to("meta") for name, value in classifier.state_dict(keep_vars=True).items()
+    }
+    image = torch.empty(1, 3, size, size, device="meta")
+    training = classifier.training
+    classifier.eval()
+    try:
+        with torch.no_grad():
+            logits: Tensor = torch.func.functional_call(classifier, shapes, (image,))
+    finally:
+        classifier.train(training)
+    return logits.shape
+
+
+def _refuse_gaps(classifier: ImageClassifier) -> None:
+    labels = [group.name for group in classifier.groups]
+    if len(set(labels)) != len(labels):
+        raise ValueError(f"{classifier.backbone}: two layer groups have one name: {labels}")
+    names = [name for name, _ in (*classifier.named_parameters(), *classifier.named_buffers())]
+    for name in names:
+        owners = [group.name for group in classifier.groups if group.holds(name)]
+        if len(owners) != 1:
+            raise ValueError(f"{classifier.backbone}: tensor {name} is in the groups {owners}, not in one")

@@ -1,0 +1,231 @@
+"""Which layer groups learn, and the two separate facts about their batch norms."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from workbench.model.classifier import ImageClassifier
+from workbench.model.noise import noisy_modules
+from workbench.recipe import Finetune
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.support.nearest import nearest
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTuning:
+    """What happens to one layer group while training.
+
+    Args:
+        learns: its weights other than batch-norm scale and shift change.
+        batch_norm_learns: its batch norms' scale and shift change.
+        statistics_update: its batch norms use the batch's statistics and update the running ones; else they
+            use the running ones and leave them.
+        batch_norms: how many batch norms it has; without any, both batch-norm facts are False.
+        parameters, trainable: scalars in all its parameters, and in those that change.
+    """
+
+    name: str
+    learns: bool
+    batch_norm_learns: bool
+    statistics_update: bool
+    batch_norms: int
+    parameters: int
+    trainable: int
+
+    @property
+    def is_frozen(self) -> bool:
+        """Nothing in the group changes."""
+        return not (self.trainable or self.statistics_update)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What `tune` did, group by group, input to output.
+
+    Args:
+        trunk_fixed: a given image has the same features all through training, so they may be computed once:
+            no tensor of the trunk changes and nothing in it adds noise. `set_noise` may change that
+            afterwards: `is_trunk_fixed` tells what holds now.
+    """
+
+    groups: tuple[GroupTuning, ...]
+    trunk_fixed: bool
+
+    @property
+    def parameters(self) -> int:
+        """Scalars in all parameters."""
+        return sum(group.parameters for group in self.groups)
+
+    @property
+    def trainable(self) -> int:
+        """Scalars in the parameters that change."""
+        return sum(group.trainable for group in self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Names of the groups whose weights learn, whose scale and shift learn, whose statistics update."""
+
+    layers: frozenset[str]
+    batch_norm: frozenset[str]
+    statistics: frozenset[str]
+
+    def above(self, boundary: Collection[str]) -> _Choice:
+        allowed = frozenset(boundary)
+        return _Choice(self.layers & allowed, self.batch_norm & allowed, self.statistics & allowed)
+
+
+def tune(classifier: ImageClassifier, finetune: Finetune, *, unlocked: int | None = None) -> Tuning:
+    """Set `requires_grad` of every parameter and the lasting mode of every batch norm.
+
+    A group in `layers` whose batch norm is not in `batch_norm` learns its weights but no scale and shift; a
+    group only in `batch_norm` learns those alone. Layer norms are ordinary parameters. A wholly frozen group
+    also keeps its own dropouts (VGG's) quiet, as they only disturb fixed features; stochastic depth, which
+    the recipe asks for, stays on.
+
+    Args:
+        unlocked: while unfreezing gradually, how many of the groups in `layers`, from the head downwards, are
+            open by now; all below the lowest open one is wholly frozen. None: no such boundary.
+
+    Raises:
+        UserError: if a name is not a group's, a group named in a batch-norm list has none, or nothing would
+            learn.
+    """
+    choice = _choice(classifier, finetune)
+    order = [group.name for group in classifier.groups]
+    tuned = [name for name in order if name in choice.layers]
+    if unlocked is not None and 0 < unlocked < len(tuned):
+        choice = choice.above(order[order.index(tuned[-unlocked]) :])
+    _apply(classifier, choice)
+    if not any(parameter.requires_grad for parameter in classifier.parameters()):
+        raise UserError("nothing would learn", where="finetune.layers", allowed=_allowed(order))
+    return Tuning(_facts(classifier, choice), is_trunk_fixed(classifier))
+
+
+def unlocked_groups(finetune: Finetune, epoch: int) -> int | None:
+    """How many groups are open in `epoch` (from 0): the highest first, then one more at a time.
+
+    None when unfreezing is off. The number may exceed the groups there are; `tune` takes that as all.
+    """
+    if not finetune.gradual_unfreeze:
+        return None
+    return 1 + epoch // finetune.gradual_unfreeze
+
+
+def is_trunk_fixed(classifier: ImageClassifier) -> bool:
+    """Whether the trunk's features of an image stay the same while training, as things are set now."""
+    trunk = classifier.trunk
+    if any(parameter.requires_grad for parameter in trunk.parameters()):
+        return False
+    updating = (
+        module
+        for module in trunk.modules()
+        if isinstance(module, _BatchNorm) and not classifier.is_held(module)
+    )
+    noisy = (module for module in noisy_modules(trunk) if not classifier.is_held(module))
+    return next(updating, None) is None and next(noisy, None) is None
+
+
+def check_finetune(classifier: ImageClassifier, finetune: Finetune) -> None:
+    """Refuse what `tune` would refuse by name, without changing the classifier.
+
+    Raises:
+        UserError: as `tune` does for unknown groups and groups without batch norms.
+    """
+    _choice(classifier, finetune)
+
+
+def groups_that_may_learn(classifier: ImageClassifier, finetune: Finetune) -> frozenset[str]:
+    """Names of the groups of which some parameter learns once everything is unlocked.
+
+    Raises:
+        UserError: as `tune` does for unknown groups and groups without batch norms.
+    """
+    choice = _choice(classifier, finetune)
+    return choice.layers | choice.batch_norm
+
+
+def _choice(classifier: ImageClassifier, finetune: Finetune) -> _Choice:
+    every = [group.name for group in classifier.groups]
+    normed = [group.name for group in classifier.groups if group.batch_norms(classifier)]
+    named = ("head",) if finetune.layers == "head" else every if finetune.layers == "all" else finetune.layers
+    layers = _known(named, every, where="finetune.layers")
+
+    def batch_norms(value: str | tuple[str, ...], where: str) -> frozenset[str]:
+        if isinstance(value, tuple):
+            chosen = _known(value, every, where=where)
+            without = sorted(chosen - set(normed))
+            if without:
+                raise UserError(
+                    f"{', '.join(without)}: no batch norms in there",
+                    where=where,
+                    allowed=_allowed(normed) if normed else f"{classifier.backbone} has no batch norms",
+                )
+            return chosen
+        return {"all": frozenset(normed), "tuned": layers & set(normed), "frozen": frozenset[str]()}[value]
+
+    scale_and_shift = batch_norms(finetune.batch_norm, "finetune.batch_norm")
+    wanted = finetune.batch_norm_statistics
+    statistics = (
+        scale_and_shift if wanted == "same" else batch_norms(wanted, "finetune.batch_norm_statistics")
+    )
+    return _Choice(layers, scale_and_shift, statistics)
+
+
+def _known(names: Collection[str], groups: list[str], *, where: str) -> frozenset[str]:
+    for name in names:
+        if name not in groups:
+            near = nearest(name, groups)
+            raise UserError(
+                f"no layer group named {clean(name, 80)!r} in this backbone",
+                where=where,
+                allowed=_allowed(groups),
+                hint=f"did you mean {near}?" if near else "",
+            )
+    return frozenset(names)
+
+
+def _allowed(groups: list[str]) -> str:
+    return ", ".join(groups)
+
+
+def _apply(classifier: ImageClassifier, choice: _Choice) -> None:
+    held: list[nn.Module] = []
+    for group in classifier.groups:
+        for _, parameter in group.named_parameters(classifier):
+            parameter.requires_grad_(group.name in choice.layers)
+        norms = [norm for _, norm in group.batch_norms(classifier)]
+        for norm in norms:
+            for parameter in norm.parameters(recurse=False):
+                parameter.requires_grad_(group.name in choice.batch_norm)
+        if group.name not in choice.statistics:
+            held += norms
+        if group.name not in choice.layers | choice.batch_norm | choice.statistics:
+            held += [
+                module for _, module in group.named_modules(classifier) if isinstance(module, _DropoutNd)
+            ]
+    classifier.hold_in_eval(held)
+
+
+def _facts(classifier: ImageClassifier, choice: _Choice) -> tuple[GroupTuning, ...]:
+    facts = []
+    for group in classifier.groups:
+        parameters = [parameter for _, parameter in group.named_parameters(classifier)]
+        facts.append(
+            GroupTuning(
+                name=group.name,
+                learns=group.name in choice.layers,
+                batch_norm_learns=group.name in choice.batch_norm,
+                statistics_update=group.name in choice.statistics,
+                batch_norms=len(group.batch_norms(classifier)),
+                parameters=sum(parameter.numel() for parameter in parameters),
+                trainable=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+            )
+        )
+    return tuple(facts)

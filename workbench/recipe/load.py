@@ -1,0 +1,90 @@
+"""From a TOML file to a `Recipe`, or to one error that says all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from workbench.recipe.problems import recipe_error
+from workbench.recipe.schema import Recipe
+from workbench.recipe.source import Source, read_source
+from workbench.recipe.toml_text import MAX_BYTES, too_large
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.support.nearest import nearest
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read, parse and validate a recipe file.
+
+    Args:
+        path: a TOML file of at most 64 KiB in UTF-8.
+        overrides: `key=value` of `--set`, laid over the file in order.
+
+    Raises:
+        UserError: no such file, not readable, not TOML; `RecipeError` when it does not fit the schema.
+    """
+    return _validated(read_source(_read(path), clean(path), overrides))
+
+
+def parse_recipe(text: str, where: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
+    """Validate a recipe's text; `where` names it in messages, `overrides` are as for `load_recipe`.
+
+    Raises:
+        UserError: as `load_recipe`.
+    """
+    return _validated(read_source(text, clean(where), overrides))
+
+
+def _validated(source: Source) -> Recipe:
+    try:
+        return Recipe.model_validate(source.values)
+    except ValidationError as error:
+        raise recipe_error(error, source) from error
+
+
+def _read(path: Path) -> str:
+    where = clean(path)
+    try:
+        with path.open("rb") as stream:
+            # One byte over the cap is enough to see it passed; a device or pipe may have no end.
+            data = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise UserError("no such recipe", where=where, hint=_advice(path)) from error
+    except IsADirectoryError as error:
+        raise UserError("a directory, not a recipe file", where=where, hint=_advice(path)) from error
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}", where=where) from error
+    except ValueError as error:
+        raise UserError("not a file name", where=where) from error
+    if len(data) > MAX_BYTES:
+        raise too_large(where)
+    try:
+        # Editors on Windows begin a file with a byte order mark.
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        what = f"not UTF-8 text: byte 0x{data[error.start]:02x}"
+        raise UserError(what, where=f"{where}:{line}") from error
+
+
+def _advice(path: Path) -> str:
+    """The recipe that was probably meant, from beside `path`, inside it, and the shipped ones."""
+    shipped = _recipes_in(Path("recipes"))
+    found = {file.stem: file for folder in (path.parent, path) for file in _recipes_in(folder)}
+    found |= {file.stem: file for file in shipped}
+    near = nearest(path.stem, found)
+    if near is not None:
+        return f"did you mean {clean(found[near])}?"
+    if shipped:
+        return f"there is {', '.join(map(clean, shipped[:12]))}"
+    return "petbench recipe new NAME makes one"
+
+
+def _recipes_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.glob("*.toml"))[:200] if folder.is_dir() else []
+    except (OSError, ValueError):
+        return []

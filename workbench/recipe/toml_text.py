@@ -1,0 +1,238 @@
+"""TOML text to values, with bounded effort, and the line on which each key stands."""
+
+from __future__ import annotations
+
+import bisect
+import re
+import tomllib
+from dataclasses import dataclass, field
+from typing import Any
+
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+
+MAX_BYTES = 64 * 1024
+MAX_DEPTH = 8
+MAX_KEY = 256
+
+KeyPath = tuple[str, ...]
+
+# All quantifiers are possessive: a scan never goes back, so its time is linear in the text.
+_SPACE = re.compile(r"[ \t]*+")
+_GAP = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
+_REST = re.compile(r"[ \t\r]*+(?:#[^\n]*+)?+(?:\n|\Z)")
+_BARE_PART = re.compile(r"[A-Za-z0-9_-]++")
+_BASIC_PART = re.compile(r'"(?:[^"\\\n]|\\[^\n])*+"')
+_LITERAL_PART = re.compile(r"'[^'\n]*+'")
+_LONG_STRING = re.compile(
+    r'"""(?:[^"\\]|\\[\s\S]|"{1,2}+(?!"))*+"{3,5}+' + "|" + r"'''(?:[^']|'{1,2}+(?!'))*+'{3,5}+"
+)
+_SHORT_VALUE = re.compile(r"[^,\]}#\n\"'\[{]++")
+_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+_TUPLE = re.compile(r"\(.*\)")
+
+
+@dataclass(frozen=True, slots=True)
+class TomlText:
+    """A parsed TOML text: its values, and where its keys stand (lines count from 1)."""
+
+    values: dict[str, Any]
+    lines: dict[KeyPath, int]
+
+
+def parse_toml(text: str, where: str) -> TomlText:
+    """Parse `text`, which came from `where` (a file's name, cleaned, for messages).
+
+    Size, depth and the length of keys are checked by a linear scan first: tomllib needs 65 s for a dotted key
+    of 100 KB, and recurses into nested brackets.
+
+    Raises:
+        UserError: too large, too deep, or not TOML; names the line, and for bad syntax the column.
+    """
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise UserError("not valid text: a lone surrogate", where=f"{where}:{line}") from error
+    if size > MAX_BYTES:
+        raise too_large(where)
+    lines = scan(text, where).lines
+    try:
+        return TomlText(tomllib.loads(text), lines)
+    except tomllib.TOMLDecodeError as error:
+        raise _syntax_error(error, text, where) from error
+    except ValueError as error:
+        # Python refuses to read numbers of more than 4,300 digits.
+        raise UserError(
+            "a number with thousands of digits", where=where, allowed="at most 64 bits"
+        ) from error
+
+
+def too_large(where: str) -> UserError:
+    """The error of a text over the cap on size."""
+    return UserError("too large for a recipe", where=where, allowed=f"at most {MAX_BYTES // 1024} KiB")
+
+
+def _syntax_error(error: tomllib.TOMLDecodeError, text: str, where: str) -> UserError:
+    said = str(error)
+    position = _POSITION.search(said)
+    line, column = text.rstrip("\n").count("\n") + 1, len(text.rstrip("\n").rpartition("\n")[2]) + 1
+    if position is not None:
+        said = said[: position.start()]
+        if position[1]:
+            line, column = int(position[1]), int(position[2])
+    if said.startswith("Cannot declare"):
+        said = _TUPLE.sub("this table", said)
+    what = f"not valid TOML: {clean(said[:1].lower() + said[1:], 200)}"
+    return UserError(what, where=f"{where}:{line}:{column}")
+
+
+@dataclass(slots=True)
+class Scan:
+    """What one pass over a text found."""
+
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    stopped_at: int | None = None
+    """Offset of the first thing that is not TOML, where tomllib will stop too; None when all was read."""
+
+
+def scan(text: str, where: str) -> Scan:
+    """Find every key's line, accepting a little more than TOML does.
+
+    Raises:
+        UserError: nested deeper than `MAX_DEPTH`, or a key longer than `MAX_KEY` characters.
+    """
+    scanner = _Scanner(text, where)
+    try:
+        scanner.document()
+    except _NotTomlError as stop:
+        scanner.found.stopped_at = stop.offset
+    return scanner.found
+
+
+class _NotTomlError(Exception):
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+
+
+class _Scanner:
+    """A cursor that moves forwards over a TOML text; methods read one thing and step over it."""
+
+    def __init__(self, text: str, where: str) -> None:
+        self.text = text
+        self.where = where
+        self.at = 0
+        self.found = Scan()
+        self._ends = [match.start() for match in re.finditer("\n", text)]
+
+    def document(self) -> None:
+        table: KeyPath = ()
+        self.skip(_GAP)
+        while self.at < len(self.text):
+            if self.peek("["):
+                table = self.header()
+            else:
+                self.pair(table, len(table))
+            if not self.skip(_REST):
+                raise _NotTomlError(self.at)
+            self.skip(_GAP)
+
+    def header(self) -> KeyPath:
+        double = self.text.startswith("[[", self.at)
+        self.at += 2 if double else 1
+        path = self.key((), 0)
+        self.expect("]")
+        if double:
+            self.expect("]")
+        return path
+
+    def pair(self, table: KeyPath, depth: int) -> None:
+        path = self.key(table, depth)
+        self.expect("=")
+        self.skip(_SPACE)
+        self.value(path, depth + len(path) - len(table))
+
+    def key(self, table: KeyPath, depth: int) -> KeyPath:
+        """Read a dotted key that stands in `table`, `depth` levels down; returns its full path."""
+        start = self.at
+        path = table
+        while True:
+            self.skip(_SPACE)
+            begin = self.at
+            path = (*path, self.part())
+            depth += 1
+            if depth > MAX_DEPTH:
+                self.refuse_depth()
+            if self.at - start > MAX_KEY:
+                self.refuse(f"a key longer than {MAX_KEY} characters")
+            self.found.lines.setdefault(path, self.line(begin))
+            self.skip(_SPACE)
+            if not self.peek("."):
+                return path
+            self.at += 1
+
+    def part(self) -> str:
+        begin = self.at
+        if self.skip(_BARE_PART):
+            return self.text[begin : self.at]
+        if self.skip(_LITERAL_PART):
+            return self.text[begin + 1 : self.at - 1]
+        if not self.skip(_BASIC_PART):
+            raise _NotTomlError(self.at)
+        quoted = self.text[begin : self.at]
+        if "\\" not in quoted:
+            return quoted[1:-1]
+        try:
+            return str(tomllib.loads(f"key = {quoted}")["key"])
+        except ValueError:
+            raise _NotTomlError(begin) from None
+
+    def value(self, path: KeyPath, depth: int) -> None:
+        if self.peek("["):
+            self.container(path, depth, "]")
+        elif self.peek("{"):
+            self.container(path, depth, "}")
+        elif not any(map(self.skip, (_LONG_STRING, _BASIC_PART, _LITERAL_PART, _SHORT_VALUE))):
+            raise _NotTomlError(self.at)
+
+    def container(self, path: KeyPath, depth: int, closing: str) -> None:
+        if depth + 1 > MAX_DEPTH:
+            self.refuse_depth()
+        self.at += 1
+        self.skip(_GAP)
+        while not self.peek(closing):
+            if closing == "}":
+                self.pair(path, depth)
+            else:
+                self.value(path, depth + 1)
+            self.skip(_GAP)
+            if not self.peek(closing):
+                self.expect(",")
+                self.skip(_GAP)
+        self.at += 1
+
+    def skip(self, pattern: re.Pattern[str]) -> bool:
+        match = pattern.match(self.text, self.at)
+        if match is None:
+            return False
+        self.at = match.end()
+        return True
+
+    def peek(self, character: str) -> bool:
+        return self.text.startswith(character, self.at)
+
+    def expect(self, character: str) -> None:
+        self.skip(_SPACE)
+        if not self.peek(character):
+            raise _NotTomlError(self.at)
+        self.at += 1
+
+    def line(self, offset: int) -> int:
+        return bisect.bisect_left(self._ends, offset) + 1
+
+    def refuse_depth(self) -> None:
+        self.refuse(f"nested more than {MAX_DEPTH} deep")
+
+    def refuse(self, what: str) -> None:
+        raise UserError(what, where=f"{self.where}:{self.line(self.at)}")

@@ -1,0 +1,184 @@
+"""Runs and comparisons for other programs: CSV, JSON, Markdown.
+
+JSON is exact. In CSV, text that a spreadsheet would run as a formula (it begins with = + - @ or a control
+character) gets an apostrophe in front, as OWASP advises; numbers never do. Markdown is for reading: harmful
+characters are shown as escapes and nothing in it is taken for markup.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from workbench.runs.compare import Comparison, MetricRow
+from workbench.runs.keys import values_of
+from workbench.runs.summary import RunSummary
+from workbench.support.clean import clean
+
+_FIRST = ("id", "name", "status", "created", "ended", "tags", "note")
+_MARKDOWN_COLUMNS = ("name", "status", "created", "val.accuracy", "test.accuracy", "teacher.test.accuracy")
+_FORMULA = re.compile(r"[=+\-@\t\r\n]")
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~&!$])")
+
+
+class ExportFormat(StrEnum):
+    """What `runs export` and `runs compare` can write."""
+
+    CSV = "csv"
+    JSON = "json"
+    MARKDOWN = "md"
+
+
+def export_runs(summaries: Sequence[RunSummary], form: ExportFormat) -> str:
+    """The runs as text: every value of each as JSON or CSV (a column a key), the main ones as Markdown."""
+    if form is ExportFormat.JSON:
+        return _json([run_record(summary) for summary in summaries])
+    rows = [values_of(summary) for summary in summaries]
+    if form is ExportFormat.MARKDOWN:
+        return _markdown(_MARKDOWN_COLUMNS, ([row.get(key) for key in _MARKDOWN_COLUMNS] for row in rows))
+    keys = {key for row in rows for key in row}
+    columns = [*_FIRST, *sorted(keys - set(_FIRST))]
+    return _csv(columns, ([row.get(key) for key in columns] for row in rows))
+
+
+def export_comparison(comparison: Comparison, form: ExportFormat) -> str:
+    """The comparison as text; in CSV a row a key, its section first, and a run's values a column."""
+    if form is ExportFormat.JSON:
+        return _json(comparison_record(comparison))
+    ids = [run.id for run in comparison.runs]
+    if form is ExportFormat.CSV:
+        rows: list[list[Any]] = [["recipe", row.key, *row.values] for row in comparison.recipe]
+        rows += [["metric", row.key, *row.values] for row in comparison.metrics]
+        rows += [["recall", row.key, *row.values] for row in comparison.recall]
+        return _csv(["section", "key", *ids], rows)
+    parts = [f"- {_escaped(warning)}\n" for warning in comparison.warnings]
+    sections: Iterable[tuple[str, list[list[Any]]]] = (
+        ("recipe", [[row.key, *row.values] for row in comparison.recipe]),
+        ("result", [_with_deltas(row) for row in comparison.metrics]),
+        ("test recall", [_with_deltas(row) for row in comparison.recall]),
+    )
+    parts += [_markdown([title, *ids], rows) for title, rows in sections if rows]
+    return "\n".join(parts)
+
+
+def run_record(summary: RunSummary) -> dict[str, Any]:
+    """The run as a JSON object: its fields, its recipe and its metrics, the latter two by dotted keys."""
+    progress, ended = summary.progress, summary.ended
+    return {
+        "id": summary.id,
+        "path": str(summary.path),
+        "name": summary.name,
+        "status": summary.status.value,
+        "created": summary.created.isoformat(),
+        "ended": datetime.fromtimestamp(ended.ended).isoformat(timespec="seconds") if ended else None,
+        "reason": summary.reason,
+        "tags": list(summary.tags),
+        "note": summary.note,
+        "archived": summary.archived,
+        "progress": {
+            "stage": progress.stage,
+            "round": progress.round,
+            "rounds": progress.rounds,
+            "epoch": progress.epoch,
+            "epochs": progress.epochs,
+        }
+        if progress
+        else None,
+        "metrics": finite_json(dict(summary.metrics)),
+        "recipe": finite_json(dict(summary.recipe)),
+        "problem": summary.problem,
+    }
+
+
+def comparison_record(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as a JSON object; lists follow the order of `runs`, whose first is the baseline."""
+    return {
+        "runs": [{"id": run.id, "name": run.name, "status": run.status.value} for run in comparison.runs],
+        "warnings": list(comparison.warnings),
+        "recipe": {row.key: finite_json(row.values) for row in comparison.recipe},
+        "metrics": {row.key: _row_record(row) for row in comparison.metrics},
+        "recall": {row.key: _row_record(row) for row in comparison.recall},
+        "confusion": [
+            {
+                "run": comparison.runs[change.run].id,
+                "true": change.true,
+                "predicted": change.predicted,
+                "baseline": change.baseline,
+                "count": change.count,
+                "delta": change.delta,
+            }
+            for change in comparison.confusion
+        ],
+    }
+
+
+def finite_json(value: Any) -> Any:
+    """`value` with floats that JSON lacks as text ("nan", as in metrics.jsonl), however deep they lie."""
+    if isinstance(value, dict):
+        return {key: finite_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_json(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _row_record(row: MetricRow) -> dict[str, Any]:
+    return {"values": finite_json(row.values), "deltas": finite_json(row.deltas)}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False, default=str) + "\n"
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow([_csv_cell(column) for column in columns])
+    writer.writerows([_csv_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _csv_cell(value: Any) -> str | int | float:
+    if value is None:
+        return ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    text = _plain(value)
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [[_escaped(column) for column in columns], ["---"] * len(columns)]
+    lines += [[_markdown_cell(value) for value in row] for row in rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _markdown_cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) else _escaped(_plain(value))
+
+
+def _with_deltas(row: MetricRow) -> list[Any]:
+    cells: list[Any] = [row.key, row.values[0]]
+    for value, delta in zip(row.values[1:], row.deltas[1:], strict=True):
+        cells.append(value if delta is None else f"{value:.6g} ({delta:+.4g})")
+    return cells
+
+
+def _escaped(text: str) -> str:
+    return _MARKUP.sub(r"\\\1", clean(text))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_plain, value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.isoformat(" ") if isinstance(value, datetime) else str(value)

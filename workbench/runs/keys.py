@@ -1,0 +1,137 @@
+"""What can be asked of a run: dotted keys, the short ways to write them, and their values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from workbench.recipe.knobs import known_keys
+from workbench.runs.results import EVALUATIONS
+from workbench.runs.summary import RunSummary
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.support.nearest import nearest
+
+Value = str | int | float | bool | datetime | list[str]
+
+DATES = ("created", "ended")
+_FIELDS = (
+    "id",
+    "name",
+    "status",
+    "created",
+    "ended",
+    "tags",
+    "note",
+    "archived",
+    "reason",
+    "attempt",
+    "host",
+    "device",
+    "stage",
+)
+_METRICS = ("accuracy", "loss", "macro_f1", "top5", "calibration_error")
+_NUMBERS = (
+    *(f"{name.replace('_', '.')}.{metric}" for name in EVALUATIONS for metric in _METRICS),
+    "probe.val.accuracy",
+    "round.pseudo_label_accuracy",
+    "round.coverage",
+    "round.selected",
+    "training_seconds",
+    "images_per_second",
+    "peak_memory_bytes",
+    "classes_covered",
+)
+_ALIASES = {
+    **{metric: f"test.{metric}" for metric in _METRICS},
+    **{f"teacher.{metric}": f"teacher.test.{metric}" for metric in _METRICS},
+    "val": "val.accuracy",
+    "test": "test.accuracy",
+    "teacher": "teacher.test.accuracy",
+    "lr": "optimizer.learning_rate",
+    "dropout": "model.dropout",
+    "stochastic_depth": "model.stochastic_depth",
+    "policy": "augmentation.policy",
+}
+_TABLES = {"pseudo": "pseudo_label", "augment": "augmentation", "optim": "optimizer"}
+
+
+def values_of(summary: RunSummary) -> dict[str, Value]:
+    """Every key that `summary` has a value for."""
+    fields: dict[str, Value | None] = {
+        "id": summary.id,
+        "name": summary.name,
+        "status": summary.status.value,
+        "created": summary.created,
+        "ended": datetime.fromtimestamp(summary.ended.ended) if summary.ended else None,
+        "tags": list(summary.tags),
+        "note": summary.note or None,
+        "archived": summary.archived,
+        "reason": summary.reason or None,
+        "attempt": summary.process.attempt if summary.process else None,
+        "host": summary.process.host if summary.process else None,
+        "device": summary.process.device if summary.process else None,
+        "stage": summary.progress.stage if summary.progress else None,
+    }
+    present = {key: value for key, value in fields.items() if value is not None}
+    return {**summary.recipe, **summary.metrics, **present}
+
+
+def keys_of(summaries: Iterable[RunSummary]) -> frozenset[str]:
+    """Every key that may be asked for: the schema's, those of results, and whatever older runs hold."""
+    schema = {".".join(path) for path, _ in known_keys()}
+    held = {key for summary in summaries for table in (summary.recipe, summary.metrics) for key in table}
+    return frozenset(schema | held | {*_FIELDS, *_NUMBERS})
+
+
+def resolve_key(written: str, known: frozenset[str], *, where: str) -> str:
+    """The key that `written` means: itself, an alias, or the one key that ends in it (`backbone`).
+
+    Raises:
+        UserError: no key or several fit; the closest or all of them are named.
+    """
+    word = written.casefold()
+    word = _ALIASES.get(word, word)
+    first, dot, rest = word.partition(".")
+    word = f"{_TABLES.get(first, first)}{dot}{rest}"
+    if word in known:
+        return word
+    endings = sorted(key for key in known if key.endswith(f".{word}"))
+    if len(endings) == 1:
+        return endings[0]
+    if endings:
+        raise UserError(
+            f"'{clean(written, 60)}' may be any of {len(endings)} keys",
+            where=where,
+            allowed=[clean(key) for key in endings],
+        )
+    raise _unknown(written, word, known, where)
+
+
+def has_table(written: str, values: Mapping[str, Value]) -> bool:
+    """Whether any value lies in the table that `written` names (`pseudo`, `pseudo_label.noise`)."""
+    word = written.casefold()
+    prefix = f"{_TABLES.get(word, word)}."
+    return any(key.startswith(prefix) for key in values)
+
+
+def is_table(written: str, known: frozenset[str]) -> bool:
+    """Whether `written` names a table of keys."""
+    word = written.casefold()
+    prefix = f"{_TABLES.get(word, word)}."
+    return any(key.startswith(prefix) for key in known)
+
+
+def _unknown(written: str, word: str, known: frozenset[str], where: str) -> UserError:
+    close = nearest(word, (ending for key in known for ending in _endings(key)))
+    return UserError(
+        f"no key '{clean(written, 60)}' in the recipe, the results or any run",
+        where=where,
+        hint=f"did you mean {clean(close)}?" if close else "petbench recipe show lists the recipe's keys",
+    )
+
+
+def _endings(key: str) -> list[str]:
+    """`a.b.c`, `b.c` and `c`: every way to write a key short."""
+    parts = key.split(".")
+    return [".".join(parts[start:]) for start in range(len(parts))]

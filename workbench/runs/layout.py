@@ -1,0 +1,215 @@
+"""The run directory: where each file of a run lies, how its name is made, how it is created."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from workbench.support.atomic import atomic_write
+from workbench.support.errors import UserError
+
+_ID = re.compile(r"(?P<stamp>\d{8}-\d{6})-(?P<slug>[a-z0-9_-]+)-(?P<hex>[0-9a-f]{4})", re.IGNORECASE)
+_STAMP = "%Y%m%d-%H%M%S"
+_SLUG_LIMIT = 40
+_ATTEMPTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """A run's directory and the names in it; making one touches no disk."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The directory's own name."""
+        return self.path.name
+
+    @property
+    def handle(self) -> str:
+        """The four hex digits that usually suffice to name the run; the id of a directory renamed by hand."""
+        match = _ID.fullmatch(self.id)
+        return match["hex"] if match else self.id
+
+    @property
+    def slug(self) -> str:
+        """The part of the id made from the recipe's name; the id of a directory renamed by hand."""
+        match = _ID.fullmatch(self.id)
+        return match["slug"] if match else self.id
+
+    @property
+    def created(self) -> datetime | None:
+        """Local time in the id; None for a directory renamed by hand."""
+        match = _ID.fullmatch(self.id)
+        if match is None:
+            return None
+        try:
+            return datetime.strptime(match["stamp"], _STAMP)
+        except ValueError:
+            return None
+
+    @property
+    def recipe(self) -> Path:
+        """The fully resolved recipe."""
+        return self.path / "recipe.toml"
+
+    @property
+    def provenance(self) -> Path:
+        """Which code, packages, data and device."""
+        return self.path / "provenance.toml"
+
+    @property
+    def dirty_patch(self) -> Path:
+        """What the code had that its commit had not."""
+        return self.path / "dirty.patch"
+
+    @property
+    def process(self) -> Path:
+        """Who runs it: boot id, pid, start ticks."""
+        return self.path / "process.json"
+
+    @property
+    def exit(self) -> Path:
+        """How the latest finished attempt ended."""
+        return self.path / "exit.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One line an event."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def heartbeat(self) -> Path:
+        """Touched from the batch loop."""
+        return self.path / "heartbeat"
+
+    @property
+    def control(self) -> Path:
+        """The wanted state: run, pause, stop."""
+        return self.path / "control.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The directory of the newest checkpoints."""
+        return self.path / "checkpoint"
+
+    @property
+    def split(self) -> Path:
+        """Which image is labelled, unlabelled, validation, test."""
+        return self.path / "split.json"
+
+    @property
+    def results(self) -> Path:
+        """The headline numbers, written last."""
+        return self.path / "results.toml"
+
+    @property
+    def log(self) -> Path:
+        """The trainer's log with captured output."""
+        return self.path / "run.log"
+
+    @property
+    def notes(self) -> Path:
+        """The user's tags and note."""
+        return self.path / "notes.toml"
+
+    @property
+    def lock(self) -> Path:
+        """Held for moments while process.json or notes.toml is read and replaced."""
+        return self.path / ".lock"
+
+    def predictions(self, name: str) -> Path:
+        """`predictions/NAME.npz`; names are `val`, `test`, `unlabelled-NN`."""
+        return self.path / "predictions" / f"{name}.npz"
+
+    def ledger(self, round: int) -> Path:
+        """`pseudo/round-NN.csv`, rounds counting from 1."""
+        return self.path / "pseudo" / f"round-{round:02d}.csv"
+
+    def ledgers(self) -> list[tuple[int, Path]]:
+        """(round, path) of every ledger there is, in order of rounds."""
+        found = []
+        for path in (self.path / "pseudo").glob("round-*.csv"):
+            number = path.stem.removeprefix("round-")
+            if number.isdecimal():
+                found.append((int(number), path))
+        return sorted(found)
+
+
+def create_run(runs_home: Path, name: str, recipe_toml: str, now: datetime) -> RunDirectory:
+    """Make a new run directory that holds `recipe.toml`.
+
+    The id is `<YYYYMMDD-HHMMSS>-<slug>-<4 hex>` in local time, so that directories sort by age; the slug
+    keeps only ASCII letters, digits, `_` and `-` of `name`, whatever it holds.
+
+    Raises:
+        UserError: when `runs_home` is a file or cannot be written.
+    """
+    try:
+        runs_home.mkdir(parents=True, exist_ok=True)
+        run = _make_directory(runs_home, f"{now.astimezone():{_STAMP}}-{slug(name)}")
+        for folder in ("checkpoint", "predictions", "pseudo"):
+            (run.path / folder).mkdir()
+        atomic_write(run.recipe, recipe_toml)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError("the runs directory is a file", where=str(runs_home), hint=_CHOOSE) from error
+    except OSError as error:
+        raise UserError(
+            f"cannot make a run there: {error.strerror or error}", where=str(runs_home), hint=_CHOOSE
+        ) from error
+    return run
+
+
+_CHOOSE = "choose another with --runs-dir DIR or PETBENCH_RUNS"
+
+
+def _make_directory(runs_home: Path, stem: str) -> RunDirectory:
+    for _ in range(_ATTEMPTS):
+        path = runs_home / f"{stem}-{secrets.token_hex(2)}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return RunDirectory(path)
+    raise OSError(f"no free name for {stem} after {_ATTEMPTS} tries")
+
+
+def slug(name: str) -> str:
+    """A part of a file name from any text: `Résumé [1]/../x` -> `Resume-1-x`; `run` when nothing is left."""
+    ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    safe = re.sub(r"[^A-Za-z0-9_]+", "-", ascii_only).strip("-")[:_SLUG_LIMIT].strip("-")
+    return safe or "run"
+
+
+def run_directories(runs_home: Path) -> list[RunDirectory]:
+    """Every run under `runs_home`, newest first; hidden directories such as the trash are not runs.
+
+    A directory is a run when it holds a `recipe.toml`. A runs home that does not exist has no runs.
+
+    Raises:
+        UserError: when `runs_home` is a file or cannot be read.
+    """
+    try:
+        names = [
+            name for name in _visible_directories(runs_home) if (runs_home / name / "recipe.toml").is_file()
+        ]
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError as error:
+        raise UserError("the runs directory is a file", where=str(runs_home), hint=_CHOOSE) from error
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror or error}", where=str(runs_home)) from error
+    return [RunDirectory(runs_home / name) for name in sorted(names, reverse=True)]
+
+
+def _visible_directories(folder: Path) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith(".") and entry.is_dir():
+                yield entry.name

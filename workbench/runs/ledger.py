@@ -1,0 +1,104 @@
+"""`pseudo/round-NN.csv`: what the teacher said of every pool image in a round, and what was believed."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from workbench.support.atomic import atomic_write
+from workbench.support.errors import UserError
+
+# Ids come from file names, which may hold undecodable bytes as lone surrogates; they must come back the same.
+_SURROGATES = "surrogatepass"
+
+
+@dataclass(frozen=True, slots=True)
+class PseudoLabel:
+    """The teacher's word on one unlabelled image."""
+
+    id: str
+    pseudo_label: str
+    """Class name of the teacher's first choice."""
+    confidence: float
+    """Its probability."""
+    margin: float
+    """Its probability less the second choice's."""
+    entropy: float
+    """Of all class probabilities, in nats."""
+    selected: bool
+    """Whether the student trains on it."""
+    weight: float
+    """In the student's loss; 0 where not selected."""
+    flipped: bool
+    """Whether the label differs from the round before."""
+    true_label: str | None
+    """For scoring only; None (an empty cell) where unknown."""
+
+
+_COLUMNS = tuple(field.name for field in fields(PseudoLabel))
+
+
+def write_ledger(path: Path, rows: Iterable[PseudoLabel]) -> None:
+    """Write the ledger as RFC 4180 CSV in UTF-8: names with commas, quotes and line ends are quoted.
+
+    Booleans are 0 and 1; floats have every digit.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)  # its line end, CR LF, makes it quote a lone CR too
+    writer.writerow(_COLUMNS)
+    for row in rows:
+        writer.writerow(
+            (
+                row.id,
+                row.pseudo_label,
+                repr(float(row.confidence)),
+                repr(float(row.margin)),
+                repr(float(row.entropy)),
+                int(row.selected),
+                repr(float(row.weight)),
+                int(row.flipped),
+                row.true_label or "",
+            )
+        )
+    path.parent.mkdir(exist_ok=True)
+    atomic_write(path, text.getvalue().encode("utf-8", _SURROGATES))
+
+
+def read_ledger(path: Path) -> list[PseudoLabel]:
+    """The rows of a ledger, in the file's order.
+
+    Raises:
+        FileNotFoundError: the round has no ledger.
+        UserError: the file is no ledger.
+    """
+    reader = csv.reader(io.StringIO(path.read_bytes().decode("utf-8", _SURROGATES), newline=""))
+    try:
+        header = tuple(next(reader, ()))
+        if header != _COLUMNS:
+            raise UserError("not a pseudo-label ledger", where=f"{path}:1", allowed=",".join(_COLUMNS))
+        return [_row(cells) for cells in reader]
+    except (ValueError, KeyError, csv.Error) as error:
+        raise UserError(f"damaged ledger: {error}", where=f"{path}:{reader.line_num}") from error
+
+
+_BOOLEANS = {"0": False, "1": True}
+
+
+def _row(cells: list[str]) -> PseudoLabel:
+    if len(cells) != len(_COLUMNS):
+        raise ValueError(f"{len(cells)} cells instead of {len(_COLUMNS)}")
+    id_, label, confidence, margin, entropy, selected, weight, flipped, true_label = cells
+    return PseudoLabel(
+        id=id_,
+        pseudo_label=label,
+        confidence=float(confidence),
+        margin=float(margin),
+        entropy=float(entropy),
+        selected=_BOOLEANS[selected],
+        weight=float(weight),
+        flipped=_BOOLEANS[flipped],
+        true_label=true_label or None,
+    )

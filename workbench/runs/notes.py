@@ -1,0 +1,105 @@
+"""`notes.toml`: what a person says of a run: tags, a note, and that it is put away."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
+
+from workbench.runs.layout import RunDirectory
+from workbench.support.atomic import atomic_write
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+
+_TAG_LIMIT = 60
+_NOTE_LIMIT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Kept as typed; cleaned only where they are shown."""
+
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    archived: bool = False
+
+
+def read_notes(run: RunDirectory) -> Notes:
+    """The run's notes; empty where there are none or the file is damaged: a listing never stops at it."""
+    try:
+        return _load(run.notes)
+    except UserError:
+        return Notes()
+
+
+def change_notes(
+    run: RunDirectory,
+    *,
+    add: Sequence[str] = (),
+    remove: Sequence[str] = (),
+    note: str | None = None,
+    archived: bool | None = None,
+) -> Notes:
+    """Change what is given and keep the rest; two front ends at once lose nothing.
+
+    Raises:
+        UserError: an empty or long tag or note, a tag to remove that is not there, or a damaged file, which
+        is
+            left as it is.
+    """
+    for tag in add:
+        if not tag.strip() or len(tag) > _TAG_LIMIT:
+            raise UserError(f"no tag: '{clean(tag, 80)}'", allowed=f"1 to {_TAG_LIMIT} characters")
+    if note is not None and len(note) > _NOTE_LIMIT:
+        raise UserError(f"a note of {len(note)} characters", allowed=f"at most {_NOTE_LIMIT}")
+    try:
+        with FileLock(run.lock):
+            new = _changed(_load(run.notes), run, add, remove, note, archived)
+            atomic_write(run.notes, _toml(new))
+    except UnicodeEncodeError as error:
+        raise UserError("tags and notes are Unicode text; these bytes are none", where=run.id) from error
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror or error}", where=str(run.notes)) from error
+    return new
+
+
+def _changed(
+    old: Notes,
+    run: RunDirectory,
+    add: Sequence[str],
+    remove: Sequence[str],
+    note: str | None,
+    archived: bool | None,
+) -> Notes:
+    for tag in remove:
+        if tag not in old.tags:
+            has = ", ".join(clean(t) for t in old.tags) or "none given by hand"
+            raise UserError(f"no tag '{clean(tag)}' to remove", where=run.id, allowed=has)
+    return Notes(
+        tags=tuple(tag for tag in dict.fromkeys((*old.tags, *add)) if tag not in remove),
+        note=old.note if note is None else note,
+        archived=old.archived if archived is None else archived,
+    )
+
+
+_NOTES = TypeAdapter(Notes)
+
+
+def _load(path: Path) -> Notes:
+    try:
+        return _NOTES.validate_python(tomllib.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        return Notes()
+    except (OSError, ValueError, ValidationError) as error:
+        raise UserError(
+            f"damaged notes: {clean(error, 200)}", where=str(path), hint="mend or remove it"
+        ) from error
+
+
+def _toml(notes: Notes) -> str:
+    return tomli_w.dumps({"tags": list(notes.tags), "note": notes.note, "archived": notes.archived})

@@ -1,0 +1,112 @@
+"""Features of a frozen trunk on plain views: computed once, kept on disk for every later run.
+
+One file a (data, trunk, image size, arithmetic): a memory-mapped (N, D) float32 matrix and a CRC-32 a row, so that a
+row is either what was computed or computed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from torch import Tensor
+
+from workbench.runs.events import Message, Reporter
+from workbench.support.atomic import atomic_path
+
+Ints = NDArray[np.int64]
+# (positions) -> for each batch: (features (B, D) float32 on the CPU, positions (B,))
+Extract = Callable[[Ints], Iterator[tuple[Tensor, Ints]]]
+# Rows between two writes of the checksums: what a crash costs.
+CHUNK_BATCHES = 8
+
+
+class FeatureBank:
+    """Plain-view features of every image of a catalogue, filled as they are asked for.
+
+    Args:
+        folder: the bank's own directory, named for everything that decides its content.
+        images: N, rows of the matrix.
+        width: D, columns.
+        extract: runs the trunk on the images it is given.
+    """
+
+    def __init__(self, folder: Path, images: int, width: int, extract: Extract, reporter: Reporter) -> None:
+        self._folder = folder
+        self._shape = (images, width)
+        self._extract = extract
+        self._reporter = reporter
+        self._held: dict[bytes, Tensor] = {}
+
+    def rows(self, positions: Ints) -> Tensor:
+        """(K, D) float32 features of `positions`, on the CPU; those missing on disk are computed first."""
+        key = positions.tobytes()
+        if key not in self._held:
+            self._held[key] = self._load_or_fill(positions)
+        return self._held[key]
+
+    def _load_or_fill(self, positions: Ints) -> Tensor:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            matrix, checksums = self._open()
+            missing = positions[~self._intact(matrix, checksums, positions)]
+            if len(missing):
+                self._fill(matrix, checksums, missing)
+            return torch.from_numpy(np.array(matrix[positions]))
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(self._folder / "lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            self._reporter.event(Message("info", "another run computes these features; waiting for it"))
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _open(self) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+        """The matrix, mapped for writing, and the checksums; both new where they are missing or misshapen."""
+        path, checksum_path = self._folder / "features.npy", self._folder / "checksums.npy"
+        try:
+            matrix = np.lib.format.open_memmap(path, mode="r+")
+            checksums = np.load(checksum_path)
+            if matrix.shape == self._shape and checksums.shape == self._shape[:1]:
+                return matrix, checksums
+        except (OSError, ValueError, EOFError):
+            pass  # a first use, or a file cut short by a crash: start anew
+        checksum_path.unlink(missing_ok=True)
+        matrix = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=self._shape)
+        return matrix, np.zeros(self._shape[0], dtype=np.uint32)
+
+    def _intact(
+        self, matrix: NDArray[np.float32], checksums: NDArray[np.uint32], positions: Ints
+    ) -> NDArray[np.bool_]:
+        return np.array([checksums[p] == _checksum(matrix[p]) for p in positions], dtype=np.bool_)
+
+    def _fill(self, matrix: NDArray[np.float32], checksums: NDArray[np.uint32], missing: Ints) -> None:
+        done = 0
+        for batch, (features, positions) in enumerate(self._extract(missing), start=1):
+            matrix[positions] = features.numpy()
+            checksums[positions] = [_checksum(row) for row in matrix[positions]]
+            done += len(positions)
+            if batch % CHUNK_BATCHES == 0 or done == len(missing):
+                self._save_checksums(checksums)
+            self._reporter.progress("features", done, len(missing))
+
+    def _save_checksums(self, checksums: NDArray[np.uint32]) -> None:
+        with atomic_path(self._folder / "checksums.npy") as temporary, temporary.open("wb") as stream:
+            np.save(stream, checksums)
+
+
+def _checksum(row: NDArray[np.float32]) -> int:
+    """CRC-32 of a row's bytes, never 0: that stands for a row not computed yet."""
+    return zlib.crc32(row.tobytes()) or 1

@@ -1,0 +1,102 @@
+"""A round's pseudo-labels: the teacher looks at the pool, a rule selects, the ledger is written."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.pseudo import Pool, Selection, select
+from workbench.recipe import PseudoLabel
+from workbench.runs.events import Reporter, RoundLabelled
+from workbench.runs.layout import RunDirectory
+from workbench.runs.ledger import PseudoLabel as LedgerRow
+from workbench.runs.ledger import write_ledger
+from workbench.runs.predictions import save_predictions
+from workbench.train.setup import Setup
+from workbench.train.state import RunState
+
+HISTOGRAM_BINS = 20
+
+
+def label_pool(
+    setup: Setup,
+    knobs: PseudoLabel,
+    state: RunState,
+    number: int,
+    probabilities: NDArray[np.float32],
+    directory: RunDirectory,
+    reporter: Reporter,
+) -> Selection:
+    """Select round `number`'s pseudo-labels and record them.
+
+    Args:
+        probabilities: (U, C) float32, the teacher's un-noised output on `split.unlabelled`.
+
+    The pool's true labels are read here only to score what was selected, after it was selected.
+    """
+    labelled = setup.labels[setup.split.labelled]
+    pool = Pool(probabilities, np.bincount(labelled, minlength=len(setup.classes)))
+    selection = select(pool, knobs, number, state.selection)
+    flipped = np.zeros(len(probabilities), dtype=np.bool_)
+    if state.pool_predicted is not None:
+        flipped = state.pool_predicted != pool.predicted
+    truth = setup.labels[setup.split.unlabelled]
+    reporter.event(_summary(number, pool, selection, flipped, truth))
+    _write_ledger(setup, directory, number, pool, selection, flipped, truth)
+    state.flipped, state.pool_predicted = int(flipped.sum()), pool.predicted
+    return selection
+
+
+def _summary(
+    number: int, pool: Pool, selection: Selection, flipped: NDArray[np.bool_], truth: NDArray[np.int64]
+) -> RoundLabelled:
+    taught = selection.targets.argmax(axis=1)
+    confidence = pool.confidence
+    histogram, _ = np.histogram(confidence, bins=HISTOGRAM_BINS, range=(0.0, 1.0))
+    return RoundLabelled(
+        round=number,
+        pool=len(confidence),
+        selected=len(selection.rows),
+        accuracy=float((taught == truth[selection.rows]).mean()) if len(selection.rows) else None,
+        pool_accuracy=float((pool.predicted == truth).mean()),
+        flipped=int(flipped.sum()),
+        threshold=float(confidence[selection.rows].min()) if len(selection.rows) else 1.0,
+        per_class=np.bincount(taught, minlength=pool.probabilities.shape[1]).tolist(),
+        confidence_histogram=histogram.tolist(),
+    )
+
+
+def _write_ledger(
+    setup: Setup,
+    directory: RunDirectory,
+    number: int,
+    pool: Pool,
+    selection: Selection,
+    flipped: NDArray[np.bool_],
+    truth: NDArray[np.int64],
+) -> None:
+    records, classes = setup.catalogue.records, setup.classes
+    ids = [records[p].id for p in setup.split.unlabelled]
+    taught, weights = pool.predicted.copy(), np.zeros(len(ids), dtype=np.float32)
+    taught[selection.rows] = selection.targets.argmax(axis=1)
+    weights[selection.rows] = selection.weights
+    chosen = np.zeros(len(ids), dtype=np.bool_)
+    chosen[selection.rows] = True
+    top_two = -np.partition(-pool.probabilities, 1, axis=1)[:, :2]
+    entropy = -(pool.probabilities * np.log(np.maximum(pool.probabilities, 1e-12))).sum(axis=1)
+    rows = [
+        LedgerRow(
+            id=ids[i],
+            pseudo_label=classes[taught[i]],
+            confidence=float(top_two[i, 0]),
+            margin=float(top_two[i, 0] - top_two[i, 1]),
+            entropy=float(entropy[i]),
+            selected=bool(chosen[i]),
+            weight=float(weights[i]),
+            flipped=bool(flipped[i]),
+            true_label=classes[truth[i]],
+        )
+        for i in range(len(ids))
+    ]
+    write_ledger(directory.ledger(number), rows)
+    save_predictions(directory.predictions(f"unlabelled-{number:02d}"), ids, pool.probabilities, truth)

@@ -1,0 +1,324 @@
+"""One stage of training, read top to bottom: for each epoch train, evaluate, record, checkpoint."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from workbench.loader import FeatureBatches, ImageBatches, Samples
+from workbench.model import parameter_groups, set_noise, tune, unlocked_groups
+from workbench.runs.events import ConfusionSeen, EpochDone, Message, Reporter, StageStarted, StepDone
+from workbench.support.errors import RunFailed
+from workbench.support.fingerprint import fingerprint
+from workbench.train.interrupt import Interrupted, StopRequest
+from workbench.train.metrics import confusion_matrix, negative_log_likelihood
+from workbench.train.network import Network, changing_weights, clone_weights
+from workbench.train.optim import make_optimizer, optimizer_tensors, restore_optimizer, set_rates
+from workbench.train.schedule import rate_multiplier
+from workbench.train.stage import Stage
+from workbench.train.state import Best, RunState, Weights
+from workbench.train.step import Stepper
+
+# Steps between two looks at the losses: the only time that the host waits for the device.
+INTERVAL = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a stage talks to beside its network."""
+
+    reporter: Reporter
+    stop: StopRequest
+    heartbeat: Callable[[], None]
+    save: Callable[[Weights], None]
+    """Write a checkpoint: these tensors and the run's state."""
+
+
+class StageRun:
+    """A stage under way. `run` trains it from wherever `state.progress` says it stands.
+
+    Args:
+        samples: what the stage trains on.
+        labelled: how many of them (for the record).
+        state: the run's state; `progress`, `micro_batch` and the totals are kept current.
+        restored: tensors of a checkpoint taken within this stage, as `tensors` gave them; None to begin.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        network: Network,
+        samples: Samples,
+        labelled: int,
+        state: RunState,
+        around: Surroundings,
+        restored: Weights | None,
+    ) -> None:
+        self.stage, self.network, self.state, self.around = stage, network, state, around
+        self.setup = network.setup
+        self.progress = state.progress
+        classifier = network.classifier
+        set_noise(classifier, dropout=stage.dropout, stochastic_depth=stage.stochastic_depth)
+        tuning = tune(classifier, stage.finetune)
+        self.trunk_fixed = tuning.trunk_fixed
+        self.on_features = tuning.trunk_fixed and stage.sees_plain_views
+        self._prefix = "head." if self.on_features else ""
+        self.module: nn.Module = classifier.head if self.on_features else classifier
+        self._changing = frozenset(changing_weights(classifier, tuning))
+        self.batches = self._batches(samples)
+        self.optimizer = make_optimizer(stage.optimizer, parameter_groups(classifier, stage.optimizer))
+        self.average = self._average(network.setup.recipe.training.ema)
+        self.stepper = Stepper(
+            self.module,
+            self.optimizer,
+            network.precision,
+            self.setup.device,
+            around.reporter,
+            label_smoothing=self.setup.recipe.training.label_smoothing,
+            on_features=self.on_features,
+            micro_batch=state.micro_batch,
+        )
+        self._saved_at = time.monotonic()
+        if restored is not None:
+            self._restore(restored)
+        around.reporter.event(
+            StageStarted(stage.name, stage.round, stage.epochs, labelled, len(samples) - labelled, self.on_features)
+        )
+
+    def run(self) -> Best:
+        """Train to the end of the stage; the network is left with the best epoch's weights.
+
+        Raises:
+            Interrupted: after a checkpoint, when a signal has come.
+            RunFailed: the loss is not finite.
+        """
+        try:
+            return self._run()
+        except Interrupted:
+            self._checkpoint()
+            raise
+
+    def _run(self) -> Best:
+        if self.stage.falls_back and self.progress.best is None:
+            self._evaluate(epoch=0, started=time.monotonic())
+        for epoch in range(self.progress.epoch + 1, self.stage.epochs + 1):
+            if self._stopped_early():
+                break
+            started = time.monotonic()
+            self._train_epoch(epoch)
+            self._evaluate(epoch, started)
+            self._checkpoint_if_due()
+        best = self.progress.best
+        assert best is not None  # every stage has at least one epoch
+        self.network.load(best.weights)
+        return best
+
+    # -- training ----------------------------------------------------------------------------------------------
+
+    def _train_epoch(self, epoch: int) -> None:
+        tune(self.network.classifier, self.stage.finetune, unlocked=unlocked_groups(self.stage.finetune, epoch - 1))
+        self._train_mode()
+        started = time.monotonic()
+        pending: list[tuple[Tensor, Tensor, NDArray[np.int64]]] = []
+        interval_started = started
+        of_run = self.stage.first_epoch + epoch
+        seed = self.setup.recipe.seed
+        for batch in self.batches.epoch(of_run, self.progress.step):
+            step = self.progress.step
+            total_step = (epoch - 1) * self.batches.steps + step
+            # Dropout masks are a function of the step, like order and augmentation: resuming needs no generator state.
+            torch.manual_seed(int(fingerprint([seed, of_run, step])[:15], 16))
+            set_rates(self.optimizer, self._multiplier(total_step))
+            loss, right = self.stepper.step(batch)
+            if self.average is not None:
+                self.average.update_parameters(self.module)
+            pending.append((loss, right, batch.positions))
+            self.progress.step = step + 1
+            if len(pending) == INTERVAL or step + 1 == self.batches.steps or self._due() or self.around.stop:
+                self._settle(epoch, total_step, pending, interval_started)
+                pending, interval_started = [], time.monotonic()
+                self._checkpoint_if_due()
+                self.around.stop.raise_if_set()
+            if not self.on_features:
+                self.around.reporter.progress(f"{self.stage.label} epoch {epoch}", step + 1, self.batches.steps)
+
+    def _settle(
+        self,
+        epoch: int,
+        total_step: int,
+        pending: list[tuple[Tensor, Tensor, NDArray[np.int64]]],
+        started: float,
+    ) -> None:
+        """Wait for the device, add up the interval's losses, and stop the run where one is not finite."""
+        losses = torch.stack([loss for loss, _, _ in pending]).tolist()
+        right = float(torch.stack([right for _, right, _ in pending]).sum())
+        for offset, (loss, (_, _, positions)) in enumerate(zip(losses, pending, strict=True)):
+            if not np.isfinite(loss):
+                self._fail_on_loss(loss, total_step - len(pending) + 1 + offset, positions)
+        images = sum(len(positions) for _, _, positions in pending)
+        self.progress.loss_sum += sum(
+            loss * len(positions) for loss, (_, _, positions) in zip(losses, pending, strict=True)
+        )
+        self.progress.right_sum += right
+        self.progress.images += images
+        self.state.images_trained += images
+        self.around.heartbeat()
+        self.around.reporter.event(
+            StepDone(
+                self.stage.name,
+                self.stage.round,
+                epoch,
+                total_step + 1,
+                sum(losses) / len(losses),
+                self._rate(),
+                images / max(1e-9, time.monotonic() - started),
+                self._memory(),
+            )
+        )
+
+    def _fail_on_loss(self, loss: float, step: int, positions: NDArray[np.int64]) -> None:
+        ids = [self.setup.catalogue.records[p].id for p in positions[:8]]
+        more = f" and {len(positions) - 8} more" if len(positions) > 8 else ""
+        raise RunFailed(
+            f"the loss is {loss} at step {step} of {self.stage.label}, images {', '.join(ids)}{more}",
+            advice=f"lower optimizer.learning_rate (now {self._rate():g}), add optimizer.warmup_epochs"
+            + (', or set training.precision = "fp32"' if self.network.precision.training != "fp32" else ""),
+        )
+
+    def _train_mode(self) -> None:
+        if self.on_features:
+            self.module.train()
+        else:
+            self.network.classifier.train()
+
+    def _multiplier(self, step: int) -> float:
+        return rate_multiplier(self.stage.optimizer, step, self.batches.steps, self.stage.epochs)
+
+    def _rate(self) -> float:
+        return float(max(group["lr"] for group in self.optimizer.param_groups))
+
+    # -- evaluation --------------------------------------------------------------------------------------------
+
+    def _evaluate(self, epoch: int, started: float) -> None:
+        """Validate, record the epoch, and keep its weights if they are the best so far."""
+        trained = time.monotonic() - started
+        progress, stage = self.progress, self.stage
+        module = self.module if self.average is None or epoch == 0 else self.average.module
+        validation = self.setup.split.validation
+        seen = self.network.evaluated(module, trunk_fixed=self.trunk_fixed)
+        probabilities = self.network.probabilities(validation, seen, task=f"{stage.label} validation")
+        labels = self.setup.labels[validation]
+        predicted = probabilities.argmax(axis=1)
+        accuracy = float((predicted == labels).mean())
+        loss = negative_log_likelihood(probabilities, labels)
+        if progress.best is None or not progress.best.better_than(accuracy, loss):
+            weights = self._weights_of(module)
+            progress.best = Best(stage.name, stage.round, epoch, accuracy, loss, weights)
+            progress.stale_epochs = 0
+        else:
+            progress.stale_epochs += 1
+        seconds = time.monotonic() - started
+        if epoch:
+            speed = progress.images / max(1e-9, trained)
+            train_loss, train_accuracy = (
+                progress.loss_sum / max(1, progress.images),
+                progress.right_sum / max(1, progress.images),
+            )
+            self.around.reporter.event(
+                EpochDone(
+                    stage.name, stage.round, epoch, "train", train_loss, train_accuracy, self._rate(), speed, trained
+                )
+            )
+        self.around.reporter.event(
+            EpochDone(
+                stage.name,
+                stage.round,
+                epoch,
+                "val",
+                loss,
+                accuracy,
+                self._rate(),
+                len(labels) / max(1e-9, seconds - trained),
+                seconds - trained,
+            )
+        )
+        matrix = confusion_matrix(predicted, labels, len(self.setup.classes)).tolist()
+        self.around.reporter.event(ConfusionSeen(stage.name, stage.round, epoch, matrix))
+        progress.epoch, progress.step = epoch, 0
+        progress.loss_sum, progress.right_sum, progress.images = 0.0, 0.0, 0
+        self.state.training_seconds += seconds
+        self.state.peak_memory_bytes = max(self.state.peak_memory_bytes, self._memory())
+        self.around.heartbeat()
+
+    def _stopped_early(self) -> bool:
+        patience = self.setup.recipe.training.early_stop
+        if not patience or self.progress.stale_epochs < patience:
+            return False
+        self.around.reporter.event(
+            Message("info", f"{self.stage.label}: no better validation accuracy for {patience} epochs; stopping early")
+        )
+        return True
+
+    def _weights_of(self, module: nn.Module) -> Weights:
+        entries = {self._prefix + name: tensor for name, tensor in module.state_dict().items()}
+        return clone_weights({name: entries[name] for name in self._changing})
+
+    def _memory(self) -> int:
+        if self.setup.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.setup.device)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+    # -- checkpoints -------------------------------------------------------------------------------------------
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._saved_at >= self.setup.recipe.training.checkpoint_seconds
+
+    def _checkpoint_if_due(self) -> None:
+        if self._due():
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        self.state.micro_batch = self.stepper.micro_batch
+        self.around.save(self.tensors())
+        self._saved_at = time.monotonic()
+
+    def tensors(self) -> Weights:
+        """Weights, average and optimiser state, by name, for a checkpoint."""
+        tensors = {f"model/{name}": tensor for name, tensor in self._weights_of(self.module).items()}
+        if self.average is not None:
+            tensors |= {f"average/{name}": t for name, t in self.average.state_dict().items()}
+        tensors |= {f"optimizer/{name}": t for name, t in optimizer_tensors(self.optimizer).items()}
+        return tensors
+
+    def _restore(self, tensors: Weights) -> None:
+        def part(prefix: str) -> Weights:
+            return {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+
+        self.network.load(part("model/"))
+        restore_optimizer(self.optimizer, part("optimizer/"))
+        if self.average is not None:
+            self.average.load_state_dict(part("average/"))
+
+    # -- parts -------------------------------------------------------------------------------------------------
+
+    def _batches(self, samples: Samples) -> ImageBatches | FeatureBatches:
+        batch_size = self.setup.recipe.training.batch_size
+        if not self.on_features:
+            return self.network.image_batches(samples, self.stage.augmentation, batch_size)
+        features, rows = self.network.sample_features(samples, self.stage.augmentation)
+        return FeatureBatches(features, rows, samples, batch_size=batch_size, seed=self.setup.recipe.seed)
+
+    def _average(self, decay: float) -> AveragedModel | None:
+        if not decay:
+            return None
+        # Buffers too: averaged weights with the last step's batch-norm statistics do not belong together.
+        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        return AveragedModel(self.module, multi_avg_fn=average, use_buffers=True)

@@ -1,0 +1,200 @@
+"""The network as stages use it: its views of images, its features, its probabilities, its changing weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from workbench.loader import ImageBatches, Samples, plain_batches
+from workbench.loader.samples import PLAIN
+from workbench.model import ImageClassifier, Tuning, tune, weights_id
+from workbench.recipe import Augmentation
+from workbench.runs.events import Reporter
+from workbench.support.fingerprint import fingerprint
+from workbench.train.features import FeatureBank
+from workbench.train.precision import Precision
+from workbench.train.setup import Setup
+from workbench.train.state import Weights
+
+Ints = NDArray[np.int64]
+# Images a forward pass of inference: larger gains nothing on a CPU and little on a GPU.
+INFERENCE_BATCH = 64
+
+
+class Network:
+    """A classifier with its data: how training and evaluation look at images.
+
+    Args:
+        setup: the run's fixed parts.
+        precision: the arithmetic to use.
+    """
+
+    def __init__(self, setup: Setup, precision: Precision, reporter: Reporter) -> None:
+        self.setup = setup
+        self.classifier = setup.classifier
+        self.precision = precision
+        self.reporter = reporter
+        self._initial = clone_weights(setup.classifier.state_dict())
+        self.tuning = tune(setup.classifier, setup.recipe.finetune)
+        self._changing = changing_weights(setup.classifier, self.tuning).keys()
+        self._bank = self._open_bank()
+        self._views: tuple[object, Tensor] | None = None
+
+    def reset(self) -> None:
+        """Back to the pretrained weights and the first head."""
+        self.classifier.load_state_dict(self._initial)
+
+    def weights(self) -> Weights:
+        """A copy on the CPU of every state-dict entry that the run may change."""
+        state = self.classifier.state_dict()
+        return clone_weights({name: state[name] for name in self._changing})
+
+    def load(self, weights: Weights) -> None:
+        """Put back entries that training changed; the others stay."""
+        self.classifier.load_state_dict(weights, strict=False)
+
+    # -- features of the pretrained trunk ---------------------------------------------------------------------
+
+    def plain_features(self, positions: Ints) -> Tensor:
+        """(K, D) float32 features of plain views, from the bank, on the run's device."""
+        return self._bank.rows(positions).to(self.setup.device)
+
+    def sample_features(self, samples: Samples, augmentation: Augmentation) -> tuple[Tensor, Ints]:
+        """Features for every sample, and each sample's row in them.
+
+        Plain whole-image views come from the bank; head crops and augmented copies are computed once a run.
+        """
+        plain = samples.is_whole & ((samples.copies == PLAIN) | (not augmentation.changes_images))
+        positions = np.unique(samples.positions[plain])
+        features = [self.plain_features(positions)]
+        rows = np.empty(len(samples), dtype=np.int64)
+        rows[plain] = np.searchsorted(positions, samples.positions[plain])
+        others = np.flatnonzero(~plain)
+        if len(others):
+            rows[others] = len(positions) + np.arange(len(others))
+            features.append(self._view_features(samples.take(others), augmentation))
+        return torch.cat(features), rows
+
+    def _view_features(self, samples: Samples, augmentation: Augmentation) -> Tensor:
+        key = (samples.positions.tobytes(), samples.boxes.tobytes(), samples.copies.tobytes(), augmentation)
+        if self._views is None or self._views[0] != key:
+            parts, done = [], 0
+            for batch in self.image_batches(samples, augmentation, INFERENCE_BATCH).in_order():
+                parts.append(self._features_of(batch.inputs))
+                done += len(batch.positions)
+                self.reporter.progress("features of augmented views", done, len(samples))
+            self._views = (key, torch.cat(parts))
+        return self._views[1]
+
+    @torch.inference_mode()
+    def _features_of(self, images: Tensor) -> Tensor:
+        self.classifier.eval()
+        with self.precision.autocast(self.setup.device, "inference"):
+            return self.classifier.features(images).float()
+
+    def _open_bank(self) -> FeatureBank:
+        setup = self.setup
+        key = fingerprint(
+            [
+                setup.catalogue.fingerprint,
+                weights_id(self.classifier),
+                setup.recipe.data.image_size,
+                self.precision.inference,
+                setup.device.type,
+            ]
+        )
+        folder = setup.places.cache / "features" / f"{setup.recipe.model.backbone.replace('/', '_')}-{key}"
+        return FeatureBank(
+            folder, len(setup.catalogue), self.classifier.feature_width, self._extract, self.reporter
+        )
+
+    def _extract(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
+        # The bank holds features of the pretrained trunk, also when it is asked after the trunk has learned.
+        learned = clone_weights(self.classifier.state_dict())
+        self.reset()
+        try:
+            for images, batch in self._plain(positions):
+                yield self._features_of(images).cpu(), batch
+        finally:
+            self.load(learned)
+
+    # -- images ------------------------------------------------------------------------------------------------
+
+    def image_batches(self, samples: Samples, augmentation: Augmentation, batch_size: int) -> ImageBatches:
+        """Batches of augmented views for training; fixed copies are the same in every stage of the run."""
+        return ImageBatches(
+            self.setup.store,
+            samples,
+            augmentation,
+            side=self.setup.recipe.data.image_size,
+            mean=self.classifier.mean,
+            std=self.classifier.std,
+            batch_size=batch_size,
+            seed=self.setup.recipe.seed,
+            device=self.setup.device,
+        )
+
+    def _plain(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
+        return plain_batches(
+            self.setup.store,
+            positions,
+            side=self.setup.recipe.data.image_size,
+            mean=self.classifier.mean,
+            std=self.classifier.std,
+            batch_size=INFERENCE_BATCH,
+            device=self.setup.device,
+        )
+
+    def evaluated(self, module: nn.Module, *, trunk_fixed: bool) -> nn.Module:
+        """The part of `module` to evaluate: its head alone, on the bank's features, where the trunk never changes."""
+        return module.head if trunk_fixed and isinstance(module, ImageClassifier) else module
+
+    # -- probabilities -----------------------------------------------------------------------------------------
+
+    def probabilities(self, positions: Ints, module: nn.Module, *, task: str) -> NDArray[np.float32]:
+        """(K, C) float32 softmax outputs on plain views, un-noised: dropout off, statistics fixed.
+
+        Args:
+            module: the classifier (or its average), or a head alone, which then gets the bank's features.
+        """
+        module.eval()
+        if isinstance(module, ImageClassifier):
+            parts, done = [], 0
+            for images, batch in self._plain(positions):
+                parts.append(self._softmax(module, images))
+                done += len(batch)
+                self.reporter.progress(task, done, len(positions))
+            return torch.cat(parts).numpy()
+        return self._softmax(module, self.plain_features(positions)).numpy()
+
+    @torch.inference_mode()
+    def _softmax(self, module: nn.Module, inputs: Tensor) -> Tensor:
+        use_images = isinstance(module, ImageClassifier)
+        if not use_images:
+            return torch.softmax(module(inputs).float(), dim=1).cpu()
+        with self.precision.autocast(self.setup.device, "inference"):
+            logits = module(inputs)
+        return torch.softmax(logits.float(), dim=1).cpu()
+
+
+def changing_weights(classifier: ImageClassifier, tuning: Tuning) -> Weights:
+    """References to the state-dict entries of every group in which anything may change while training."""
+    changing = [
+        group
+        for group, facts in zip(classifier.groups, tuning.groups, strict=True)
+        if facts.learns or facts.batch_norm_learns or facts.statistics_update
+    ]
+    return {
+        name: tensor
+        for name, tensor in classifier.state_dict().items()
+        if any(group.holds(name) for group in changing)
+    }
+
+
+def clone_weights(weights: Weights) -> Weights:
+    """A copy on the CPU that later training does not touch."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}

@@ -1,0 +1,253 @@
+"""One run from recipe to results: prepare, train each stage of the plan, conclude. Begins or goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from workbench.dataset import load_split, save_split, split_summary
+from workbench.loader import Samples
+from workbench.loader.samples import PLAIN
+from workbench.recipe import Recipe
+from workbench.runs.events import Message, Reporter
+from workbench.runs.layout import RunDirectory
+from workbench.runs.process import beat
+from workbench.runs.provenance import write_provenance
+from workbench.runs.results import Results, RoundResult, read_results
+from workbench.support.errors import UserError
+from workbench.train.checkpoint import load_newest, save_checkpoint
+from workbench.train.conclude import conclude
+from workbench.train.interrupt import Interruptible, StopRequest
+from workbench.train.labelling import label_pool
+from workbench.train.loop import StageRun, Surroundings
+from workbench.train.network import Network
+from workbench.train.precision import Precision, choose_precision
+from workbench.train.setup import Places, Setup, prepare
+from workbench.train.stage import Stage, plan
+from workbench.train.state import Best, RunState, StageProgress, Weights, pack, unpack
+
+
+def execute(
+    directory: RunDirectory,
+    recipe: Recipe,
+    places: Places,
+    reporter: Reporter,
+    stop: StopRequest,
+    *,
+    command_line: Sequence[str] = (),
+) -> Results:
+    """Train `recipe` in `directory`, from the newest checkpoint there if there is one, to its results.
+
+    Raises:
+        UserError: the recipe does not fit the data, the backbone or this machine.
+        RunFailed: training could not go on; the directory keeps all there is.
+        Interrupted: after a checkpoint, when a signal has come.
+    """
+    if directory.results.exists():
+        return read_results(directory.results)
+    patient = Interruptible(reporter, stop)
+    checkpoint = load_newest(directory.checkpoint, reporter)
+    setup = prepare(recipe, places, patient)
+    _pin_split(directory, setup, reporter)
+    _record_provenance(directory, setup, command_line)
+    state, tensors, within_stage = _stand(checkpoint)
+    state.precision = state.precision or _choose_precision(setup, reporter)
+    network = Network(setup, state.precision, patient)
+    stages = plan(recipe)
+    _warn_if_unfit(setup, state, reporter)
+    network.load(_part(tensors, "model/"))
+    for index in range(state.stage_index, len(stages)):
+        stage = stages[index]
+        restored = tensors if within_stage else None
+        best = _train(directory, stage, network, state, reporter, stop, restored)
+        _enter(state, stage, best, setup, reporter)
+        within_stage = False
+        _save(directory, {f"model/{name}": t for name, t in network.weights().items()}, state, within_stage=False)
+        stop.raise_if_set()
+    return conclude(directory, network, state, patient)
+
+
+def _train(
+    directory: RunDirectory,
+    stage: Stage,
+    network: Network,
+    state: RunState,
+    reporter: Reporter,
+    stop: StopRequest,
+    restored: Weights | None,
+) -> Best:
+    """Train one stage, labelling the pool first where a new round begins."""
+    setup = network.setup
+    if stage.round and state.selection_round != stage.round:
+        _label(directory, stage, network, state, reporter)
+    if stage.fresh and restored is None:
+        network.reset()
+    around = Surroundings(
+        reporter=reporter,
+        stop=stop,
+        heartbeat=lambda: beat(directory),
+        save=lambda tensors: _save(directory, tensors, state, within_stage=True),
+    )
+    samples, labelled = _samples(setup, stage, state)
+    return StageRun(stage, network, samples, labelled, state, around, restored).run()
+
+
+def _label(
+    directory: RunDirectory, stage: Stage, network: Network, state: RunState, reporter: Reporter
+) -> None:
+    setup = network.setup
+    knobs = setup.recipe.pseudo_label
+    assert knobs is not None  # only pseudo-label plans have rounds
+    module = network.evaluated(setup.classifier, trunk_fixed=network.tuning.trunk_fixed)
+    probabilities = network.probabilities(
+        setup.split.unlabelled, module, task=f"label the pool, round {stage.round}"
+    )
+    state.selection = label_pool(setup, knobs, state, stage.round, probabilities, directory, reporter)
+    state.selection_round = stage.round
+
+
+def _samples(setup: Setup, stage: Stage, state: RunState) -> tuple[Samples, int]:
+    """(what the stage trains on, how many of it are labelled)."""
+    split, data = setup.split, setup.recipe.data
+    selection = state.selection if stage.round else None
+    weights = np.full(len(split.labelled), selection.labelled_weight if selection else 1.0, dtype=np.float32)
+    labelled = Samples.of(split.labelled, setup.labels[split.labelled], len(setup.classes), weights)
+    if stage.name != "probe":  # it looks at whole, plain images only
+        labelled = labelled.with_head_crops(setup.catalogue, data.head_crops).with_copies(stage.augmented_copies)
+    if selection is None:
+        return labelled, len(labelled)
+    pseudo = Samples.soft(split.unlabelled[selection.rows], selection.targets, selection.weights)
+    if stage.augmented_copies:
+        # Copies are drawn of labelled images; beside them nothing is augmented anew.
+        pseudo = replace(pseudo, copies=np.full(len(pseudo), PLAIN, dtype=np.int64))
+    return Samples.concatenate([labelled, pseudo]), len(labelled)
+
+
+def _enter(state: RunState, stage: Stage, best: Best, setup: Setup, reporter: Reporter) -> None:
+    """Note what a finished stage achieved, and stand before the next."""
+    match stage.name:
+        case "probe":
+            state.probe_accuracy = best.accuracy if stage.round == 0 else state.probe_accuracy
+        case "teacher":
+            state.teacher = best
+        case "fit":
+            state.student = best
+        case "student":
+            state.rounds.append(_round_result(state, stage, best, setup))
+            if state.student is None or not state.student.better_than(best.accuracy, best.loss):
+                state.student = best
+    if stage.falls_back and best.epoch == 0:
+        text = f"{stage.label}: no epoch beat the probe on validation ({100 * best.accuracy:.2f} %); keeping the probe"
+        state.warnings.append(text)
+        reporter.event(Message("warning", text))
+    state.stage_index += 1
+    state.progress = StageProgress()
+
+
+def _round_result(state: RunState, stage: Stage, best: Best, setup: Setup) -> RoundResult:
+    selection = state.selection
+    assert selection is not None  # a student always has one
+    truth = setup.labels[setup.split.unlabelled][selection.rows]
+    taught = selection.targets.argmax(axis=1)
+    return RoundResult(
+        round=stage.round,
+        selected=len(selection.rows),
+        coverage=len(selection.rows) / max(1, len(setup.split.unlabelled)),
+        pseudo_label_accuracy=float((taught == truth).mean()) if len(truth) else None,
+        flipped=state.flipped,
+        student_val_accuracy=best.accuracy,
+    )
+
+
+# -- before the first step ---------------------------------------------------------------------------------------
+
+
+def _pin_split(directory: RunDirectory, setup: Setup, reporter: Reporter) -> None:
+    """Save the split with the run; a resumed run must find the same one."""
+    if directory.split.exists():
+        pinned = load_split(directory.split, setup.catalogue)
+        if pinned.fingerprint != setup.split.fingerprint:
+            raise UserError(
+                "the data are divided otherwise than when the run began",
+                where=str(directory.split),
+                hint="the images on disk have changed; launch the recipe as a new run",
+            )
+        return
+    save_split(directory.split, setup.catalogue, setup.split)
+    summary = split_summary(setup.catalogue, setup.split, setup.recipe.data.target)
+    total = summary.total
+    reporter.event(
+        Message(
+            "info",
+            f"{total.labelled} labelled, {total.unlabelled} unlabelled, {total.validation} validation and "
+            f"{total.test} test images; {summary.covered} of {len(setup.classes)} classes labelled, "
+            f"accuracy ceiling {100 * summary.ceiling:.1f} %",
+        )
+    )
+
+
+def _record_provenance(directory: RunDirectory, setup: Setup, command_line: Sequence[str]) -> None:
+    device = setup.device
+    extra = {
+        "data_fingerprint": setup.catalogue.fingerprint,
+        "split_fingerprint": setup.split.fingerprint,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "cuda": (torch.version.cuda or "") if device.type == "cuda" else "",
+        "threads": str(torch.get_num_threads()),
+    }
+    write_provenance(directory, command_line, extra)
+
+
+def _choose_precision(setup: Setup, reporter: Reporter) -> Precision:
+    recipe = setup.recipe
+    stages = plan(recipe)
+    on_images = any(not stage.sees_plain_views or stage.finetune.layers not in ("head", ("head",)) for stage in stages)
+    precision = choose_precision(
+        recipe.training.precision,
+        setup.classifier,
+        recipe.data.image_size,
+        setup.device,
+        trains_on_images=on_images,
+    )
+    reporter.event(
+        Message("info", f"precision: {precision.training} training, {precision.inference} inference ({precision.reason})")
+    )
+    return precision
+
+
+def _warn_if_unfit(setup: Setup, state: RunState, reporter: Reporter) -> None:
+    """Say aloud, once, what limits the run before it begins."""
+    summary = split_summary(setup.catalogue, setup.split, setup.recipe.data.target)
+    if summary.covered == len(setup.classes):
+        return
+    text = (
+        f"{summary.covered} of {len(setup.classes)} classes have a labelled image: "
+        f"test accuracy cannot pass {100 * summary.ceiling:.1f} %"
+    )
+    if text not in state.warnings:
+        state.warnings.append(text)
+        reporter.event(Message("warning", text))
+
+
+# -- checkpoints -------------------------------------------------------------------------------------------------
+
+
+def _stand(checkpoint: tuple[Weights, dict[str, object]] | None) -> tuple[RunState, Weights, bool]:
+    """(state, tensors, whether they lie within a stage) of a checkpoint, or of a beginning."""
+    if checkpoint is None:
+        return RunState(), {}, False
+    tensors, plain = checkpoint
+    return unpack(_part(tensors, "state/"), plain), tensors, bool(plain["within_stage"])
+
+
+def _save(directory: RunDirectory, tensors: Weights, state: RunState, *, within_stage: bool) -> None:
+    state_tensors, plain = pack(state)
+    whole = tensors | {f"state/{name}": tensor for name, tensor in state_tensors.items()}
+    save_checkpoint(directory.checkpoint, whole, {**plain, "within_stage": within_stage})
+
+
+def _part(tensors: Weights, prefix: str) -> Weights:
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}

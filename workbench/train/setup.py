@@ -1,0 +1,126 @@
+"""What stays the same during a run: data, division, network, device; made once, before the first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from workbench.dataset import Catalogue, Split, make_split, open_catalogue
+from workbench.loader import ImageStore, open_store
+from workbench.model import ImageClassifier, build, check_finetune, group_rates
+from workbench.recipe import Recipe
+from workbench.runs.events import Message, Reporter
+from workbench.support.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a run finds its data, keeps what can be computed again, and computes."""
+
+    data_home: Path
+    cache: Path
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run's fixed parts. `labels` holds the truth of every image; training reads only that of labelled ones."""
+
+    recipe: Recipe
+    places: Places
+    catalogue: Catalogue
+    split: Split
+    labels: NDArray[np.int64]
+    """(N,) int64 true classes by catalogue position."""
+    classes: tuple[str, ...]
+    classifier: ImageClassifier
+    store: ImageStore
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return self.places.device
+
+
+def find_device(name: str) -> torch.device:
+    """`auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        UserError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"no device {name!r}", where="--device", allowed="auto, cpu, cuda, cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"no device {name!r}: torch sees {torch.cuda.device_count()} GPUs",
+            where="--device",
+            hint="petbench doctor says what is wrong with the driver",
+        )
+    return device
+
+
+def prepare(recipe: Recipe, places: Places, reporter: Reporter) -> Setup:
+    """Open the data, divide it, build the network; what is quick to go wrong comes first.
+
+    Raises:
+        UserError: whatever in the recipe does not fit the data or the backbone.
+    """
+    catalogue = open_catalogue(recipe.data, data_home=places.data_home, reporter=reporter)
+    classes = catalogue.classes(recipe.data.target)
+    classifier = build(recipe.model, len(classes), seed=recipe.seed)
+    _check_groups(classifier, recipe)
+    split = make_split(catalogue, recipe.data, recipe.pseudo_label)
+    for image in catalogue.left_out:
+        reporter.event(Message("warning", f"left out {image.id}: {image.reason}"))
+    store = open_store(catalogue, recipe.data.image_size, cache=places.cache, reporter=reporter)
+    split = _without_unreadable(split, store)
+    _check_batch(recipe, split)
+    classifier.to(places.device).to(memory_format=torch.channels_last)
+    if store.fits_on(places.device):
+        store = store.to(places.device)
+    return Setup(
+        recipe=recipe,
+        places=places,
+        catalogue=catalogue,
+        split=split,
+        labels=catalogue.labels(recipe.data.target),
+        classes=classes,
+        classifier=classifier,
+        store=store,
+    )
+
+
+def _check_groups(classifier: ImageClassifier, recipe: Recipe) -> None:
+    """Refuse names of layer groups that the backbone lacks before anything slow begins."""
+    check_finetune(classifier, recipe.finetune)
+    group_rates(classifier, recipe.optimizer, recipe.finetune)
+
+
+def _without_unreadable(split: Split, store: ImageStore) -> Split:
+    """The split less the images that the store could not decode; it has reported them by name."""
+    return Split(
+        labelled=store.readable(split.labelled),
+        unlabelled=store.readable(split.unlabelled),
+        validation=store.readable(split.validation),
+        test=store.readable(split.test),
+    )
+
+
+def _check_batch(recipe: Recipe, split: Split) -> None:
+    if len(split.labelled) < recipe.training.batch_size:
+        raise UserError(
+            f"{len(split.labelled)} labelled training images do not fill one batch of {recipe.training.batch_size}",
+            where="training.batch_size",
+            allowed=f"1 to {len(split.labelled)}",
+            hint="lower training.batch_size, or label more images",
+        )

@@ -1,0 +1,152 @@
+"""Where a run stands: all that must survive a crash, as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workbench.pseudo import Selection
+from workbench.runs.events import StageName
+from workbench.runs.results import RoundResult
+from workbench.train.precision import Precision
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The epoch of a stage with the best validation accuracy; ties go to the lower loss."""
+
+    stage: StageName
+    round: int
+    epoch: int
+    accuracy: float
+    loss: float
+    weights: Weights
+    """State-dict entries that training may change, on the CPU."""
+
+    def better_than(self, accuracy: float, loss: float) -> bool:
+        """Whether this one is kept against another; on a complete tie the other, later one is."""
+        return (self.accuracy, -self.loss) > (accuracy, -loss)
+
+
+@dataclass(slots=True)
+class StageProgress:
+    """How far the stage under way has come."""
+
+    epoch: int = 0
+    """Epochs completed."""
+    step: int = 0
+    """Optimiser steps done in the epoch after those."""
+    stale_epochs: int = 0
+    """Epochs since the best one."""
+    loss_sum: float = 0.0
+    right_sum: float = 0.0
+    images: int = 0
+    """Sums over the steps of the epoch under way."""
+    best: Best | None = None
+
+
+@dataclass(slots=True)
+class RunState:
+    """Everything a resumed run needs beside the recipe, the data and the pretrained weights."""
+
+    stage_index: int = 0
+    """Position in the plan of the stage under way."""
+    progress: StageProgress = field(default_factory=StageProgress)
+    precision: Precision | None = None
+    """Timed once; a resumed run keeps it, or its weights would differ."""
+    micro_batch: int = 0
+    """Images a forward pass after running out of memory; 0: the whole batch."""
+    probe_accuracy: float | None = None
+    teacher: Best | None = None
+    student: Best | None = None
+    selection: Selection | None = None
+    selection_round: int = 0
+    flipped: int = 0
+    """Pool images whose pseudo-label changed in that round."""
+    pool_predicted: np.ndarray[Any, np.dtype[np.int64]] | None = None
+    rounds: list[RoundResult] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    training_seconds: float = 0.0
+    images_trained: int = 0
+    peak_memory_bytes: int = 0
+
+
+def pack(state: RunState) -> tuple[Weights, dict[str, Any]]:
+    """Split a state into named tensors and what JSON can hold."""
+    tensors: Weights = {}
+    plain: dict[str, Any] = {
+        name: getattr(state, name)
+        for name in (
+            "stage_index",
+            "micro_batch",
+            "probe_accuracy",
+            "selection_round",
+            "flipped",
+            "warnings",
+            "training_seconds",
+            "images_trained",
+            "peak_memory_bytes",
+        )
+    }
+    progress = state.progress
+    plain["progress"] = {f.name: getattr(progress, f.name) for f in dataclasses.fields(progress) if f.name != "best"}
+    plain["precision"] = dataclasses.asdict(state.precision) if state.precision else None
+    plain["rounds"] = [dataclasses.asdict(r) for r in state.rounds]
+    for name, best in (("best", progress.best), ("teacher", state.teacher), ("student", state.student)):
+        plain[name] = _pack_best(name, best, tensors)
+    if state.selection is not None:
+        plain["labelled_weight"] = state.selection.labelled_weight
+        for part in ("rows", "targets", "weights"):
+            tensors[f"selection/{part}"] = torch.from_numpy(getattr(state.selection, part))
+    if state.pool_predicted is not None:
+        tensors["pool/predicted"] = torch.from_numpy(state.pool_predicted)
+    return tensors, plain
+
+
+def unpack(tensors: Weights, plain: dict[str, Any]) -> RunState:
+    """The state that `pack` split. Raises: KeyError or TypeError for what it did not write."""
+    selection = None
+    if "selection/rows" in tensors:
+        parts = {part: tensors[f"selection/{part}"].numpy() for part in ("rows", "targets", "weights")}
+        selection = Selection(**parts, labelled_weight=plain["labelled_weight"])
+    predicted = tensors.get("pool/predicted")
+    return RunState(
+        stage_index=plain["stage_index"],
+        progress=StageProgress(**plain["progress"], best=_unpack_best("best", plain, tensors)),
+        precision=Precision(**plain["precision"]) if plain["precision"] else None,
+        micro_batch=plain["micro_batch"],
+        probe_accuracy=plain["probe_accuracy"],
+        teacher=_unpack_best("teacher", plain, tensors),
+        student=_unpack_best("student", plain, tensors),
+        selection=selection,
+        selection_round=plain["selection_round"],
+        flipped=plain["flipped"],
+        pool_predicted=None if predicted is None else predicted.numpy(),
+        rounds=[RoundResult(**r) for r in plain["rounds"]],
+        warnings=plain["warnings"],
+        training_seconds=plain["training_seconds"],
+        images_trained=plain["images_trained"],
+        peak_memory_bytes=plain["peak_memory_bytes"],
+    )
+
+
+def _pack_best(name: str, best: Best | None, tensors: Weights) -> dict[str, Any] | None:
+    if best is None:
+        return None
+    tensors.update({f"{name}/{key}": tensor for key, tensor in best.weights.items()})
+    return {f: getattr(best, f) for f in ("stage", "round", "epoch", "accuracy", "loss")}
+
+
+def _unpack_best(name: str, plain: dict[str, Any], tensors: Weights) -> Best | None:
+    if plain[name] is None:
+        return None
+    prefix = f"{name}/"
+    weights = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+    return Best(**plain[name], weights=weights)
