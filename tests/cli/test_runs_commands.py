@@ -88,6 +88,7 @@ def test_every_listing_fits_eighty_columns_whatever_the_names(home: Path) -> Non
 
 def test_a_wide_terminal_shows_more(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finish(make_run(home, tags=["table1"]))
+    monkeypatch.setattr(console, "_width", 60)
     assert "table1" not in petbench("ls")
     monkeypatch.setattr(console, "_width", 160)
     assert "resnet18" in petbench("ls")
@@ -106,6 +107,28 @@ def test_a_listing_can_be_filtered_sorted_and_given_columns(home: Path) -> None:
     for wrong in (("-f", "accuracy>"), ("--sort", "zzzqqq"), ("--columns", "name,zzzqqq")):
         with pytest.raises(UserError):
             petbench("ls", *wrong)
+
+
+def test_a_long_listing_is_cut_to_the_limit(home: Path) -> None:
+    for number in range(4):
+        make_run(home, f"run{number}", age_seconds=number)
+    text = petbench("ls", "--limit", "2")
+    assert ("run1" in text, "run2" in text) == (True, False)
+    assert "2 of 4 runs" in text
+    assert "4 of 4 runs" in petbench("ls", "-n", "0")
+    assert len(json.loads(petbench("ls", "--json"))) == 4
+    assert len(json.loads(petbench("ls", "--json", "-n", "3"))) == 3
+
+
+def test_long_names_never_push_numbers_out_of_a_listing(home: Path) -> None:
+    for number in range(3):
+        name = f"{number}" + "long name " * 7
+        finish(make_run(home, name, age_seconds=number), make_results(0.8123, teacher_accuracy=0.7))
+    rows = [line for line in petbench("ls").splitlines() if "long name" in line]
+    assert len(rows) == 3
+    assert all("finished" in row and "83.23" in row and "81.23" in row for row in rows)
+    wanted = "name,description,test.accuracy,val.accuracy,test.loss,val.loss,id,note,created,seed"
+    assert petbench("ls", "--columns", wanted).count("81.23") == 3
 
 
 def test_archived_runs_are_listed_only_on_request(home: Path) -> None:

@@ -67,6 +67,13 @@ def test_doctype_is_refused_in_any_encoding(tmp_path: Path, encoding: str) -> No
         read(tmp_path, text.encode(encoding))
 
 
+def test_entity_bomb_is_refused(tmp_path: Path) -> None:
+    entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
+    bomb = f'<!DOCTYPE a [<!ENTITY e0 "ha">{entities}]><annotation x="&e11;"><size>&e11;</size></annotation>'
+    with pytest.raises(BadBox):
+        read(tmp_path, bomb)
+
+
 @given(
     st.one_of(
         st.binary(max_size=400),

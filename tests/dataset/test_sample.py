@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from workbench.dataset.sample.breeds import BREEDS, Breed
 from workbench.dataset.sample.scene import photograph
 from workbench.recipe import Data
 from workbench.support.errors import UserError
+from workbench.support.progress import Progress
 
 SMALL = SampleOptions(seed=3, train_per_class=2, test_per_class=1, size=64)
 
@@ -123,6 +125,21 @@ def test_failed_drawing_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(UserError, match="No space left"):
         generate_sample(tmp_path / "set", SMALL)
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
+
+
+def test_whoever_comes_second_waits_and_draws_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, drawn = generate._write_set, []
+
+    def counted(root: Path, options: SampleOptions, reporter: Progress) -> None:
+        drawn.append(root)
+        draw(root, options, reporter)
+
+    monkeypatch.setattr(generate, "_write_set", counted)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: generate_sample(tmp_path / "set", SMALL), range(3)))
+    assert len(drawn) == 1
 
 
 def test_two_processes_make_it_together_safely(tmp_path: Path) -> None:

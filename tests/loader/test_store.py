@@ -92,6 +92,17 @@ def test_gathered_squares_are_copies_in_the_order_asked_for(pictures: Maker, tmp
     assert not store.fits_on(CPU)
 
 
+def test_a_resident_copy_is_what_is_gathered_from(pictures: Maker, tmp_path: Path) -> None:
+    store = _open(pictures(5), tmp_path)
+    resident = replace(store, resident=torch.from_numpy(255 - store.pixels))  # told apart by being inverted
+    np.testing.assert_array_equal(resident.gather(np.array([3, 1]), CPU).numpy(), 255 - store.pixels[[3, 1]])
+    moved = store.to(torch.device("meta"))  # stands in for a GPU
+    assert moved.resident is not None
+    assert moved.resident.shape == store.pixels.shape
+    assert moved.gather(np.array([3, 1]), torch.device("meta")).shape == (2, 3, 37, 37)
+    np.testing.assert_array_equal(moved.gather(np.array([3]), CPU).numpy(), store.pixels[[3]])
+
+
 def test_odd_files_are_decoded_and_broken_ones_left_out_by_name(tmp_path: Path, recorder: Recorder) -> None:
     picture = Image.fromarray(smooth_picture(80, 60))
     files = {
@@ -137,7 +148,9 @@ def test_an_image_that_is_gone_is_not_remembered_as_broken(pictures: Maker, tmp_
     assert _open(catalogue, tmp_path).unreadable == ()
 
 
-@pytest.mark.parametrize("damage", ["no json", "wrong json", "short pixels", "other pixels", "old format"])
+@pytest.mark.parametrize(
+    "damage", ["no json", "wrong json", "short pixels", "long pixels", "other pixels", "old format"]
+)
 def test_a_damaged_store_is_built_again(
     pictures: Maker, tmp_path: Path, recorder: Recorder, damage: str
 ) -> None:
@@ -153,6 +166,8 @@ def test_a_damaged_store_is_built_again(
         meta.write_text(json.dumps(json.loads(meta.read_text()) | {"format": 0}))
     elif damage == "short pixels":
         os.truncate(pixels, 5000)
+    elif damage == "long pixels":
+        os.truncate(pixels, pixels.stat().st_size + 1)
     else:
         np.save(pixels, np.zeros((6, 37, 37, 3), dtype=np.uint8))
     store = _open(catalogue, tmp_path, recorder)

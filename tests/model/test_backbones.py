@@ -87,7 +87,7 @@ def test_downsampling_belongs_to_the_stage_it_leads_into(name: str) -> None:
         ("efficientnet_b0", 64),
         ("efficientnet_lite0", 64),
         ("convnext_tiny", 64),
-        ("vit_b_16", 224),
+        pytest.param("vit_b_16", 224, marks=pytest.mark.slow),
         ("swin_t", 64),
         ("squeezenet1_0", 64),
         ("densenet121", 64),

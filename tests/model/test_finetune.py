@@ -95,6 +95,21 @@ def test_frozen_statistics_survive_every_way_of_calling_train(how: str) -> None:
     assert moved <= {"layer4"}
 
 
+def test_the_mode_of_frozen_norms_shows_before_any_image_goes_through() -> None:
+    classifier = random_network()
+    tune(classifier, finetune("all", "all", ("layer4",)))
+    for wrapper in (classifier, nn.Sequential(classifier)):
+        wrapper.train()
+        in_training = {
+            group.name
+            for group in classifier.groups
+            for _, norm in group.batch_norms(classifier)
+            if norm.training
+        }
+        assert in_training == {"layer4"}
+        assert classifier.training
+
+
 def test_a_deep_copy_holds_its_own_norms() -> None:
     classifier = random_network()
     tune(classifier, finetune("head"))

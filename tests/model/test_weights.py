@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision import models
 
 from tests.model.small import images, random_network
-from workbench.model import build, set_noise, weights_id
+from workbench.model import build, set_noise, skeleton, weights_id
 from workbench.model.weights import read_tensors
 from workbench.recipe import Model
 from workbench.support.errors import UserError
@@ -62,13 +62,20 @@ def test_auxiliary_heads_in_a_file_are_dropped(tmp_path: Path) -> None:
 
 
 def test_position_embeddings_are_resampled_to_the_recipes_image_size(tmp_path: Path) -> None:
-    classifier = random_network("vit_b_32")
-    safetensors.torch.save_file(classifier.trunk.state_dict(), tmp_path / "vit.safetensors")
-    smaller = load("vit_b_32", tmp_path / "vit.safetensors", image_size=64)
-    key = "trunk.encoder.pos_embedding"
-    small, full = smaller.state_dict()[key], classifier.state_dict()[key]
-    assert small.shape == (1, 5, 768)
-    assert torch.equal(small[:, 0], full[:, 0]), "the class token has no place in the grid"
+    shapes = skeleton(Model(backbone="vit_b_32", weights="none"), 5).trunk.state_dict()
+    published = {name: torch.zeros(value.shape) for name, value in shapes.items()}
+    # A ramp from left to right over the 7 × 7 grid of 224 pixels, and 100 for the class token.
+    ramp = torch.arange(7.0).repeat(7).reshape(49, 1)
+    published["encoder.pos_embedding"][0] = torch.cat([torch.full((1, 1), 100.0), ramp])
+    safetensors.torch.save_file(published, tmp_path / "vit.safetensors")
+    smaller = load("vit_b_32", tmp_path / "vit.safetensors", image_size=96)
+    embedding = smaller.state_dict()["trunk.encoder.pos_embedding"][0]
+    assert embedding.shape == (1 + 3 * 3, 768)
+    assert embedding[0, 0] == 100, "the class token has no place in the grid"
+    grid = embedding[1:, 0].reshape(3, 3)
+    torch.testing.assert_close(grid[0], grid[2])
+    assert grid[0, 0] < grid[0, 1] < grid[0, 2]
+    assert grid[0, 1] == pytest.approx(3.0), "the middle of the ramp stays"
 
 
 def test_the_shared_mobilenet_file_loads_and_knows_its_breeds(real_data: Path) -> None:

@@ -21,7 +21,7 @@ from workbench.runs.metrics import MetricsWriter
 from workbench.runs.notes import change_notes
 from workbench.runs.process import write_process
 from workbench.runs.status import RunStatus
-from workbench.runs.summary import Progress, summarise
+from workbench.runs.summary import Progress, RunSummary, summarise
 from workbench.runs.trash import move_to_trash
 
 
@@ -37,7 +37,7 @@ def summarised(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of runs whose files were really read."""
     read: list[str] = []
 
-    def spy(run: RunDirectory) -> index.RunSummary:
+    def spy(run: RunDirectory) -> RunSummary:
         read.append(run.id)
         return summarise(run)
 

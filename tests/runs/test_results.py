@@ -72,7 +72,12 @@ def test_any_results_come_back_as_they_were_written(tmp_path: Path, results: Res
     write_results(path, results)
     assert read_results(path) == results
     assert read_headline(path)["test"]["accuracy"] == results.test.accuracy
-    assert "confusion" not in read_headline(path)["test"]
+    assert read_headline(path)[""]["training_seconds"] == results.training_seconds
+    if results.rounds:
+        assert (
+            read_headline(path)["rounds"].get("pseudo_label_accuracy")
+            == results.rounds[-1].pseudo_label_accuracy
+        )
 
 
 def test_a_matrix_has_a_line_a_row_for_people_to_read(tmp_path: Path) -> None:

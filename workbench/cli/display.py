@@ -50,6 +50,8 @@ class Display:
                 self._line(describe(event))
             case EpochDone(split="val"):
                 self._epoch(event)
+            case EpochDone(split="test"):
+                self._end_stage()
             case RoundLabelled():
                 self._end_stage()
                 self._line(describe(event))

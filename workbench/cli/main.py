@@ -23,7 +23,7 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from workbench.cli import data, model, recipe, run, runs
+    from workbench.cli import data, inspect, model, recipe, run, runs
 
     app.command()(run.run)
     app.command()(run.resume)
@@ -32,6 +32,7 @@ def _register() -> None:
     app.add_typer(data.app, name="data")
     app.add_typer(model.app, name="model")
     app.command()(model.backbones)
+    app.command()(inspect.inspect)
 
 
 def _version(wanted: bool) -> None:
@@ -51,6 +52,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; exit 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted."""
+    _register()
     try:
         app()
     except UserError as error:

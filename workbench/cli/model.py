@@ -157,7 +157,8 @@ def _tuned_rows(classifier: ImageClassifier, recipe: Recipe) -> list[dict[str, A
 def _print(facts: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     line = (
         f"{clean(facts['backbone'])}: {human_count(facts['parameters'])} parameters with a head for "
-        f"{facts['classes']} classes, {facts['feature_width']} features, made for {facts['native_size']} pixels"
+        f"{facts['classes']} classes, {facts['feature_width']} features, "
+        f"made for {facts['native_size']} pixels"
     )
     console.print(Text(line), soft_wrap=True)
     console.print(_plain_table(rows) if "trainable" not in facts else _tuned_table(rows))

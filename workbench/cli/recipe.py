@@ -26,6 +26,7 @@ from workbench.recipe import (
 )
 from workbench.recipe.dump import resolved
 from workbench.recipe.literals import toml_literal
+from workbench.recipe.reference import reference
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
@@ -134,8 +135,14 @@ def new(
     console.print(Text(f"next: edit it, then petbench recipe check {clean(path)}"), soft_wrap=True)
 
 
+@app.command(name="reference")
+def print_reference() -> None:
+    """Print every key of a recipe with its default and what it does, as Markdown (docs/recipe.md)."""
+    print(reference())
+
+
 def checked_recipe(given: Path, overrides: list[str]) -> Recipe:
-    """The valid recipe that a user named; checks all that can be known without loading torch.
+    """The valid recipe that a user named, as far as can be known without loading torch.
 
     Raises:
         UserError: no such recipe, or what is wrong with it.
@@ -159,6 +166,7 @@ def _report(file: Path, overrides: list[str]) -> dict[str, Any]:
     report: dict[str, Any] = {"file": clean(file), "valid": False}
     try:
         recipe = checked_recipe(file, overrides)
+        _check_network(recipe)
     except UserError as error:
         problems = error.problems if isinstance(error, RecipeError) else (_as_problem(error),)
         return report | {"message": str(error), "problems": [asdict(problem) for problem in problems]}
@@ -167,6 +175,13 @@ def _report(file: Path, overrides: list[str]) -> dict[str, Any]:
         "summary": clean(summary(recipe)),
         "fingerprint": recipe_fingerprint(recipe),
     }
+
+
+def _check_network(recipe: Recipe) -> None:
+    """Refuse layer groups and the like that the backbone lacks; this alone needs torch."""
+    from workbench.model import check_network
+
+    check_network(recipe)
 
 
 def _as_problem(error: UserError) -> Problem:

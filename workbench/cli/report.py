@@ -107,13 +107,15 @@ def _confusion_lines(results: Results) -> Iterator[str]:
 
 
 def _next_commands(run: RunDirectory, results: Results) -> Iterator[str]:
-    handle = run.handle
-    yield f"petbench runs show {handle}                 all of its numbers"
-    yield f"petbench inspect {handle}                   the test images it was least sure of"
+    commands = [
+        (f"runs show {run.handle}", "all its numbers"),
+        (f"inspect {run.handle}", "the test images, least sure first"),
+        (f"predict {run.handle} PICTURE.jpg", "its word on your own pictures"),
+        ("runs ls", "this run among the others"),
+    ]
     if results.rounds:
         last = results.rounds[-1].round
-        yield f"petbench inspect {handle} --round {last}         the pool images the teacher was least sure of"
-    yield f"petbench predict {handle} PICTURE.jpg       its word on your own pictures"
-    yield "petbench runs ls                         this run among the others"
-
-
+        commands.insert(2, (f"inspect {run.handle} --round {last}", "the pool, least sure first"))
+    width = max(len(command) for command, _ in commands)
+    for command, meaning in commands:
+        yield f"petbench {command:<{width}}  {meaning}"

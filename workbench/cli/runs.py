@@ -9,13 +9,8 @@ from typing import Annotated
 import typer
 
 from workbench.cli.console import console, print_json
-from workbench.cli.runs_tables import (
-    comparison_tables,
-    listing_columns,
-    listing_table,
-    run_page,
-    trash_table,
-)
+from workbench.cli.runs_listing import listing_columns, listing_table, trash_table
+from workbench.cli.runs_pages import comparison_tables, run_page
 from workbench.runs.compare import compare as compare_runs
 from workbench.runs.export import (
     ExportFormat,
@@ -37,6 +32,8 @@ from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.paths import runs_home
+
+_TABLE_LIMIT = 200
 
 app = typer.Typer(help="Browse, compare and tidy past runs.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -83,6 +80,12 @@ def list_(
             metavar="KEYS", help="Show these keys, comma-separated, such as name,backbone,test.accuracy."
         ),
     ] = "",
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", "-n", min=0, help=f"At most so many; 0: all. Default: {_TABLE_LIMIT}, all with --json."
+        ),
+    ] = None,
     archived: Archived = False,
     as_json: Json = False,
     runs_dir: RunsDir = None,
@@ -97,10 +100,12 @@ def list_(
         if key.strip()
     ]
     if as_json:
-        print_json([run_record(summary) for summary in summaries])
+        print_json([run_record(summary) for summary in summaries[: limit or None]])
         return
+    summaries = summaries[: (_TABLE_LIMIT if limit is None else limit) or None]
     if summaries:
-        console.print(listing_table(summaries, keys or listing_columns(summaries, console.width)))
+        table = listing_table(summaries, keys or listing_columns(summaries, console.width), console.width)
+        console.print(table, crop=False)
     console.print(_tally(summaries, everything, home), soft_wrap=True)
 
 

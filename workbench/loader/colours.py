@@ -1,8 +1,7 @@
 """Colour operations on batches, each image with its own strength, equal to torchvision's v2 functional.
 
 All take and return (K, 3, H, W) float32 pixels in [0, 255]; strengths are (K, 1, 1, 1) float32. Nothing
-waits for the
-device: shapes never depend on what the pixels are.
+waits for the device: shapes never depend on what the pixels are.
 """
 
 from __future__ import annotations

@@ -33,7 +33,11 @@ def decode_square(path: Path, side: int) -> Square:
     Raises:
         UnreadableImage: the file is missing or holds no picture that can be decoded.
     """
-    pixels = decode_image(path)  # (H, W, 3) uint8
+    return square_of(decode_image(path), side)
+
+
+def square_of(pixels: NDArray[np.uint8], side: int) -> Square:
+    """Squash (H, W, 3) uint8 pixels to side x side, as the store keeps them."""
     height, width = pixels.shape[:2]
     resized = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
     return Square(np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1)), width, height)

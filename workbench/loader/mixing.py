@@ -31,8 +31,8 @@ def mix(
     mixup (Zhang et al. 2018, Eq. 1): x = λ x_i + (1 - λ) x_j.
     cutmix (Yun et al. 2019, Eq. 1 and Sec. 3.1): a box of side √(1 - λ), centred anywhere and cut at the
     border, comes from x_j; λ becomes the share of x_i that is really left.
-    The loss being linear in the targets, weights w mix so that w H(y, p) = λ w_i H(y_i, p) + (1 - λ) w_j
-    H(y_j, p).
+    The loss being linear in the targets, targets and weights mix so that
+    w H(y, p) = λ w_i H(y_i, p) + (1 - λ) w_j H(y_j, p).
 
     Args:
         inputs: (B, 3, H, W) float.

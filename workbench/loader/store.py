@@ -62,7 +62,7 @@ class ImageStore:
 
     def gather(self, positions: NDArray[np.int64], device: torch.device) -> Tensor:
         """(B, 3, S, S) uint8 squares on `device`; the host does not wait for it."""
-        if self.resident is not None and self.resident.device == device:
+        if self.resident is not None and _is_on(self.resident, device):
             return self.resident.index_select(0, to_device(positions, device))
         return to_device(self.pixels[positions], device)
 
@@ -82,6 +82,11 @@ class ImageStore:
             rows = slice(start, start + _COPY_ROWS)
             resident[rows] = torch.from_numpy(np.array(self.pixels[rows])).to(device)
         return replace(self, resident=resident)
+
+
+def _is_on(tensor: Tensor, device: torch.device) -> bool:
+    """Whether the tensor lies on the device; one without a number, "cuda", takes any of its kind."""
+    return tensor.device.type == device.type and device.index in (None, tensor.device.index)
 
 
 def open_store(

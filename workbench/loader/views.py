@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from workbench.loader import colours, geometry
 from workbench.loader.augmentation import ViewPlan, draw_plan, plain_plan
+from workbench.loader.decoding import Square
 from workbench.loader.randomness import uniforms
 from workbench.loader.store import ImageStore
 from workbench.loader.transfer import to_device
@@ -38,9 +40,18 @@ class ViewFormat:
 
 def plain_views(store: ImageStore, positions: NDArray[np.int64], form: ViewFormat) -> Tensor:
     """(B, 3, side, side) float32 normalised centre crops of whole images, channels-last, for evaluation."""
-    boxes = np.tile(np.array(geometry.WHOLE), (len(positions), 1))
-    plan = plain_plan(store.sizes[positions].astype(np.float64), boxes)
-    return render(store.gather(positions, form.device), plan, form)
+    return _plain(store.gather(positions, form.device), store.sizes[positions], form)
+
+
+def plain_views_of(squares: Sequence[Square], form: ViewFormat) -> Tensor:
+    """The same views of images that no store holds; `stored_side(form.side)` is the squares' side."""
+    pixels = to_device(np.stack([square.pixels for square in squares]), form.device)
+    return _plain(pixels, np.array([(square.width, square.height) for square in squares]), form)
+
+
+def _plain(squares: Tensor, sizes: NDArray[np.int64], form: ViewFormat) -> Tensor:
+    boxes = np.tile(np.array(geometry.WHOLE), (len(sizes), 1))
+    return render(squares, plain_plan(sizes.astype(np.float64), boxes), form)
 
 
 def augmented_views(
@@ -78,12 +89,11 @@ def render(squares: Tensor, plan: ViewPlan, form: ViewFormat) -> Tensor:
     """Carry out a plan on (B, 3, S, S) uint8 squares: (B, 3, side, side) float32 normalised, channels-last.
 
     Pixels are sampled bilinearly and once, however many moves the plan has. What lies outside the image is
-    its mirror
-    image: unlike black corners it has no edge that a network could learn, and it keeps the picture's border
-        sharp.
+    its mirror image: unlike black corners it has no edge that a network could learn, and it keeps the
+    picture's border sharp.
     """
-    views = squares.new_empty((len(plan), 3, form.side, form.side), dtype=torch.float32)
-    views = views.contiguous(memory_format=torch.channels_last)
+    shape = (len(plan), 3, form.side, form.side)
+    views = torch.empty(shape, device=form.device, memory_format=torch.channels_last)
     on_cpu = form.device.type == "cpu"
     chunk = _IMAGES_PER_THREAD * torch.get_num_threads() if on_cpu else max(1, len(plan))
     for start in range(0, len(plan), chunk):

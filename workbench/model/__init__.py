@@ -6,6 +6,7 @@ turns `[optimizer]` into rates.
 
 from workbench.model.architecture import LayerGroup
 from workbench.model.backbones import build, skeleton
+from workbench.model.check import check_network
 from workbench.model.classifier import ImageClassifier
 from workbench.model.finetune import (
     GroupTuning,
@@ -26,6 +27,7 @@ __all__ = [
     "Tuning",
     "build",
     "check_finetune",
+    "check_network",
     "group_rates",
     "is_trunk_fixed",
     "parameter_groups",

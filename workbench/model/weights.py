@@ -158,7 +158,7 @@ def _read_torch(path: Path) -> object:
     except (UserError, OSError):
         raise
     except Exception as error:
-        # On damaged bytes the zip and pickle readers raise nearly anything: RuntimeError, struct.error, KeyError …
+        # On damaged bytes the readers raise nearly anything: RuntimeError, KeyError, struct.error …
         raise UserError(
             f"not a weights file, or a damaged one: {clean(error, 200)}", where=clean(path)
         ) from error

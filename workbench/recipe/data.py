@@ -29,7 +29,7 @@ class Data(Table):
     )
     validation_fraction: Fraction | None = knob(
         None,
-        help="share of the training part held out to choose epochs and knobs; 0.2 unless folds is set",
+        help="share of the training part held out to choose epochs and knobs",
         unset="0.2, or 1/folds",
     )
     folds: int | None = knob(
@@ -43,7 +43,7 @@ class Data(Table):
     )
     test_fraction: Fraction | None = knob(
         None,
-        help="share held out for the test where a folder has no test part of its own; 0.2 unless given",
+        help="share held out for the test where a folder has no test part of its own",
         unset="0.2",
         only_if=("dataset", ["folder"]),
     )

@@ -99,7 +99,7 @@ class Optimizer(Table):
     )
     layer_decay: float | None = knob(
         None,
-        help="each group below the head learns at this multiple of the one above it; unset: all alike",
+        help="each group below the head learns at this multiple of the one above it",
         unset="all alike",
         source="Clark et al. 2020 (ELECTRA)",
         gt=0,

@@ -53,6 +53,11 @@ class Recipe(Table):
                 "finetune.gradual_unfreeze has no effect while finetune.layers is the head alone",
                 "finetune.gradual_unfreeze",
             )
+        if self.finetune.probe_epochs and self.finetune.layers in ("head", ("head",)):
+            raise disagreement(
+                "finetune.probe_epochs has no effect while finetune.layers is the head alone: that is a probe",
+                "finetune.probe_epochs",
+            )
         if self.optimizer.schedule == "one_cycle" and self.optimizer.warmup_epochs:
             raise disagreement(
                 "optimizer.warmup_epochs has no effect with one_cycle, which warms up by itself",

@@ -45,7 +45,7 @@ def export_runs(summaries: Sequence[RunSummary], form: ExportFormat) -> str:
         return _markdown(_MARKDOWN_COLUMNS, ([row.get(key) for key in _MARKDOWN_COLUMNS] for row in rows))
     keys = {key for row in rows for key in row}
     columns = [*_FIRST, *sorted(keys - set(_FIRST))]
-    return _csv(columns, ([row.get(key) for key in columns] for row in rows))
+    return csv_text(columns, ([row.get(key) for key in columns] for row in rows))
 
 
 def export_comparison(comparison: Comparison, form: ExportFormat) -> str:
@@ -57,7 +57,7 @@ def export_comparison(comparison: Comparison, form: ExportFormat) -> str:
         rows: list[list[Any]] = [["recipe", row.key, *row.values] for row in comparison.recipe]
         rows += [["metric", row.key, *row.values] for row in comparison.metrics]
         rows += [["recall", row.key, *row.values] for row in comparison.recall]
-        return _csv(["section", "key", *ids], rows)
+        return csv_text(["section", "key", *ids], rows)
     parts = [f"- {_escaped(warning)}\n" for warning in comparison.warnings]
     sections: Iterable[tuple[str, list[list[Any]]]] = (
         ("recipe", [[row.key, *row.values] for row in comparison.recipe]),
@@ -136,7 +136,8 @@ def _json(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False, default=str) + "\n"
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """RFC 4180 CSV with a header; text that a spreadsheet would take for a formula gets an apostrophe."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow([_csv_cell(column) for column in columns])

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ _STAMPED = (
     "exit.json",
     "notes.toml",
 )
+_SEPARATOR = "\x1e"  # JSON text escapes control characters, so it never holds one
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -60,7 +62,7 @@ def list_runs(runs_home: Path) -> list[RunSummary]:
             except FileNotFoundError:
                 continue  # removed since the directory was read
             if settled:
-                fresh[run.id] = (stamp, _to_json(summary))
+                fresh[run.id] = (stamp, _to_text(summary))
         summaries.append(summary)
     gone = cached.keys() - {run.id for run in runs}
     if fresh or gone:
@@ -89,20 +91,23 @@ def _recall(run: RunDirectory, stamp: str, entry: tuple[str, str] | None) -> Run
     if entry is None or entry[0] != stamp:
         return None
     try:
-        return _from_json(run, json.loads(entry[1]))
+        return _from_text(run, entry[1])
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _to_json(summary: RunSummary) -> str:
-    return json.dumps(
+def _to_text(summary: RunSummary) -> str:
+    """A JSON object, then one for each table of the recipe, a separator between them."""
+    tables: dict[str, dict[str, Any]] = {}
+    for key, value in summary.recipe.items():
+        tables.setdefault(key.partition(".")[0] if "." in key else "", {})[key] = value
+    facts = json.dumps(
         {
             "name": summary.name,
             "created": summary.created.isoformat(),
             "tags": summary.tags,
             "note": summary.note,
             "archived": summary.archived,
-            "recipe": dict(summary.recipe),
             "metrics": dict(summary.metrics),
             "progress": summary.progress and asdict(summary.progress),
             "process": summary.process and asdict(summary.process),
@@ -110,9 +115,12 @@ def _to_json(summary: RunSummary) -> str:
             "problem": summary.problem,
         }
     )
+    return _SEPARATOR.join([facts, *map(json.dumps, tables.values())])
 
 
-def _from_json(run: RunDirectory, values: Mapping[str, Any]) -> RunSummary:
+def _from_text(run: RunDirectory, text: str) -> RunSummary:
+    facts, *tables = text.split(_SEPARATOR)
+    values = json.loads(facts)
     process = ProcessRecord(**values["process"]) if values["process"] else None
     ended = ExitRecord(**values["ended"]) if values["ended"] else None
     return RunSummary(
@@ -123,13 +131,20 @@ def _from_json(run: RunDirectory, values: Mapping[str, Any]) -> RunSummary:
         tags=tuple(values["tags"]),
         note=values["note"],
         archived=values["archived"],
-        recipe=values["recipe"],
+        recipe={key: value for table in tables for key, value in _read_table(table).items()},
         metrics=values["metrics"],
         progress=Progress(**values["progress"]) if values["progress"] else None,
         process=process,
         ended=ended,
         problem=values["problem"],
     )
+
+
+@lru_cache(maxsize=4096)
+def _read_table(text: str) -> Mapping[str, Any]:
+    """A table of a recipe; most runs share most of theirs, so each text is parsed once."""
+    values: dict[str, Any] = json.loads(text)
+    return values
 
 
 def _load(path: Path) -> dict[str, tuple[str, str]]:

@@ -196,9 +196,7 @@ def run_directories(runs_home: Path) -> list[RunDirectory]:
         UserError: when `runs_home` is a file or cannot be read.
     """
     try:
-        names = [
-            name for name in _visible_directories(runs_home) if (runs_home / name / "recipe.toml").is_file()
-        ]
+        names = [name for name in _visible_directories(runs_home) if _holds_recipe(runs_home, name)]
     except FileNotFoundError:
         return []
     except NotADirectoryError as error:
@@ -213,3 +211,8 @@ def _visible_directories(folder: Path) -> Iterator[str]:
         for entry in entries:
             if not entry.name.startswith(".") and entry.is_dir():
                 yield entry.name
+
+
+def _holds_recipe(runs_home: Path, name: str) -> bool:
+    # Not Path.is_file: it costs five times as much, and there may be ten thousand runs.
+    return os.path.isfile(f"{runs_home}/{name}/recipe.toml")  # noqa: PTH113

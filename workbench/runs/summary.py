@@ -177,23 +177,19 @@ def _without_dates(value: Any) -> Any:
 def _read_results(run: RunDirectory) -> dict[str, float] | None:
     """The numbers of `results.toml` under dotted keys; None where it is not there or damaged."""
     try:
-        values = read_headline(run.results)
-        numbers = {key: float(values[key]) for key in _RUN_NUMBERS}
-        numbers["best.round"], numbers["best.epoch"] = (
-            float(values["best_round"]),
-            float(values["best_epoch"]),
-        )
-        if "probe_val_accuracy" in values:
-            numbers["probe.val.accuracy"] = float(values["probe_val_accuracy"])
+        tables = read_headline(run.results)
+        top = tables[""]
+        numbers = {key: top[key] for key in _RUN_NUMBERS}
+        numbers |= {"best.round": top["best_round"], "best.epoch": top["best_epoch"]}
+        if "probe_val_accuracy" in top:
+            numbers["probe.val.accuracy"] = top["probe_val_accuracy"]
         for name in EVALUATIONS:
-            if name in values:
+            if name in tables:
                 prefix = name.replace("_", ".")
-                numbers |= {f"{prefix}.{key}": float(values[name][key]) for key in _EVALUATION_NUMBERS}
-        if values.get("rounds"):
-            last = values["rounds"][-1]
-            numbers |= {f"round.{key}": float(last[key]) for key in _ROUND_NUMBERS if key in last}
-        return numbers
-    except (OSError, ValueError, KeyError, TypeError):
+                numbers |= {f"{prefix}.{key}": tables[name][key] for key in _EVALUATION_NUMBERS}
+        last = tables.get("rounds", {})
+        return numbers | {f"round.{key}": last[key] for key in _ROUND_NUMBERS if key in last}
+    except (OSError, ValueError, KeyError):
         return None
 
 

@@ -6,7 +6,10 @@ checkpoint that does not match is passed over for the one before it.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +41,24 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], plain: dict[str, A
 
 
 def load_newest(folder: Path, reporter: Reporter) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest checkpoint whose hash matches, or None; damaged ones are reported and passed over."""
-    for path in reversed(_numbered(folder)):
+    """The newest checkpoint whose hash matches, or None; damaged ones are reported and passed over.
+
+    Damaged ones are removed once an older one has taken their place: kept, they would count among the two newest
+    and push it out.
+    """
+    damaged: list[Path] = []
+    existing = _numbered(folder)
+    for path in reversed(existing):
         try:
-            return load_tensors(path)
+            loaded = load_tensors(path)
         except DamagedFile as error:
-            reporter.event(Message("warning", f"{error}; using the checkpoint before it"))
+            damaged.append(path)
+            then = "the run begins anew" if path == existing[0] else "using the checkpoint before it"
+            reporter.event(Message("warning", f"checkpoint {error}; {then}"))
+        else:
+            for useless in damaged:
+                remove_tensors(useless)
+            return loaded
     return None
 
 
@@ -58,13 +73,29 @@ class DamagedFile(Exception):
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], plain: dict[str, Any]) -> str:
-    """Write a safetensors file and its SHA-256 beside it, both durably; returns the hash in hex."""
+    """Write a safetensors file and its SHA-256 beside it, both durably; returns the hash in hex.
+
+    The hash goes first: a crash between the two leaves a hash without a file, which nobody looks at.
+
+    Raises:
+        OSError: disk full or not writable.
+    """
+    own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(own, temporary, metadata={"petbench": json.dumps(plain)})
+        try:
+            save_file(own, temporary, metadata={"petbench": json.dumps(plain)})
+        except SafetensorError as error:
+            raise _os_error(error, path) from error
         digest = file_sha256(temporary)
-    atomic_write(_hash_path(path), f"{digest}  {path.name}\n")
+        atomic_write(_hash_path(path), f"{digest}  {path.name}\n")
     return digest
+
+
+def _os_error(error: SafetensorError, path: Path) -> OSError:
+    """What the system said, which safetensors only tells in words: `I/O error: … (os error 28)`."""
+    found = re.search(r"os error (\d+)", str(error))
+    number = int(found[1]) if found else errno.EIO
+    return OSError(number, os.strerror(number), str(path))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -7,6 +7,8 @@ row is either what was computed or computed again.
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.runs.events import Message, Reporter
-from workbench.support.atomic import atomic_path
+from workbench.support.atomic import atomic_write
 
 Ints = NDArray[np.int64]
 # (positions) -> for each batch: (features (B, D) float32 on the CPU, positions (B,))
@@ -79,12 +81,16 @@ class FeatureBank:
         try:
             matrix = np.lib.format.open_memmap(path, mode="r+")
             checksums = np.load(checksum_path)
-            if matrix.shape == self._shape and checksums.shape == self._shape[:1]:
+            if (matrix.shape, matrix.dtype) == (self._shape, np.float32) and (
+                (checksums.shape, checksums.dtype) == (self._shape[:1], np.uint32)
+            ):
                 return matrix, checksums
         except (OSError, ValueError, EOFError):
             pass  # a first use, or a file cut short by a crash: start anew
         checksum_path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         matrix = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=self._shape)
+        _claim_space(path)
         return matrix, np.zeros(self._shape[0], dtype=np.uint32)
 
     def _intact(
@@ -103,8 +109,24 @@ class FeatureBank:
             self._reporter.progress("features", done, len(missing))
 
     def _save_checksums(self, checksums: NDArray[np.uint32]) -> None:
-        with atomic_path(self._folder / "checksums.npy") as temporary, temporary.open("wb") as stream:
-            np.save(stream, checksums)
+        # By way of memory: on a full disk np.save to a file raises an error that does not say so.
+        content = io.BytesIO()
+        np.save(content, checksums)
+        atomic_write(self._folder / "checksums.npy", content.getvalue())
+
+
+def _claim_space(path: Path) -> None:
+    """Give every byte of a file its place on the disk now: writing to a map of a full disk ends in SIGBUS.
+
+    Raises:
+        OSError: the disk is too full.
+    """
+    with path.open("r+b") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+        except OSError:
+            path.unlink()
+            raise
 
 
 def _checksum(row: NDArray[np.float32]) -> int:

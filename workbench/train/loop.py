@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from workbench.train.schedule import rate_multiplier
 from workbench.train.stage import Stage
 from workbench.train.state import Best, RunState, Weights
 from workbench.train.step import Stepper
+from workbench.train.threads import one_thread
 
 # Steps between two looks at the losses: the only time that the host waits for the device.
 INTERVAL = 20
@@ -101,20 +103,20 @@ class StageRun:
             RunFailed: the loss is not finite.
         """
         try:
-            return self._run()
+            with one_thread() if self.on_features else contextlib.nullcontext():
+                return self._run()
         except Interrupted:
             self._checkpoint()
             raise
 
     def _run(self) -> Best:
         if self.stage.falls_back and self.progress.best is None:
-            self._evaluate(epoch=0, started=time.monotonic())
+            self._evaluate(epoch=0)
         for epoch in range(self.progress.epoch + 1, self.stage.epochs + 1):
             if self._stopped_early():
                 break
-            started = time.monotonic()
             self._train_epoch(epoch)
-            self._evaluate(epoch, started)
+            self._evaluate(epoch)
             self._checkpoint_if_due()
         best = self.progress.best
         assert best is not None  # every stage has at least one epoch
@@ -126,9 +128,8 @@ class StageRun:
     def _train_epoch(self, epoch: int) -> None:
         tune(self.network.classifier, self.stage.finetune, unlocked=unlocked_groups(self.stage.finetune, epoch - 1))
         self._train_mode()
-        started = time.monotonic()
         pending: list[tuple[Tensor, Tensor, NDArray[np.int64]]] = []
-        interval_started = started
+        interval_started = time.monotonic()
         of_run = self.stage.first_epoch + epoch
         seed = self.setup.recipe.seed
         for batch in self.batches.epoch(of_run, self.progress.step):
@@ -170,6 +171,9 @@ class StageRun:
         self.progress.right_sum += right
         self.progress.images += images
         self.state.images_trained += images
+        seconds = time.monotonic() - started
+        self.progress.seconds += seconds
+        self.state.training_seconds += seconds
         self.around.heartbeat()
         self.around.reporter.event(
             StepDone(
@@ -179,7 +183,7 @@ class StageRun:
                 total_step + 1,
                 sum(losses) / len(losses),
                 self._rate(),
-                images / max(1e-9, time.monotonic() - started),
+                images / max(1e-9, seconds),
                 self._memory(),
             )
         )
@@ -189,8 +193,14 @@ class StageRun:
         more = f" and {len(positions) - 8} more" if len(positions) > 8 else ""
         raise RunFailed(
             f"the loss is {loss} at step {step} of {self.stage.label}, images {', '.join(ids)}{more}",
-            advice=f"lower optimizer.learning_rate (now {self._rate():g}), add optimizer.warmup_epochs"
-            + (', or set training.precision = "fp32"' if self.network.precision.training != "fp32" else ""),
+            advice=self._calmer(),
+        )
+
+    def _calmer(self) -> str:
+        """What to do about numbers that run away."""
+        advice = f"lower optimizer.learning_rate (now {self._rate():g}), add optimizer.warmup_epochs"
+        return advice + (
+            ', or set training.precision = "fp32"' if self.network.precision.training != "fp32" else ""
         )
 
     def _train_mode(self) -> None:
@@ -207,9 +217,13 @@ class StageRun:
 
     # -- evaluation --------------------------------------------------------------------------------------------
 
-    def _evaluate(self, epoch: int, started: float) -> None:
-        """Validate, record the epoch, and keep its weights if they are the best so far."""
-        trained = time.monotonic() - started
+    def _evaluate(self, epoch: int) -> None:
+        """Validate, record the epoch, and keep its weights if they are the best so far.
+
+        Raises:
+            RunFailed: the validation loss is not finite: the last step may have spoilt weights whose loss was sound.
+        """
+        started = time.monotonic()
         progress, stage = self.progress, self.stage
         module = self.module if self.average is None or epoch == 0 else self.average.module
         validation = self.setup.split.validation
@@ -219,6 +233,10 @@ class StageRun:
         predicted = probabilities.argmax(axis=1)
         accuracy = float((predicted == labels).mean())
         loss = negative_log_likelihood(probabilities, labels)
+        if not np.isfinite(loss):
+            raise RunFailed(
+                f"the validation loss is {loss} after epoch {epoch} of {stage.label}", advice=self._calmer()
+            )
         if progress.best is None or not progress.best.better_than(accuracy, loss):
             weights = self._weights_of(module)
             progress.best = Best(stage.name, stage.round, epoch, accuracy, loss, weights)
@@ -227,14 +245,22 @@ class StageRun:
             progress.stale_epochs += 1
         seconds = time.monotonic() - started
         if epoch:
-            speed = progress.images / max(1e-9, trained)
+            speed = progress.images / max(1e-9, progress.seconds)
             train_loss, train_accuracy = (
                 progress.loss_sum / max(1, progress.images),
                 progress.right_sum / max(1, progress.images),
             )
             self.around.reporter.event(
                 EpochDone(
-                    stage.name, stage.round, epoch, "train", train_loss, train_accuracy, self._rate(), speed, trained
+                    stage.name,
+                    stage.round,
+                    epoch,
+                    "train",
+                    train_loss,
+                    train_accuracy,
+                    self._rate(),
+                    speed,
+                    progress.seconds,
                 )
             )
         self.around.reporter.event(
@@ -246,14 +272,14 @@ class StageRun:
                 loss,
                 accuracy,
                 self._rate(),
-                len(labels) / max(1e-9, seconds - trained),
-                seconds - trained,
+                len(labels) / max(1e-9, seconds),
+                seconds,
             )
         )
         matrix = confusion_matrix(predicted, labels, len(self.setup.classes)).tolist()
         self.around.reporter.event(ConfusionSeen(stage.name, stage.round, epoch, matrix))
         progress.epoch, progress.step = epoch, 0
-        progress.loss_sum, progress.right_sum, progress.images = 0.0, 0.0, 0
+        progress.loss_sum, progress.right_sum, progress.images, progress.seconds = 0.0, 0.0, 0, 0.0
         self.state.training_seconds += seconds
         self.state.peak_memory_bytes = max(self.state.peak_memory_bytes, self._memory())
         self.around.heartbeat()

@@ -116,9 +116,16 @@ class Network:
         # The bank holds features of the pretrained trunk, also when it is asked after the trunk has learned.
         learned = clone_weights(self.classifier.state_dict())
         self.reset()
+        # The last bits of a row depend on how many images pass with it. A bank that was filled in pieces (by a run
+        # that was killed, or by several runs) must hold what one pass would have: so every batch is a full one.
+        short = -len(positions) % INFERENCE_BATCH
+        filled = np.concatenate([positions, np.repeat(positions[-1:], short)])
+        left = len(positions)
         try:
-            for images, batch in self._plain(positions):
-                yield self._features_of(images).cpu(), batch
+            for images, batch in self._plain(filled):
+                own = min(left, len(batch))
+                left -= own
+                yield self._features_of(images)[:own].cpu(), batch[:own]
         finally:
             self.load(learned)
 

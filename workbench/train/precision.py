@@ -56,12 +56,10 @@ def choose_precision(
     """
     if wanted != "auto":
         return Precision(wanted, wanted, "as the recipe says")
+    if not has_bf16(device):
+        return Precision("fp32", "fp32", f"this {'GPU' if device.type == 'cuda' else 'CPU'} has no bf16")
     if device.type == "cuda":
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            return Precision("bf16", "bf16", "the GPU has bf16")
-        return Precision("fp32", "fp32", "the GPU has no bf16")
-    if not _cpu_has_bf16():
-        return Precision("fp32", "fp32", "this CPU has no bf16")
+        return Precision("bf16", "bf16", "the GPU has bf16")
     inference_gain = _gain(_inference_trial(network, image_size, device))
     inference: Dtype = "bf16" if inference_gain >= WORTHWHILE else "fp32"
     if not trains_on_images:
@@ -72,10 +70,18 @@ def choose_precision(
     return Precision(training, inference, reason)
 
 
-def _cpu_has_bf16() -> bool:
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bf16 itself, without emulating it."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # torch has no public call for this in the versions we support.
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(supported and supported())
+
+
+def inference_dtype(words: str) -> Dtype:
+    """What a run's results say of its inference: "bf16" of "bf16" and of "fp32 training, bf16 inference"."""
+    return "bf16" if "bf16" in words.rpartition(",")[2] else "fp32"
 
 
 def _gain(trial: Callable[[bool], None]) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from workbench.dataset import Catalogue, Split, make_split, open_catalogue
 from workbench.loader import ImageStore, open_store
-from workbench.model import ImageClassifier, build, check_finetune, group_rates
+from workbench.model import ImageClassifier, build, check_network
 from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.support.errors import UserError
@@ -75,16 +75,16 @@ def prepare(recipe: Recipe, places: Places, reporter: Reporter) -> Setup:
     Raises:
         UserError: whatever in the recipe does not fit the data or the backbone.
     """
+    check_network(recipe)
     catalogue = open_catalogue(recipe.data, data_home=places.data_home, reporter=reporter)
     classes = catalogue.classes(recipe.data.target)
-    classifier = build(recipe.model, len(classes), seed=recipe.seed)
-    _check_groups(classifier, recipe)
+    classifier = build(recipe.model, len(classes), seed=recipe.seed, image_size=recipe.data.image_size)
     split = make_split(catalogue, recipe.data, recipe.pseudo_label)
+    _check_batch(recipe, split)
     for image in catalogue.left_out:
         reporter.event(Message("warning", f"left out {image.id}: {image.reason}"))
     store = open_store(catalogue, recipe.data.image_size, cache=places.cache, reporter=reporter)
     split = _without_unreadable(split, store)
-    _check_batch(recipe, split)
     classifier.to(places.device).to(memory_format=torch.channels_last)
     if store.fits_on(places.device):
         store = store.to(places.device)
@@ -98,12 +98,6 @@ def prepare(recipe: Recipe, places: Places, reporter: Reporter) -> Setup:
         classifier=classifier,
         store=store,
     )
-
-
-def _check_groups(classifier: ImageClassifier, recipe: Recipe) -> None:
-    """Refuse names of layer groups that the backbone lacks before anything slow begins."""
-    check_finetune(classifier, recipe.finetune)
-    group_rates(classifier, recipe.optimizer, recipe.finetune)
 
 
 def _without_unreadable(split: Split, store: ImageStore) -> Split:

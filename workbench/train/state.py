@@ -48,7 +48,8 @@ class StageProgress:
     loss_sum: float = 0.0
     right_sum: float = 0.0
     images: int = 0
-    """Sums over the steps of the epoch under way."""
+    seconds: float = 0.0
+    """Sums over the steps of the epoch under way, over all attempts."""
     best: Best | None = None
 
 

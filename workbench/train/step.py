@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-
 import torch
 from torch import Tensor, nn
 
@@ -51,24 +50,26 @@ class Stepper:
             targets'; both stay on the device.
 
         Raises:
-            RunFailed: out of memory with two images at a time.
+            RunFailed: out of memory with two or three images at a time.
         """
-        while True:
-            try:
-                loss, right = self._gradient(batch)
-                break
-            except torch.OutOfMemoryError:
-                self._halve(len(batch.weights))
+        while (done := self._try_gradient(batch)) is None:
+            self._halve(len(batch.weights))
         self._optimizer.step()
-        return loss, right
+        return done
+
+    def _try_gradient(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """`_gradient`, or None when the memory ran out; by then the error has let go of the pass's tensors."""
+        try:
+            return self._gradient(batch)
+        except torch.OutOfMemoryError:
+            return None
 
     def _gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
         self._optimizer.zero_grad(set_to_none=True)
-        passes = math.ceil(len(batch.weights) / self.micro_batch) if self.micro_batch else 1
+        passes = _passes(len(batch.weights), self.micro_batch)
         total_weight = batch.weights.sum()
         loss = torch.zeros((), device=self._device)
         right = torch.zeros((), device=self._device)
-        # tensor_split makes parts of nearly equal size, so none is left with a single image.
         for inputs, targets, weights in zip(
             batch.inputs.tensor_split(passes),
             batch.targets.tensor_split(passes),
@@ -91,11 +92,12 @@ class Stepper:
             return self._module(inputs)  # type: ignore[no-any-return]
 
     def _halve(self, batch_size: int) -> None:
-        size = (self.micro_batch or batch_size) // 2
+        tried = min(self.micro_batch or batch_size, batch_size)
+        size = tried // 2
         self._optimizer.zero_grad(set_to_none=True)
         if size < 2:
             raise RunFailed(
-                "out of device memory with two images at a time",
+                f"out of device memory with {tried} images at a time",
                 advice="lower data.image_size, train fewer layers, or take a smaller backbone",
             )
         if self._device.type == "cuda":
@@ -106,3 +108,8 @@ class Stepper:
         )
 
 
+def _passes(images: int, micro_batch: int) -> int:
+    """How many parts of nearly equal size a batch is cut into; none gets a single image, which batch norm refuses."""
+    if not micro_batch:
+        return 1
+    return max(1, min(math.ceil(images / micro_batch), images // 2))

@@ -1,9 +1,8 @@
-"""How runs look on a terminal: listings that fit its width, a run's page, comparisons."""
+"""A run's page and the comparison of runs, made for 80 columns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from rich.console import RenderableType
@@ -11,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from workbench.cli.console import cell, make_table, percent
+from workbench.cli.runs_values import STATUS_STYLES, is_share, progress_words, shown, with_unit
 from workbench.runs.compare import Comparison, MetricRow
-from workbench.runs.keys import Value, values_of
 from workbench.runs.page import RunPage
 from workbench.runs.results import Evaluation, Results
 from workbench.runs.status import RunStatus
@@ -20,136 +19,7 @@ from workbench.runs.summary import RunSummary
 from workbench.support.clean import clean
 from workbench.support.units import human_bytes, human_seconds
 
-_STATUS_STYLES = {
-    RunStatus.LIVE: "green",
-    RunStatus.STALLED: "bold yellow",
-    RunStatus.LOST: "bold red",
-    RunStatus.FINISHED: "",
-    RunStatus.FAILED: "red",
-    RunStatus.STOPPED: "yellow",
-}
-# Columns of a listing in the order shown, each with the width that it wants. A narrow terminal gets the
-# first that fit, a wide one more.
-_HANDLE, _PROGRESS = "run", "progress"
-_COLUMNS = {
-    _HANDLE: 4,
-    "name": 16,
-    "status": 8,
-    _PROGRESS: 14,
-    "val.accuracy": 5,
-    "test.accuracy": 5,
-    "teacher.test.accuracy": 7,
-    "created": 11,
-    "model.backbone": 16,
-    "pseudo_label.strategy": 14,
-    "tags": 16,
-}
-_TITLES = {
-    "val.accuracy": "val %",
-    "test.accuracy": "test %",
-    "teacher.test.accuracy": "teacher %",
-    "model.backbone": "backbone",
-    "pseudo_label.strategy": "strategy",
-}
-_PADDING = 2
 _SHOWN_CLASSES = 10
-_SHARES = ("accuracy", "macro_f1", "top5", "coverage")
-
-
-def listing_columns(summaries: Sequence[RunSummary], width: int) -> list[str]:
-    """The columns of a listing that fit `width` characters and that any of the runs has a value for."""
-    held = {key for summary in summaries for key in values_of(summary)} | {_HANDLE, "status"}
-    if any(summary.progress for summary in summaries):
-        held.add(_PROGRESS)
-    chosen: list[str] = []
-    left = width - _PADDING
-    for key, wanted in _COLUMNS.items():
-        needed = max(wanted, len(_TITLES.get(key, key))) + _PADDING
-        if key in held and needed <= left:
-            chosen.append(key)
-            left -= needed
-    return chosen
-
-
-def listing_table(summaries: Sequence[RunSummary], keys: Sequence[str]) -> Table:
-    """A line a run; long text is cut to fit, numbers, states and handles never are."""
-    values = [values_of(summary) for summary in summaries]
-    table = make_table([_title(key) for key in keys])
-    for column, key in zip(table.columns, keys, strict=True):
-        column.no_wrap, column.overflow = True, "ellipsis"
-        if all(_is_number(held.get(key, 0)) for held in values) and key not in (_HANDLE, _PROGRESS):
-            column.justify = "right"
-            column.min_width = max(len(_shown(key, held.get(key))) for held in values)
-    for key, column in zip(keys, table.columns, strict=True):
-        if key in (_HANDLE, "status"):
-            column.min_width = max(
-                len(_listed(s, held, key)) for s, held in zip(summaries, values, strict=True)
-            )
-    for summary, held in zip(summaries, values, strict=True):
-        table.add_row(*(_listed(summary, held, key) for key in keys))
-    return table
-
-
-def trash_table(summaries: Sequence[RunSummary]) -> Table:
-    """A line a removed run, with the whole id that it comes back under."""
-    table = make_table(("id", "name", "status"))
-    for summary in summaries:
-        table.add_row(cell(summary.id), cell(summary.name), cell(summary.status))
-    return table
-
-
-def _title(key: str) -> str:
-    share = _is_share(key.rpartition(".")[2])
-    return clean(_TITLES.get(key, f"{key} %" if share else key))
-
-
-def _is_number(value: Value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _listed(summary: RunSummary, values: dict[str, Value], key: str) -> Text:
-    if key == _HANDLE:
-        return cell(summary.handle)
-    if key == _PROGRESS:
-        return cell(progress_words(summary))
-    if key == "status":
-        return Text(summary.status.value, style=_STATUS_STYLES[summary.status])
-    return cell(_shown(key, values.get(key)))
-
-
-def progress_words(summary: RunSummary) -> str:
-    """`student 2/5 · 3/5`: the stage, its round of all rounds, and epochs done of all."""
-    progress = summary.progress
-    if progress is None:
-        return ""
-    round_words = f" {progress.round}/{progress.rounds}" if progress.round else ""
-    return f"{progress.stage}{round_words} · {progress.epoch}/{progress.epochs}"
-
-
-def _shown(key: str, value: Value | None) -> str:
-    """A value as people read it: shares in percent, times and sizes with units, dates to the minute."""
-    last = key.rpartition(".")[2]
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return f"{value:%m-%d %H:%M}" if value.year == datetime.now().year else f"{value:%Y-%m-%d}"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if isinstance(value, int | float):
-        if _is_share(last):
-            return percent(value)
-        if last.endswith("_seconds"):
-            return human_seconds(value)
-        if last.endswith("_bytes"):
-            return human_bytes(value)
-        return f"{value:.6g}" if abs(value) < 1e6 else str(value)
-    return value
-
-
-def _is_share(last: str) -> bool:
-    return last in _SHARES or last.endswith("_accuracy")
 
 
 def run_page(page: RunPage) -> Iterator[RenderableType]:
@@ -174,7 +44,7 @@ def _headline(page: RunPage) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    status = Text(summary.status.value, style=_STATUS_STYLES[summary.status])
+    status = Text(summary.status.value, style=STATUS_STYLES[summary.status])
     if summary.reason:
         status.append(f": {clean(summary.reason)}", style="")
     lines: list[tuple[str, str | Text]] = [
@@ -228,8 +98,8 @@ def _results_table(results: Results) -> Table:
     table = make_table(columns, title=title, right=columns[1:])
     final = "student " if results.teacher_test else ""
     rows: list[tuple[str, Evaluation | None]] = [
-        (f"{final}validation", results.val),
-        ("teacher validation", results.teacher_val),
+        (f"{final}val", results.val),
+        ("teacher val", results.teacher_val),
         (f"{final}test", results.test),
         ("teacher test", results.teacher_test),
     ]
@@ -340,16 +210,16 @@ def _metric_table(
             _with_delta(key, value, delta if place else None)
             for place, (value, delta) in enumerate(zip(row.values, row.deltas, strict=True))
         ]
-        table.add_row(cell(row.key) if share else Text(_title(row.key)), *cells)
+        table.add_row(cell(row.key) if share else Text(with_unit(row.key)), *cells)
     return table
 
 
 def _with_delta(key: str, value: float | None, delta: float | None) -> Text:
     if value is None:
         return cell("–")
-    text = cell(_shown(key, value))
+    text = cell(shown(key, value))
     if delta is not None:
-        share = _is_share(key.rpartition(".")[2])
+        share = is_share(key.rpartition(".")[2])
         text.append(f" ({100 * delta:+.2f})" if share else f" ({delta:+.4g})", style="dim")
     return text
 

@@ -1,0 +1,1 @@
+"""Measurements that anyone can repeat; each prints ratios measured side by side in one process."""

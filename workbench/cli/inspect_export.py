@@ -1,0 +1,125 @@
+"""What `petbench inspect --export` writes: a contact sheet, and the list of its images as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from workbench.cli.console import error_console
+from workbench.cli.display import Display
+from workbench.dataset import open_catalogue
+from workbench.dataset.sheet import MAX_TILES, Tile, Verdict, draw_sheet
+from workbench.recipe import load_recipe
+from workbench.runs.export import csv_text
+from workbench.runs.layout import RunDirectory
+from workbench.runs.opinions import Opinion
+from workbench.support.atomic import atomic_write
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+
+SHEET, LIST = "sheet.png", "images.csv"
+_COLUMNS = (
+    "id", "said", "second", "confidence", "margin", "entropy", "true", "wrong", "selected", "flipped", "path",
+)  # fmt: skip
+_SHOWN = 5
+_VERDICTS: dict[bool | None, Verdict] = {True: "wrong", False: "right", None: "unknown"}
+
+
+def check_target(target: Path) -> None:
+    """Refuse, before any work, what can be neither a sheet nor a directory.
+
+    Raises:
+        UserError: another kind of file.
+    """
+    if not (_is_sheet(target) or target.is_dir() or not (target.exists() or target.suffix)):
+        raise UserError("cannot export to that", where=clean(target), allowed="a .png file, or a directory")
+
+
+def export_images(
+    run: RunDirectory, shown: Sequence[Opinion], target: Path, *, title: str, data_home: Path
+) -> list[Path]:
+    """Write the sheet, or into a directory the sheet and the list; returns what was written.
+
+    Images that are gone or unreadable are named on standard error, and leave a tile that says so.
+
+    Raises:
+        UserError: nothing or too much to draw, the data set is not there, not one of the images is left, or
+            the target cannot be written.
+    """
+    if not shown:
+        raise UserError("no image fits: nothing to export")
+    if len(shown) > MAX_TILES:
+        raise UserError(f"{len(shown)} images on one sheet", where="--limit", allowed=f"1 to {MAX_TILES}")
+    paths = _find_images(run, data_home)
+    tiles = [_tile(opinion, paths.get(opinion.id)) for opinion in shown]
+    sheet, missing = draw_sheet(tiles, title=title)
+    if len(missing) == len(tiles):
+        raise UserError(
+            f"none of the {len(tiles)} images can be shown: {clean(missing[0].id)}: {clean(missing[0].reason)}",
+            hint="petbench data check tells what is wrong with the data",
+        )
+    for image in missing[:_SHOWN]:
+        error_console.print(f"warning: {clean(image.id)}: {clean(image.reason)}", soft_wrap=True)
+    if len(missing) > _SHOWN:
+        error_console.print(f"warning: and {len(missing) - _SHOWN} more images cannot be shown")
+    if _is_sheet(target):
+        return [_write(target, sheet)]
+    rows = [_row(opinion, paths.get(opinion.id)) for opinion in shown]
+    listing = csv_text(_COLUMNS, rows).encode("utf-8", "surrogateescape")
+    return [_write(target / SHEET, sheet), _write(target / LIST, listing)]
+
+
+def _is_sheet(target: Path) -> bool:
+    return target.suffix.lower() == ".png" and not target.is_dir()
+
+
+def _find_images(run: RunDirectory, data_home: Path) -> dict[str, Path]:
+    """Image id -> file, for every usable image of the run's data."""
+    data = load_recipe(run.recipe).data
+    with Display(error_console) as display:
+        catalogue = open_catalogue(data, data_home=data_home, reporter=display)
+    return {record.id: record.path for record in catalogue.records}
+
+
+def _tile(opinion: Opinion, path: Path | None) -> Tile:
+    if opinion.true is None:
+        remark = "true class unknown"
+    else:
+        remark = f"is {opinion.true}" if opinion.wrong else "right"
+    if opinion.selected:
+        remark += ", taught"
+    if opinion.flipped:
+        remark += ", flipped"
+    return Tile(
+        id=opinion.id,
+        path=path,
+        label=opinion.said,
+        figure=f"{100 * opinion.confidence:.0f} %",
+        remark=remark,
+        verdict=_VERDICTS[opinion.wrong],
+    )
+
+
+def _row(opinion: Opinion, path: Path | None) -> list[object]:
+    return [
+        opinion.id,
+        opinion.said,
+        opinion.second,
+        opinion.confidence,
+        opinion.margin,
+        opinion.entropy,
+        opinion.true,
+        opinion.wrong,
+        opinion.selected,
+        opinion.flipped,
+        None if path is None else str(path),
+    ]
+
+
+def _write(path: Path, content: bytes) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, content)
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror or error}", where=clean(path)) from error
+    return path

@@ -1,0 +1,90 @@
+"""Which images to look at: the least sure first, the wrong ones, a class, a cell of the confusion matrix."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from workbench.runs.opinions import Opinion, Opinions
+from workbench.runs.results import Confusion
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.support.nearest import nearest
+
+
+class Doubt(StrEnum):
+    """Ways to measure how unsure a model is of an image."""
+
+    CONFIDENCE = "confidence"
+    """One less the highest probability."""
+    MARGIN = "margin"
+    """How close the second choice is."""
+    ENTROPY = "entropy"
+    """How far the probability is spread over all classes."""
+
+    def of(self, opinion: Opinion) -> float:
+        """Larger for more doubt."""
+        match self:
+            case Doubt.CONFIDENCE:
+                return -opinion.confidence
+            case Doubt.MARGIN:
+                return -opinion.margin
+            case Doubt.ENTROPY:
+                return opinion.entropy
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which opinions to show; every condition must hold."""
+
+    wrong: bool = False
+    selected: bool = False
+    class_name: str | None = None
+    """True class or what was said."""
+    pair: tuple[str, str] | None = None
+    """(true class, what was said)."""
+
+    def fits(self, opinion: Opinion) -> bool:
+        """Whether the opinion is to be shown."""
+        return (
+            (not self.wrong or opinion.wrong is True)
+            and (not self.selected or opinion.selected is True)
+            and self.class_name in (None, opinion.true, opinion.said)
+            and self.pair in (None, (opinion.true, opinion.said))
+        )
+
+
+def choose(opinions: Opinions, choice: Choice) -> list[Opinion]:
+    """The opinions that fit, in their order.
+
+    Raises:
+        UserError: the choice names a class that the run does not know.
+    """
+    for name in (choice.class_name, *(choice.pair or ())):
+        if name is not None and name not in opinions.classes:
+            close = nearest(name, opinions.classes)
+            raise UserError(
+                f"no class '{clean(name, 80)}'",
+                allowed=[clean(known) for known in opinions.classes],
+                hint=f"did you mean {clean(close)}?" if close else "",
+            )
+    return [opinion for opinion in opinions.rows if choice.fits(opinion)]
+
+
+def rank(opinions: Iterable[Opinion], doubt: Doubt, *, surest_first: bool = False) -> list[Opinion]:
+    """Sorted by doubt, the most doubtful first; ties keep their order."""
+    sign = 1 if surest_first else -1
+    return sorted(opinions, key=lambda opinion: sign * doubt.of(opinion))
+
+
+def confused_pairs(opinions: Sequence[Opinion]) -> list[Confusion]:
+    """Every pair (true, said) with errors, the most errors first, then by name; shares are of the true class."""
+    known = [(opinion.true, opinion.said) for opinion in opinions if opinion.true is not None]
+    totals = Counter(true for true, _ in known)
+    pairs = Counter(pair for pair in known if pair[0] != pair[1])
+    return [
+        Confusion(true, said, count, count / totals[true])
+        for (true, said), count in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+    ]

@@ -1,0 +1,218 @@
+"""What a run's model said of each image, put together from predictions, ledgers and results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.runs.layout import RunDirectory
+from workbench.runs.ledger import PseudoLabel, read_ledger
+from workbench.runs.predictions import Predictions, load_predictions
+from workbench.runs.results import read_results
+from workbench.runs.status import status_of
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+
+SplitName = Literal["val", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """A model's word on one image."""
+
+    id: str
+    said: str
+    """Class name of its first choice; in a round the pseudo-label, which a strategy may have kept from before."""
+    second: str | None
+    """The most probable class besides `said`; None where the round's predictions are gone."""
+    confidence: float
+    """The highest probability."""
+    margin: float
+    """The highest probability less the second highest."""
+    entropy: float
+    """Of all class probabilities, in nats."""
+    true: str | None
+    """None where unknown."""
+    selected: bool | None = None
+    """Whether the student trained on it; None outside rounds."""
+    flipped: bool | None = None
+    """Whether the pseudo-label differs from the round before; None outside rounds."""
+
+    @property
+    def wrong(self) -> bool | None:
+        """Whether it said another class than the true one; None where that is unknown."""
+        return None if self.true is None else self.said != self.true
+
+
+@dataclass(frozen=True, slots=True)
+class Opinions:
+    """The opinions of one model on one set of images, in the order of the set."""
+
+    rows: tuple[Opinion, ...]
+    classes: tuple[str, ...]
+    """Every class there is, or in a round of an unfinished run every class that occurs."""
+
+
+def split_opinions(run: RunDirectory, split: SplitName, *, teacher: bool = False) -> Opinions:
+    """What the final model, or the teacher, said of the validation or test images.
+
+    Raises:
+        UserError: the run has not reached its results, has no such predictions (lists those it has), or they
+            are damaged.
+    """
+    if not run.results.exists():
+        raise _unfinished(run)
+    name = f"teacher-{split}" if teacher else split
+    path = run.predictions(name)
+    try:
+        predictions = load_predictions(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"the run has no predictions named {name}", where=clean(run.id), allowed=_what_there_is(run)
+        ) from None
+    classes = read_results(run.results).classes
+    width = predictions.probabilities.shape[1]
+    if width != len(classes) or (len(predictions.labels) and int(predictions.labels.max()) >= width):
+        raise UserError(
+            f"damaged predictions: {width} probabilities an image for {len(classes)} classes",
+            where=clean(path),
+        )
+    return Opinions(tuple(_opinions(predictions, classes)), classes)
+
+
+def round_opinions(run: RunDirectory, number: int) -> Opinions:
+    """What the teacher of a round said of the unlabelled pool, and what was believed of it.
+
+    Raises:
+        UserError: the run has no such round (lists those it has), or its files are damaged.
+    """
+    try:
+        ledger = read_ledger(run.ledger(number))
+    except FileNotFoundError:
+        raise UserError(
+            f"no round {number}: {_rounds(run)}", where=clean(run.id), allowed=_what_there_is(run)
+        ) from None
+    seconds = _second_choices(run, number, ledger)
+    rows = [
+        Opinion(
+            id=row.id,
+            said=row.pseudo_label,
+            second=second,
+            confidence=row.confidence,
+            margin=row.margin,
+            entropy=row.entropy,
+            true=row.true_label,
+            selected=row.selected,
+            flipped=row.flipped,
+        )
+        for row, second in zip(ledger, seconds, strict=True)
+    ]
+    if run.results.exists():
+        return Opinions(tuple(rows), read_results(run.results).classes)
+    names = {name for row in rows for name in (row.said, row.true) if name is not None}
+    return Opinions(tuple(rows), tuple(sorted(names)))
+
+
+def _opinions(predictions: Predictions, classes: Sequence[str]) -> list[Opinion]:
+    probabilities = predictions.probabilities  # (N, C) float32
+    if not len(probabilities):
+        return []
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
+    top = np.take_along_axis(probabilities, order, axis=1)
+    entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(axis=1)
+    return [
+        Opinion(
+            id=predictions.ids[i],
+            said=classes[order[i, 0]],
+            second=classes[order[i, 1]],
+            confidence=float(top[i, 0]),
+            margin=float(top[i, 0] - top[i, 1]),
+            entropy=float(entropy[i]),
+            true=classes[label] if label >= 0 else None,
+        )
+        for i, label in enumerate(predictions.labels.tolist())
+    ]
+
+
+def _second_choices(run: RunDirectory, number: int, ledger: Sequence[PseudoLabel]) -> list[str | None]:
+    """For each row of a ledger the most probable class besides its pseudo-label, where it can be told."""
+    unknown: list[str | None] = [None] * len(ledger)
+    try:
+        predictions = load_predictions(run.predictions(f"unlabelled-{number:02d}"))
+    except FileNotFoundError:
+        return unknown
+    if predictions.ids != tuple(row.id for row in ledger):
+        return unknown
+    names = _class_names(run, predictions, ledger)
+    best = ([names.get(index) for index in order] for order in _best_two(predictions.probabilities))
+    return [
+        second if first == row.pseudo_label else first
+        for (first, second), row in zip(best, ledger, strict=True)
+    ]
+
+
+def _best_two(probabilities: NDArray[np.float32]) -> list[list[int]]:
+    """Class indices of the two highest probabilities of each row, highest first."""
+    best: list[list[int]] = np.argsort(-probabilities, axis=1, kind="stable")[:, :2].tolist()
+    return best
+
+
+def _class_names(
+    run: RunDirectory, predictions: Predictions, ledger: Sequence[PseudoLabel]
+) -> dict[int, str | None]:
+    """Class index -> name; in an unfinished run of the classes that the pool's true labels tell."""
+    if run.results.exists():
+        return dict(enumerate(read_results(run.results).classes))
+    return {
+        label: row.true_label
+        for label, row in zip(predictions.labels.tolist(), ledger, strict=True)
+        if label >= 0
+    }
+
+
+def _unfinished(run: RunDirectory) -> UserError:
+    rounds = run.ledgers()
+    going_on = (
+        f"it is running: petbench runs show {run.handle} tells how far it is"
+        if status_of(run).is_running
+        else f"petbench resume {run.handle} goes on with it"
+    )
+    looking = f"petbench inspect {run.handle} --round {rounds[-1][0]} shows its pool now; " if rounds else ""
+    return UserError(
+        "no predictions yet: a run looks at its test and validation images once, at its end",
+        where=clean(run.id),
+        hint=looking + going_on,
+    )
+
+
+def _rounds(run: RunDirectory) -> str:
+    span = _span(run)
+    if not span:
+        return "the run has no rounds of pseudo-labels" + ("" if run.results.exists() else " yet")
+    return f"the run has {span}"
+
+
+def _span(run: RunDirectory) -> str:
+    """The rounds there are: "" none, "1", "1 to 5"."""
+    numbers = [number for number, _ in run.ledgers()]
+    if len(numbers) < 2:
+        return str(numbers[0]) if numbers else ""
+    return f"{numbers[0]} to {numbers[-1]}"
+
+
+def _what_there_is(run: RunDirectory) -> str:
+    """The options that find something in this run."""
+    options = {
+        "test": "--split test",
+        "val": "--split val",
+        "teacher-test": "--split test --teacher",
+        "teacher-val": "--split val --teacher",
+    }
+    found = [option for name, option in options.items() if run.predictions(name).is_file()]
+    if span := _span(run):
+        found.append(f"--round {span}")
+    return ", ".join(found) or "nothing yet"

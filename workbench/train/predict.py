@@ -1,0 +1,138 @@
+"""A trained run on pictures of the user's own: the run's weights, its classes, its view of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from workbench.dataset import UnreadableImage
+from workbench.loader.decoding import Square, decode_square
+from workbench.loader.store import stored_side
+from workbench.loader.views import ViewFormat, plain_views_of
+from workbench.model import ImageClassifier, build, tune
+from workbench.recipe import Recipe
+from workbench.runs.layout import RunDirectory
+from workbench.runs.results import read_results
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.train.checkpoint import DamagedFile, load_tensors
+from workbench.train.conclude import FINAL_WEIGHTS, TEACHER_WEIGHTS
+from workbench.train.precision import Dtype, has_bf16, inference_dtype
+
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """A picture and the (C,) float32 probabilities of the run's classes."""
+
+    path: Path
+    probabilities: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A picture that could not be decoded, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A run's classifier, which sees pictures as the run's own evaluation saw its images."""
+
+    classes: tuple[str, ...]
+    classifier: ImageClassifier
+    form: ViewFormat
+    dtype: Dtype
+    trunk_fixed: bool
+    """The run computed its head in float32 on the trunk's features, whatever the trunk's arithmetic."""
+
+    def predict(self, paths: Sequence[Path]) -> Iterator[Predicted | Unreadable]:
+        """What the run says of each picture, in their order, a batch at a time."""
+        with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
+            for start in range(0, len(paths), BATCH):
+                batch = paths[start : start + BATCH]
+                yield from self._predict_batch(batch, list(pool.map(self._decode, batch)))
+
+    def _predict_batch(
+        self, paths: Sequence[Path], decoded: Sequence[Square | Unreadable]
+    ) -> Iterator[Predicted | Unreadable]:
+        squares = [square for square in decoded if isinstance(square, Square)]
+        rows = iter(self._probabilities(squares) if squares else ())
+        for path, outcome in zip(paths, decoded, strict=True):
+            yield outcome if isinstance(outcome, Unreadable) else Predicted(path, next(rows))
+
+    def _decode(self, path: Path) -> Square | Unreadable:
+        try:
+            return decode_square(path, stored_side(self.form.side))
+        except UnreadableImage as error:
+            return Unreadable(path, error.reason)
+
+    @torch.inference_mode()
+    def _probabilities(self, squares: Sequence[Square]) -> NDArray[np.float32]:
+        """(B, C) float32, rows sum to 1."""
+        views = plain_views_of(squares, self.form)
+        with torch.autocast(self.form.device.type, torch.bfloat16, enabled=self.dtype == "bf16"):
+            outputs: Tensor = self.classifier.features(views) if self.trunk_fixed else self.classifier(views)
+        logits: Tensor = self.classifier.head(outputs.float()) if self.trunk_fixed else outputs.float()
+        probabilities: NDArray[np.float32] = torch.softmax(logits, dim=1).cpu().numpy()
+        return probabilities
+
+
+def load_predictor(
+    run: RunDirectory, recipe: Recipe, device: torch.device, *, teacher: bool = False
+) -> Predictor:
+    """The run's final model, or with `teacher` the one that first labelled its pool, ready to predict.
+
+    It computes in the run's own arithmetic where the device has it, else in float32.
+
+    Raises:
+        UserError: the run has no results yet or had no teacher, or its weights are gone, damaged, or do not
+            fit its recipe.
+    """
+    if not run.results.exists():
+        raise UserError(
+            "the run has no trained model: it has not reached its results",
+            where=clean(run.id),
+            hint=f"petbench resume {run.handle} goes on with it, petbench runs show {run.handle} tells its state",
+        )
+    results = read_results(run.results)
+    if teacher and results.teacher_test is None:
+        raise UserError("the run had no teacher: it trained without pseudo-labels", where=clean(run.id))
+    path = run.checkpoint / (TEACHER_WEIGHTS if teacher else FINAL_WEIGHTS)
+    size = recipe.data.image_size
+    # Not weights = "none": the weights' name also decides how pixels are normalised.
+    classifier = build(recipe.model, len(results.classes), seed=0, pretrained=False, image_size=size)
+    trunk_fixed = tune(classifier, recipe.finetune).trunk_fixed
+    _load(classifier, path)
+    classifier.to(device).to(memory_format=torch.channels_last).eval()
+    dtype = inference_dtype(results.precision) if has_bf16(device) else "fp32"
+    form = ViewFormat(size, classifier.mean, classifier.std, device)
+    return Predictor(results.classes, classifier, form, dtype, trunk_fixed)
+
+
+def _load(classifier: ImageClassifier, path: Path) -> None:
+    if not path.exists():
+        raise UserError("the weights are gone", where=clean(path), hint="the run must be trained again")
+    try:
+        tensors, _ = load_tensors(path)
+        classifier.load_state_dict(tensors)
+    except DamagedFile as error:
+        raise UserError(
+            f"the weights are damaged: {clean(error)}",
+            where=clean(path),
+            hint="copy the file and its .sha256 anew, or train the run again",
+        ) from error
+    except RuntimeError as error:  # what load_state_dict raises; its message names the tensors
+        raise UserError(
+            f"the weights do not fit the run's recipe: {clean(error, 400)}", where=clean(path)
+        ) from error
