@@ -2,10 +2,10 @@
 
     python -m benchmarks.training [--data-dir DIR] [--device cpu] [--images 512]
 
-Prints, for ResNet-18 and EfficientNet-Lite0 at 224 px, images/s of a real training epoch (`StageRun`: store, crops,
-flips, loop, records) over images/s of the same step on one batch that stays in memory; then seconds of a head-only
-epoch through the frozen trunk over seconds of the same epoch on its cached features. All in turns in one process,
-so that a busy machine slows both sides.
+Prints, for ResNet-18 and EfficientNet-Lite0 at 224 px, images/s of a real training epoch (`StageRun`: store,
+crops, flips, loop, records) over images/s of the same step on one batch that stays in memory; then seconds of
+a head-only epoch through the frozen trunk over seconds of the same epoch on its cached features. All in turns
+in one process, so that a busy machine slows both sides.
 """
 
 from __future__ import annotations
@@ -56,17 +56,23 @@ def main() -> None:
     """Measure and print."""
     options = _options()
     with tempfile.TemporaryDirectory() as cache:
-        places = Places(data_home(options.data_dir), options.cache or Path(cache), find_device(options.device))
+        places = Places(
+            data_home(options.data_dir), options.cache or Path(cache), find_device(options.device)
+        )
         for backbone, weights in (("resnet18", "none"), ("efficientnet_lite0", "default")):
             _print_throughput(_setup(_recipe(backbone, weights), places), options.images)
         _print_cached(_setup(_recipe("efficientnet_lite0", "default"), places))
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data-dir", type=Path, help="holds oxford-iiit-pet/; else $PETBENCH_DATA")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--images", type=int, default=512, help="training images an epoch of the throughput part")
+    parser.add_argument(
+        "--images", type=int, default=512, help="training images an epoch of the throughput part"
+    )
     parser.add_argument("--cache", type=Path, help="keep the decoded store here; else a temporary directory")
     return parser.parse_args()
 
@@ -105,7 +111,8 @@ def _print_throughput(setup: Setup, images: int) -> None:
     ratio = statistics.median(rate / alone for rate, alone in zip(rates, bare, strict=True))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(
-        f"{setup.recipe.model.backbone} 224 px, {precision.training}: petbench {statistics.median(rates):.1f} images/s, "
+        f"{setup.recipe.model.backbone} 224 px, {precision.training}: "
+        f"petbench {statistics.median(rates):.1f} images/s, "
         f"bare step {statistics.median(bare):.1f} images/s, ratio {ratio:.3f} "
         f"(median of {REPEATS}; all {', '.join(f'{r / b:.3f}' for r, b in zip(rates, bare, strict=True))}); "
         f"peak memory {human_bytes(peak)}, store {human_bytes(setup.store.pixels.nbytes)}"
@@ -126,7 +133,9 @@ def _bare_rate(run: StageRun) -> float:
 
 def _print_cached(setup: Setup) -> None:
     network = Network(setup, Precision("fp32", "fp32", "benchmark"), Silent())
-    head = dataclasses.replace(plan(setup.recipe)[0], finetune=Finetune(layers=("head",), batch_norm="frozen"))
+    head = dataclasses.replace(
+        plan(setup.recipe)[0], finetune=Finetune(layers=("head",), batch_norm="frozen")
+    )
     through = dataclasses.replace(head, augmentation=Augmentation(random_crop=False, flip=True))
     cached = dataclasses.replace(head, augmentation=PLAIN_VIEWS, epochs=20)
     seconds = {}

@@ -13,9 +13,11 @@ from torchvision.transforms import functional as tv
 
 from tests.loader.conftest import CPU, random_store, smooth_picture, store_of
 from workbench.loader.augmentation import ViewPlan, draw_plan
+from workbench.loader.decoding import square_of
 from workbench.loader.geometry import WHOLE, rotation_matrices
 from workbench.loader.randomness import uniforms
-from workbench.loader.views import ViewFormat, augmented_views, plain_views, render
+from workbench.loader.store import stored_side
+from workbench.loader.views import ViewFormat, augmented_views, plain_views, plain_views_of, render
 from workbench.recipe.training import Augmentation
 
 STILL = Augmentation(random_crop=False, flip=False)
@@ -185,3 +187,13 @@ def test_turning_one_change_on_does_not_redraw_another() -> None:
     unclipped = dimmed[:, 1, 25:30, 25:30].flatten(1).amax(dim=1) < 0.99
     assert unclipped.any()
     assert (ratio.std(dim=1)[unclipped] < 1e-3).all()
+
+
+def test_a_view_of_an_image_in_memory_is_that_of_the_store() -> None:
+    pictures = [smooth_picture(140, 90), smooth_picture(70, 133, phase=2.0)]
+    store, form = store_of(pictures, stored_side(56)), _form(56)
+    squares = [square_of(picture, store.side) for picture in pictures]
+    expected = plain_views(store, np.arange(2), form)
+    found = plain_views_of(squares, form)
+    assert torch.equal(found, expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)

@@ -9,7 +9,12 @@ MARKERS = ("braille", "·")
 
 
 def curve_chart(
-    curves: Mapping[str, Sequence[float]], *, title: str, marks: Sequence[float] = (), width: int, height: int = 12
+    curves: Mapping[str, Sequence[float]],
+    *,
+    title: str,
+    marks: Sequence[float] = (),
+    width: int,
+    height: int = 12,
 ) -> str:
     """Curves over 1, 2, 3 … as lines of text without colour; at most as many curves as `MARKERS`.
 
@@ -25,7 +30,8 @@ def curve_chart(
     figure.theme("colorless")
     figure.plot_size(width, height)
     key = ", ".join(
-        f"{'line' if marker == 'braille' else 'dots'} {name}" for name, marker in zip(curves, MARKERS, strict=False)
+        f"{'line' if marker == 'braille' else 'dots'} {name}"
+        for name, marker in zip(curves, MARKERS, strict=False)
     )
     figure.title(f"{title}: {key}")
     for values, marker in zip(curves.values(), MARKERS, strict=False):

@@ -17,6 +17,14 @@ console = Console(markup=False, emoji=False, highlight=False)
 error_console = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
+def print_problem(message: str) -> None:
+    """What went wrong, on standard error: the first line stands out, the others (what is allowed, what to do) follow."""
+    first, *others = message.strip().splitlines()
+    error_console.print(f"petbench: {clean(first)}", style="bold red", soft_wrap=True)
+    for line in others:
+        error_console.print(f"  {clean(line)}", soft_wrap=True)
+
+
 def print_json(value: object) -> None:
     """`value` as JSON on standard output, for scripts; ASCII, so nothing in it can drive a terminal."""
     print(json.dumps(value, indent=2, ensure_ascii=True, default=str))

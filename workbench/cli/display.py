@@ -1,4 +1,4 @@
-"""What `petbench run` shows while it trains: one moving line for what goes on, one lasting line for what is done."""
+"""What `petbench run` shows while it trains: a moving line for now, a lasting line for what is done."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ class Display:
                 self._end_stage()
                 self._line(describe(event))
             case Message():
-                self._line(f"{event.level}: {event.text}" if event.level == "warning" else event.text, event.level)
+                self._line(
+                    f"{event.level}: {event.text}" if event.level == "warning" else event.text, event.level
+                )
             case _:
                 return
 
@@ -90,7 +92,8 @@ class Display:
         if self._best is not None and self._stage is not None:
             best = self._best
             self._line(
-                f"  best validation accuracy {100 * best.accuracy:.2f} % at epoch {best.epoch} of {self._stage.epochs}"
+                f"  best validation accuracy {100 * best.accuracy:.2f} % "
+                f"at epoch {best.epoch} of {self._stage.epochs}"
             )
         self._best = None
 

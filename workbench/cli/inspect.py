@@ -38,9 +38,7 @@ class Split(StrEnum):
 
 
 def inspect(
-    run: Annotated[
-        str, typer.Argument(help="Id of the run, a unique part of it, or a path.", show_default=False)
-    ],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, a unique part of it, or a path.")],
     split: Annotated[
         Split | None, typer.Option("--split", help="Images of this split. Default: test.", show_default=False)
     ] = None,
@@ -248,7 +246,5 @@ def _show_pairs(
     for pair in pairs:
         table.add_row(cell(pair.true), cell(pair.predicted), cell(pair.count), cell(percent(pair.share)))
     console.print(table)
-    console.print(
-        f"--pair {clean(quote(pairs[0].true))} {clean(quote(pairs[0].predicted))} shows the images of the first",
-        soft_wrap=True,
-    )
+    first = f"{quote(pairs[0].true)} {quote(pairs[0].predicted)}"
+    console.print(f"--pair {clean(first)} shows the images of the first", soft_wrap=True)

@@ -54,8 +54,9 @@ def export_images(
     tiles = [_tile(opinion, paths.get(opinion.id)) for opinion in shown]
     sheet, missing = draw_sheet(tiles, title=title)
     if len(missing) == len(tiles):
+        first = f"{clean(missing[0].id)}: {clean(missing[0].reason)}"
         raise UserError(
-            f"none of the {len(tiles)} images can be shown: {clean(missing[0].id)}: {clean(missing[0].reason)}",
+            f"none of the {len(tiles)} images can be shown; {first}",
             hint="petbench data check tells what is wrong with the data",
         )
     for image in missing[:_SHOWN]:
@@ -86,10 +87,7 @@ def _tile(opinion: Opinion, path: Path | None) -> Tile:
         remark = "true class unknown"
     else:
         remark = f"is {opinion.true}" if opinion.wrong else "right"
-    if opinion.selected:
-        remark += ", taught"
-    if opinion.flipped:
-        remark += ", flipped"
+    notes = {"taught": opinion.selected, "flipped": opinion.flipped}
     return Tile(
         id=opinion.id,
         path=path,
@@ -97,6 +95,7 @@ def _tile(opinion: Opinion, path: Path | None) -> Tile:
         figure=f"{100 * opinion.confidence:.0f} %",
         remark=remark,
         verdict=_VERDICTS[opinion.wrong],
+        note=", ".join(note for note, there in notes.items() if there),
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
 import typer
 
 import workbench
-from workbench.cli.console import error_console
-from workbench.support.clean import clean
+from workbench.cli.console import print_problem
 from workbench.support.errors import UserError
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from workbench.cli import data, inspect, model, recipe, run, runs
+    from workbench.cli import data, doctor, inspect, model, predict, recipe, run, runs
 
     app.command()(run.run)
     app.command()(run.resume)
@@ -33,6 +33,8 @@ def _register() -> None:
     app.add_typer(model.app, name="model")
     app.command()(model.backbones)
     app.command()(inspect.inspect)
+    app.command()(predict.predict)
+    app.command()(doctor.doctor)
 
 
 def _version(wanted: bool) -> None:
@@ -52,11 +54,12 @@ def _options(
 
 def main() -> None:
     """Run the command line; exit 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted."""
+    _print_anything()
     _register()
     try:
         app()
     except UserError as error:
-        report_user_error(error)
+        print_problem(str(error))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -66,12 +69,11 @@ def main() -> None:
         sys.exit(0)
 
 
-def report_user_error(error: UserError) -> None:
-    """One clear message on standard error: what, where, what is allowed, what to do."""
-    for number, line in enumerate(str(error).splitlines()):
-        error_console.print(
-            f"{'petbench: ' if number == 0 else '  '}{clean(line)}", style="bold red" if number == 0 else "", soft_wrap=True
-        )
+def _print_anything() -> None:
+    """Let letters that the terminal's encoding lacks print as "?", where Python would raise an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

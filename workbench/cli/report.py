@@ -41,7 +41,8 @@ def print_report(console: Console, run: RunDirectory, results: Results) -> None:
 
 def _accuracy_table(results: Results) -> object:
     table = make_table(
-        ("", "val %", "test %", "macro F1", "top-5 %", "ECE"), right=("val %", "test %", "macro F1", "top-5 %", "ECE")
+        ("", "val %", "test %", "macro F1", "top-5 %", "ECE"),
+        right=("val %", "test %", "macro F1", "top-5 %", "ECE"),
     )
     rows: list[tuple[str, Evaluation | None, Evaluation | None]] = []
     if results.teacher_test is not None:
@@ -101,7 +102,9 @@ def _confusion_lines(results: Results) -> Iterator[str]:
     if pairs:
         said = ", ".join(f"{clean(p.true)} as {clean(p.predicted)} {p.count}" for p in pairs)
         yield f"most confused on the test images: {said}"
-    recalls = [(r, name) for r, name in zip(results.test.recall, results.classes, strict=True) if r is not None]
+    recalls = [
+        (r, name) for r, name in zip(results.test.recall, results.classes, strict=True) if r is not None
+    ]
     lowest = ", ".join(f"{clean(name)} {100 * r:.0f} %" for r, name in sorted(recalls)[:LOWEST_RECALL])
     yield f"lowest recall: {lowest}"
 

@@ -18,7 +18,7 @@ SLACK = 0.02
 """How far a box may stick out, as a share of the image, and still be clipped: a slip by some pixels."""
 
 
-class BadBox(Exception):  # noqa: N818, says what it is
+class BadBox(Exception):
     """An XML file without a usable head box; `reason` says why in a few words."""
 
     def __init__(self, reason: str) -> None:

@@ -30,7 +30,7 @@ _SIDEWAYS = (5, 6, 7, 8)
 _JPEG_END = b"\xff\xd9"
 
 
-class UnreadableImage(Exception):  # noqa: N818, says what it is
+class UnreadableImage(Exception):
     """A file that cannot be used as an image; `reason` says why in a few words, without the file's name."""
 
     def __init__(self, reason: str) -> None:

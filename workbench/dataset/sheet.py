@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import io
 import math
 import unicodedata
@@ -26,7 +27,7 @@ MAX_TILES = 400
 """A sheet of so many has 32 megapixels; more could not be looked at in one picture."""
 
 _THUMBNAIL = 232
-_TEXT_HEIGHT = 70
+_TEXT_HEIGHT, _LINE_HEIGHT = 70, 18
 _GAP = 20
 _MARGIN = 28
 _MAX_COLUMNS = 20
@@ -62,6 +63,8 @@ class Tile:
     remark: str
     """Under the label, such as the true class."""
     verdict: Verdict
+    note: str = ""
+    """Under all else; a sheet whose tiles have none has no room for it."""
 
 
 def draw_sheet(tiles: Sequence[Tile], *, title: str) -> tuple[bytes, tuple[LeftOut, ...]]:
@@ -81,6 +84,7 @@ def draw_sheet(tiles: Sequence[Tile], *, title: str) -> tuple[bytes, tuple[LeftO
     columns = _columns(len(tiles))
     rows = math.ceil(len(tiles) / columns)
     across, down = _THUMBNAIL + _GAP, _THUMBNAIL + _TEXT_HEIGHT + _GAP
+    down += _LINE_HEIGHT if any(tile.note for tile in tiles) else 0
     width = 2 * _MARGIN + columns * across - _GAP
     heading = _wrapped(title, _TITLE_SIZE, width - 2 * _MARGIN)
     top = _MARGIN + len(heading) * (_TITLE_SIZE + 8) + 12
@@ -125,8 +129,9 @@ def _draw_tile(sheet: Image, draw: ImageDraw, tile: Tile, left: int, top: int) -
     base = bottom + 9 + _LABEL_SIZE  # labels of every size stand on one line
     draw.text((left, base), _cut(tile.label, size, room), _INK, font=_font(size), anchor="ls")
     draw.text((right, base), figure, _INK, font=_font(_LABEL_SIZE), anchor="rs")
-    for down, text, ink in ((33, tile.remark, colour), (51, tile.id, _FAINT)):
-        draw.text((left, bottom + down), _cut(text, _SMALL_SIZE, _THUMBNAIL), ink, font=_font(_SMALL_SIZE))
+    for number, (text, ink) in enumerate(((tile.remark, colour), (tile.id, _FAINT), (tile.note, _INK))):
+        place = (left, bottom + 33 + number * _LINE_HEIGHT)
+        draw.text(place, _cut(text, _SMALL_SIZE, _THUMBNAIL), ink, font=_font(_SMALL_SIZE))
     return picture if isinstance(picture, str) else ""
 
 
@@ -204,12 +209,14 @@ def _cut(text: str, size: int, room: float) -> str:
     whole = _drawable(text)
     if _length(whole, size) <= room:
         return whole
-    for kept in range(len(whole) - 1, 1, -1):
+
+    def short(kept: int) -> str:
         end = kept // 3
-        short = f"{whole[: kept - end]}…{whole[len(whole) - end :]}"
-        if _length(short, size) <= room:
-            return short
-    return "…"
+        return f"{whole[: kept - end]}…{whole[len(whole) - end :]}"
+
+    # How many of the lengths 1, 2, 3 … fit is also the last that does.
+    fitting = bisect.bisect_right(range(1, len(whole)), room, key=lambda kept: _length(short(kept), size))
+    return short(fitting)
 
 
 def _wrapped(text: str, size: int, room: float) -> list[str]:

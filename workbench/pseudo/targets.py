@@ -11,7 +11,9 @@ from workbench.recipe import PseudoLabel
 
 def hard_targets(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     """(K, C) one-hot float32 of each row's first choice."""
-    targets: NDArray[np.float32] = np.eye(probabilities.shape[1], dtype=np.float32)[probabilities.argmax(axis=1)]
+    targets: NDArray[np.float32] = np.eye(probabilities.shape[1], dtype=np.float32)[
+        probabilities.argmax(axis=1)
+    ]
     return targets
 
 
@@ -23,7 +25,9 @@ def soft_targets(probabilities: NDArray[np.float32], temperature: float) -> NDAr
     return targets
 
 
-def selection_of(pool: Pool, rows: NDArray[np.int64], knobs: PseudoLabel, *, labelled_weight: float = 1.0) -> Selection:
+def selection_of(
+    pool: Pool, rows: NDArray[np.int64], knobs: PseudoLabel, *, labelled_weight: float = 1.0
+) -> Selection:
     """The selection of `rows` with the targets and weights that `knobs` asks for."""
     rows = np.sort(rows)
     chosen = pool.probabilities[rows]

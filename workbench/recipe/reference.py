@@ -19,8 +19,8 @@ def reference() -> str:
 def _lines() -> Iterator[str]:
     yield "# Every key of a recipe"
     yield ""
-    yield "Made from the schema by `petbench recipe reference`; do not edit. `petbench recipe new` writes a recipe"
-    yield "with these explanations as comments."
+    yield "Made from the schema by `petbench recipe reference`; do not edit. `petbench recipe new` writes"
+    yield "a recipe with these explanations as comments."
     yield ""
     yield from _section("", Recipe, skip=_table_names(Recipe))
     for name, field in Recipe.model_fields.items():
@@ -34,7 +34,9 @@ def _lines() -> Iterator[str]:
         yield from _section(title, table, skip=common, source=table.source)
 
 
-def _section(title: str, table: type[Table], *, skip: set[str] | None = None, source: str = "") -> Iterator[str]:
+def _section(
+    title: str, table: type[Table], *, skip: set[str] | None = None, source: str = ""
+) -> Iterator[str]:
     yield f"## [{title}]" if title else "## At the top"
     yield ""
     about = " ".join((table.__doc__ or "").split())

@@ -55,7 +55,7 @@ class Recipe(Table):
             )
         if self.finetune.probe_epochs and self.finetune.layers in ("head", ("head",)):
             raise disagreement(
-                "finetune.probe_epochs has no effect while finetune.layers is the head alone: that is a probe",
+                "finetune.probe_epochs has no effect while finetune.layers is the head alone",
                 "finetune.probe_epochs",
             )
         if self.optimizer.schedule == "one_cycle" and self.optimizer.warmup_epochs:

@@ -76,6 +76,12 @@ class Training(Table):
     precision: Literal["auto", "fp32", "bf16"] = knob(
         "auto", help="auto times the real model and takes the faster; may choose bf16 for inference alone"
     )
+    class_weights: Literal["none", "balanced"] = knob(
+        "none",
+        help="balanced: a labelled image of class c weighs n / (C·n_c) in the loss, so that classes with few "
+        "labels count as much as others",
+        source="King and Zeng 2001",
+    )
     label_smoothing: float = knob(0.0, help="share of the target spread over all classes", ge=0, lt=1)
     ema: float = knob(
         0.0,

@@ -80,7 +80,7 @@ def rank(opinions: Iterable[Opinion], doubt: Doubt, *, surest_first: bool = Fals
 
 
 def confused_pairs(opinions: Sequence[Opinion]) -> list[Confusion]:
-    """Every pair (true, said) with errors, the most errors first, then by name; shares are of the true class."""
+    """Every pair (true, said) with errors, most errors first, then by name; shares are of the true class."""
     known = [(opinion.true, opinion.said) for opinion in opinions if opinion.true is not None]
     totals = Counter(true for true, _ in known)
     pairs = Counter(pair for pair in known if pair[0] != pair[1])

@@ -19,7 +19,7 @@ from workbench.support.clean import clean
 
 
 class RunLog:
-    """The reporter that writes `run.log`. Opened for each line: a full disk or a kill loses one line at most."""
+    """The reporter that writes `run.log`, opened for each line: a full disk or a kill costs one line at most."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -62,7 +62,8 @@ def describe(event: Event) -> str:
             )
         case RoundLabelled():
             right = f", {100 * event.accuracy:.2f} % right" if event.accuracy is not None else ""
-            return f"round {event.round}: {event.selected} of {event.pool} pseudo-labels{right}, {event.flipped} flipped"
+            chosen = f"{event.selected} of {event.pool} pseudo-labels"
+            return f"round {event.round}: {chosen}{right}, {event.flipped} flipped"
         case StepDone():
             return f"{_stage(event.stage, event.round)} step {event.step}: loss {event.loss:.4f}"
         case ConfusionSeen():

@@ -26,7 +26,7 @@ class Opinion:
 
     id: str
     said: str
-    """Class name of its first choice; in a round the pseudo-label, which a strategy may have kept from before."""
+    """Class name of its first choice; in a round the pseudo-label, which may be an earlier one kept."""
     second: str | None
     """The most probable class besides `said`; None where the round's predictions are gone."""
     confidence: float
@@ -193,7 +193,7 @@ def _rounds(run: RunDirectory) -> str:
     span = _span(run)
     if not span:
         return "the run has no rounds of pseudo-labels" + ("" if run.results.exists() else " yet")
-    return f"the run has {span}"
+    return f"the run has round{'s' if ' ' in span else ''} {span}"
 
 
 def _span(run: RunDirectory) -> str:

@@ -15,7 +15,9 @@ class UserError(Exception):
         hint: what to do about it, best as a command to type.
     """
 
-    def __init__(self, what: str, *, where: str = "", allowed: str | Sequence[str] = "", hint: str = "") -> None:
+    def __init__(
+        self, what: str, *, where: str = "", allowed: str | Sequence[str] = "", hint: str = ""
+    ) -> None:
         self.what = what
         self.where = where
         self.allowed = allowed if isinstance(allowed, str) else ", ".join(allowed)

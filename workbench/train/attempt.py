@@ -16,6 +16,7 @@ from workbench.runs.log import RunLog
 from workbench.runs.metrics import MetricsWriter, Tee
 from workbench.runs.process import write_exit, write_process
 from workbench.runs.results import Results
+from workbench.support.clean import clean
 from workbench.support.errors import RunFailed, UserError
 from workbench.train.interrupt import Interrupted, StopRequest
 from workbench.train.run import execute
@@ -45,9 +46,11 @@ def attempt(
     """Train `recipe` in `directory` to its results or to a clear end; what there is on disk stays.
 
     Raises:
-        UserError: another process runs this run. Any other trouble is in the outcome and in `exit.json`.
+        UserError: another process runs this run, or its directory cannot be written. Any other trouble is in
+        the
+            outcome and in `exit.json`.
     """
-    write_process(directory, str(places.device))
+    _claim(directory, places)
     log = RunLog(directory.log)
     stop = StopRequest()
     try:
@@ -78,6 +81,17 @@ def attempt(
     return outcome
 
 
+def _claim(directory: RunDirectory, places: Places) -> None:
+    try:
+        write_process(directory, str(places.device))
+    except OSError as error:
+        raise UserError(
+            f"the run's directory cannot be written: {error.strerror or error}",
+            where=clean(directory.path),
+            hint="free some space there, or make it writable",
+        ) from error
+
+
 def _crashed(directory: RunDirectory, log: RunLog, error: Exception) -> Outcome:
     with contextlib.suppress(OSError):
         log.crash(error)
@@ -92,7 +106,8 @@ def _record_end(directory: RunDirectory, log: RunLog, outcome: Outcome) -> None:
     number = None
     if outcome.code == 130:
         number = int(signal.SIGTERM if "SIGTERM" in outcome.reason else signal.SIGINT)
-    # On a full disk even these few bytes may fail; the run then shows as lost, which can be resumed all the same.
+    # On a full disk even these few bytes may fail; the run then shows as lost, which can be resumed all the
+    # same.
     with contextlib.suppress(OSError):
         log.line(f"ended with code {outcome.code}{': ' + outcome.reason if outcome.reason else ''}")
         write_exit(directory, code=outcome.code, reason=outcome.reason, signal=number)

@@ -43,8 +43,8 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], plain: dict[str, A
 def load_newest(folder: Path, reporter: Reporter) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The newest checkpoint whose hash matches, or None; damaged ones are reported and passed over.
 
-    Damaged ones are removed once an older one has taken their place: kept, they would count among the two newest
-    and push it out.
+    Damaged ones are removed once an older one has taken their place: kept, they would count among the two
+    newest and push it out.
     """
     damaged: list[Path] = []
     existing = _numbered(folder)

@@ -16,7 +16,7 @@ TEACHER_WEIGHTS = "teacher.safetensors"
 
 
 def conclude(directory: RunDirectory, network: Network, state: RunState, reporter: Reporter) -> Results:
-    """Evaluate the epoch that validation chose (and the teacher's) on the test split, once, and write it all down."""
+    """Evaluate the epoch that validation chose, and the teacher's, on the test split, once; record it all."""
     chosen = state.student
     assert chosen is not None  # the plan always ends with a fit or a student
     teacher_val = teacher_test = None
@@ -57,7 +57,7 @@ def conclude(directory: RunDirectory, network: Network, state: RunState, reporte
 def _evaluate(
     directory: RunDirectory, network: Network, best: Best, reporter: Reporter, *, prefix: str
 ) -> tuple[Evaluation, Evaluation]:
-    """(validation, test) of the weights in `best`; predictions are saved under `prefix` and the split's name."""
+    """(validation, test) of the weights in `best`; predictions are saved under `prefix` and the split."""
     network.reset()
     network.load(best.weights)
     val = _evaluate_split(directory, network, best, "val", reporter, prefix=prefix)
@@ -65,7 +65,13 @@ def _evaluate(
 
 
 def _evaluate_split(
-    directory: RunDirectory, network: Network, best: Best, split: SplitName, reporter: Reporter, *, prefix: str
+    directory: RunDirectory,
+    network: Network,
+    best: Best,
+    split: SplitName,
+    reporter: Reporter,
+    *,
+    prefix: str,
 ) -> Evaluation:
     setup = network.setup
     positions = setup.split.validation if split == "val" else setup.split.test
@@ -77,7 +83,9 @@ def _evaluate_split(
     evaluation = evaluate_probabilities(probabilities, labels)
     if split == "test":
         reporter.event(
-            EpochDone(best.stage, best.round, best.epoch, split, evaluation.loss, evaluation.accuracy, 0.0, 0.0, 0.0)
+            EpochDone(
+                best.stage, best.round, best.epoch, split, evaluation.loss, evaluation.accuracy, 0.0, 0.0, 0.0
+            )
         )
     return evaluation
 
@@ -88,11 +96,14 @@ def _save_weights(directory: RunDirectory, network: Network, best: Best, name: s
     return save_tensors(directory.checkpoint / name, network.classifier.state_dict(), facts)
 
 
-def _warn_of_worse_student(state: RunState, test: Evaluation, teacher: Evaluation, reporter: Reporter) -> None:
+def _warn_of_worse_student(
+    state: RunState, test: Evaluation, teacher: Evaluation, reporter: Reporter
+) -> None:
     images = round((teacher.accuracy - test.accuracy) * test.images)
     text = (
-        f"the student is BELOW its teacher: {100 * test.accuracy:.2f} % against {100 * teacher.accuracy:.2f} % "
-        f"({images} of {test.images} test images); its pseudo-labels taught it more errors than it unlearned"
+        f"the student is BELOW its teacher: {100 * test.accuracy:.2f} % against "
+        f"{100 * teacher.accuracy:.2f} % "
+        f"({images} of {test.images} test images)"
     )
     state.warnings.append(text)
     reporter.event(Message("warning", text))

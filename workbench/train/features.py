@@ -1,7 +1,7 @@
 """Features of a frozen trunk on plain views: computed once, kept on disk for every later run.
 
-One file a (data, trunk, image size, arithmetic): a memory-mapped (N, D) float32 matrix and a CRC-32 a row, so that a
-row is either what was computed or computed again.
+One file a (data, trunk, image size, arithmetic): a memory-mapped (N, D) float32 matrix and a CRC-32 a row, so
+that a row is either what was computed or computed again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,23 +45,28 @@ class FeatureBank:
         self._shape = (images, width)
         self._extract = extract
         self._reporter = reporter
-        self._held: dict[bytes, Tensor] = {}
+        self._held = torch.zeros(0, width)
+        self._is_held = np.zeros(images, dtype=np.bool_)
 
     def rows(self, positions: Ints) -> Tensor:
         """(K, D) float32 features of `positions`, on the CPU; those missing on disk are computed first."""
-        key = positions.tobytes()
-        if key not in self._held:
-            self._held[key] = self._load_or_fill(positions)
-        return self._held[key]
+        unseen = np.unique(positions[~self._is_held[positions]])
+        if len(unseen):
+            self._hold(unseen)
+        return self._held[torch.from_numpy(positions)]
 
-    def _load_or_fill(self, positions: Ints) -> Tensor:
+    def _hold(self, positions: Ints) -> None:
+        """Bring these rows into memory, where the run's many stages find them again."""
+        if not len(self._held):
+            self._held = torch.zeros(self._shape)
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._locked():
             matrix, checksums = self._open()
             missing = positions[~self._intact(matrix, checksums, positions)]
             if len(missing):
                 self._fill(matrix, checksums, missing)
-            return torch.from_numpy(np.array(matrix[positions]))
+            self._held[torch.from_numpy(positions)] = torch.from_numpy(matrix[positions])
+        self._is_held[positions] = True
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -81,9 +87,7 @@ class FeatureBank:
         try:
             matrix = np.lib.format.open_memmap(path, mode="r+")
             checksums = np.load(checksum_path)
-            if (matrix.shape, matrix.dtype) == (self._shape, np.float32) and (
-                (checksums.shape, checksums.dtype) == (self._shape[:1], np.uint32)
-            ):
+            if _is(matrix, self._shape, np.float32) and _is(checksums, self._shape[:1], np.uint32):
                 return matrix, checksums
         except (OSError, ValueError, EOFError):
             pass  # a first use, or a file cut short by a crash: start anew
@@ -113,6 +117,10 @@ class FeatureBank:
         content = io.BytesIO()
         np.save(content, checksums)
         atomic_write(self._folder / "checksums.npy", content.getvalue())
+
+
+def _is(array: NDArray[Any], shape: tuple[int, ...], dtype: type[np.generic]) -> bool:
+    return array.shape == shape and array.dtype == np.dtype(dtype)
 
 
 def _claim_space(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: asked for once, a run checkpoints at the end of the batch; asked twice, it ends at once."""
+"""Ctrl-C and SIGTERM: once, a run checkpoints at the end of the batch; twice, it ends at once."""
 
 from __future__ import annotations
 

@@ -92,7 +92,9 @@ class StageRun:
         if restored is not None:
             self._restore(restored)
         around.reporter.event(
-            StageStarted(stage.name, stage.round, stage.epochs, labelled, len(samples) - labelled, self.on_features)
+            StageStarted(
+                stage.name, stage.round, stage.epochs, labelled, len(samples) - labelled, self.on_features
+            )
         )
 
     def run(self) -> Best:
@@ -123,10 +125,15 @@ class StageRun:
         self.network.load(best.weights)
         return best
 
-    # -- training ----------------------------------------------------------------------------------------------
+    # -- training
+    # ----------------------------------------------------------------------------------------------
 
     def _train_epoch(self, epoch: int) -> None:
-        tune(self.network.classifier, self.stage.finetune, unlocked=unlocked_groups(self.stage.finetune, epoch - 1))
+        tune(
+            self.network.classifier,
+            self.stage.finetune,
+            unlocked=unlocked_groups(self.stage.finetune, epoch - 1),
+        )
         self._train_mode()
         pending: list[tuple[Tensor, Tensor, NDArray[np.int64]]] = []
         interval_started = time.monotonic()
@@ -135,7 +142,8 @@ class StageRun:
         for batch in self.batches.epoch(of_run, self.progress.step):
             step = self.progress.step
             total_step = (epoch - 1) * self.batches.steps + step
-            # Dropout masks are a function of the step, like order and augmentation: resuming needs no generator state.
+            # Dropout masks are a function of the step, like order and augmentation: resuming needs no
+            # generator state.
             torch.manual_seed(int(fingerprint([seed, of_run, step])[:15], 16))
             set_rates(self.optimizer, self._multiplier(total_step))
             loss, right = self.stepper.step(batch)
@@ -144,17 +152,19 @@ class StageRun:
             pending.append((loss, right, batch.positions))
             self.progress.step = step + 1
             if len(pending) == INTERVAL or step + 1 == self.batches.steps or self._due() or self.around.stop:
-                self._settle(epoch, total_step, pending, interval_started)
+                self._settle(epoch, total_step + 1, pending, interval_started)
                 pending, interval_started = [], time.monotonic()
                 self._checkpoint_if_due()
                 self.around.stop.raise_if_set()
             if not self.on_features:
-                self.around.reporter.progress(f"{self.stage.label} epoch {epoch}", step + 1, self.batches.steps)
+                self.around.reporter.progress(
+                    f"{self.stage.label} epoch {epoch}", step + 1, self.batches.steps
+                )
 
     def _settle(
         self,
         epoch: int,
-        total_step: int,
+        steps_done: int,
         pending: list[tuple[Tensor, Tensor, NDArray[np.int64]]],
         started: float,
     ) -> None:
@@ -163,7 +173,7 @@ class StageRun:
         right = float(torch.stack([right for _, right, _ in pending]).sum())
         for offset, (loss, (_, _, positions)) in enumerate(zip(losses, pending, strict=True)):
             if not np.isfinite(loss):
-                self._fail_on_loss(loss, total_step - len(pending) + 1 + offset, positions)
+                self._fail_on_loss(loss, steps_done - len(pending) + 1 + offset, positions)
         images = sum(len(positions) for _, _, positions in pending)
         self.progress.loss_sum += sum(
             loss * len(positions) for loss, (_, _, positions) in zip(losses, pending, strict=True)
@@ -180,7 +190,7 @@ class StageRun:
                 self.stage.name,
                 self.stage.round,
                 epoch,
-                total_step + 1,
+                steps_done,
                 sum(losses) / len(losses),
                 self._rate(),
                 images / max(1e-9, seconds),
@@ -215,13 +225,15 @@ class StageRun:
     def _rate(self) -> float:
         return float(max(group["lr"] for group in self.optimizer.param_groups))
 
-    # -- evaluation --------------------------------------------------------------------------------------------
+    # -- evaluation
+    # --------------------------------------------------------------------------------------------
 
     def _evaluate(self, epoch: int) -> None:
         """Validate, record the epoch, and keep its weights if they are the best so far.
 
         Raises:
-            RunFailed: the validation loss is not finite: the last step may have spoilt weights whose loss was sound.
+            RunFailed: the validation loss is not finite: the last step may have spoilt weights whose loss was
+            sound.
         """
         started = time.monotonic()
         progress, stage = self.progress, self.stage
@@ -289,7 +301,10 @@ class StageRun:
         if not patience or self.progress.stale_epochs < patience:
             return False
         self.around.reporter.event(
-            Message("info", f"{self.stage.label}: no better validation accuracy for {patience} epochs; stopping early")
+            Message(
+                "info",
+                f"{self.stage.label}: no better validation accuracy for {patience} epochs; stopping early",
+            )
         )
         return True
 
@@ -302,7 +317,8 @@ class StageRun:
             return torch.cuda.max_memory_allocated(self.setup.device)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
-    # -- checkpoints -------------------------------------------------------------------------------------------
+    # -- checkpoints
+    # -------------------------------------------------------------------------------------------
 
     def _due(self) -> bool:
         return time.monotonic() - self._saved_at >= self.setup.recipe.training.checkpoint_seconds
@@ -333,7 +349,8 @@ class StageRun:
         if self.average is not None:
             self.average.load_state_dict(part("average/"))
 
-    # -- parts -------------------------------------------------------------------------------------------------
+    # -- parts
+    # -------------------------------------------------------------------------------------------------
 
     def _batches(self, samples: Samples) -> ImageBatches | FeatureBatches:
         batch_size = self.setup.recipe.training.batch_size

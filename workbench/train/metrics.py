@@ -62,7 +62,7 @@ def top_k_accuracy(probabilities: Floats, labels: Ints, k: int) -> float:
 
 
 def expected_calibration_error(probabilities: Floats, labels: Ints, bins: int = 15) -> float:
-    """Mean over equal-width confidence bins of |accuracy - confidence|, by bin size (Guo et al. 2017, Eq. 3)."""
+    """Mean over equal-width bins of |accuracy - confidence|, by bin size (Guo et al. 2017, Eq. 3)."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
     # Bins are (low, high], so a confidence of exactly 1 falls into the last one.

@@ -1,4 +1,4 @@
-"""The network as stages use it: its views of images, its features, its probabilities, its changing weights."""
+"""The network as stages use it: views of images, features, probabilities, changing weights."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class Network:
         """Put back entries that training changed; the others stay."""
         self.classifier.load_state_dict(weights, strict=False)
 
-    # -- features of the pretrained trunk ---------------------------------------------------------------------
+    # -- features of the pretrained trunk
+    # ---------------------------------------------------------------------
 
     def plain_features(self, positions: Ints) -> Tensor:
         """(K, D) float32 features of plain views, from the bank, on the run's device."""
@@ -116,8 +117,9 @@ class Network:
         # The bank holds features of the pretrained trunk, also when it is asked after the trunk has learned.
         learned = clone_weights(self.classifier.state_dict())
         self.reset()
-        # The last bits of a row depend on how many images pass with it. A bank that was filled in pieces (by a run
-        # that was killed, or by several runs) must hold what one pass would have: so every batch is a full one.
+        # The last bits of a row depend on how many images pass with it. A bank that was filled in pieces (by
+        # a run that was killed, or by several runs) must hold what one pass would have: so every batch is a
+        # full one.
         short = -len(positions) % INFERENCE_BATCH
         filled = np.concatenate([positions, np.repeat(positions[-1:], short)])
         left = len(positions)
@@ -129,7 +131,8 @@ class Network:
         finally:
             self.load(learned)
 
-    # -- images ------------------------------------------------------------------------------------------------
+    # -- images
+    # ------------------------------------------------------------------------------------------------
 
     def image_batches(self, samples: Samples, augmentation: Augmentation, batch_size: int) -> ImageBatches:
         """Batches of augmented views for training; fixed copies are the same in every stage of the run."""
@@ -157,10 +160,11 @@ class Network:
         )
 
     def evaluated(self, module: nn.Module, *, trunk_fixed: bool) -> nn.Module:
-        """The part of `module` to evaluate: its head alone, on the bank's features, where the trunk never changes."""
+        """The part of `module` to evaluate: the head alone, on the bank's features, if the trunk is fixed."""
         return module.head if trunk_fixed and isinstance(module, ImageClassifier) else module
 
-    # -- probabilities -----------------------------------------------------------------------------------------
+    # -- probabilities
+    # -----------------------------------------------------------------------------------------
 
     def probabilities(self, positions: Ints, module: nn.Module, *, task: str) -> NDArray[np.float32]:
         """(K, C) float32 softmax outputs on plain views, un-noised: dropout off, statistics fixed.

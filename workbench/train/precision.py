@@ -28,7 +28,9 @@ class Precision:
     inference: Dtype
     reason: str
 
-    def autocast(self, device: torch.device, use: Literal["training", "inference"]) -> AbstractContextManager[None]:
+    def autocast(
+        self, device: torch.device, use: Literal["training", "inference"]
+    ) -> AbstractContextManager[None]:
         """The autocast context of a forward pass for that use."""
         dtype = self.training if use == "training" else self.inference
         context: AbstractContextManager[None] = torch.autocast(

@@ -103,12 +103,14 @@ def load_predictor(
         raise UserError(
             "the run has no trained model: it has not reached its results",
             where=clean(run.id),
-            hint=f"petbench resume {run.handle} goes on with it, petbench runs show {run.handle} tells its state",
+            hint=f"petbench resume {run.handle} goes on with it; petbench runs show {run.handle} tells more",
         )
     results = read_results(run.results)
     if teacher and results.teacher_test is None:
         raise UserError("the run had no teacher: it trained without pseudo-labels", where=clean(run.id))
     path = run.checkpoint / (TEACHER_WEIGHTS if teacher else FINAL_WEIGHTS)
+    if not path.exists():
+        raise UserError("the weights are gone", where=clean(path), hint="the run must be trained again")
     size = recipe.data.image_size
     # Not weights = "none": the weights' name also decides how pixels are normalised.
     classifier = build(recipe.model, len(results.classes), seed=0, pretrained=False, image_size=size)
@@ -121,8 +123,6 @@ def load_predictor(
 
 
 def _load(classifier: ImageClassifier, path: Path) -> None:
-    if not path.exists():
-        raise UserError("the weights are gone", where=clean(path), hint="the run must be trained again")
     try:
         tensors, _ = load_tensors(path)
         classifier.load_state_dict(tensors)

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from workbench.dataset import load_split, save_split, split_summary
 from workbench.loader import Samples
 from workbench.loader.samples import PLAIN
+from workbench.model import tune
 from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.runs.layout import RunDirectory
@@ -65,7 +67,12 @@ def execute(
         best = _train(directory, stage, network, state, reporter, stop, restored)
         _enter(state, stage, best, setup, reporter)
         within_stage = False
-        _save(directory, {f"model/{name}": t for name, t in network.weights().items()}, state, within_stage=False)
+        _save(
+            directory,
+            {f"model/{name}": t for name, t in network.weights().items()},
+            state,
+            within_stage=False,
+        )
         stop.raise_if_set()
     return conclude(directory, network, state, patient)
 
@@ -113,10 +120,12 @@ def _samples(setup: Setup, stage: Stage, state: RunState) -> tuple[Samples, int]
     """(what the stage trains on, how many of it are labelled)."""
     split, data = setup.split, setup.recipe.data
     selection = state.selection if stage.round else None
-    weights = np.full(len(split.labelled), selection.labelled_weight if selection else 1.0, dtype=np.float32)
+    weights = _class_weights(setup) * np.float32(selection.labelled_weight if selection else 1.0)
     labelled = Samples.of(split.labelled, setup.labels[split.labelled], len(setup.classes), weights)
     if stage.name != "probe":  # it looks at whole, plain images only
-        labelled = labelled.with_head_crops(setup.catalogue, data.head_crops).with_copies(stage.augmented_copies)
+        labelled = labelled.with_head_crops(setup.catalogue, data.head_crops).with_copies(
+            stage.augmented_copies
+        )
     if selection is None:
         return labelled, len(labelled)
     pseudo = Samples.soft(split.unlabelled[selection.rows], selection.targets, selection.weights)
@@ -124,6 +133,17 @@ def _samples(setup: Setup, stage: Stage, state: RunState) -> tuple[Samples, int]
         # Copies are drawn of labelled images; beside them nothing is augmented anew.
         pseudo = replace(pseudo, copies=np.full(len(pseudo), PLAIN, dtype=np.int64))
     return Samples.concatenate([labelled, pseudo]), len(labelled)
+
+
+def _class_weights(setup: Setup) -> NDArray[np.float32]:
+    """(L,) weight of each labelled image by `training.class_weights`; their mean is 1."""
+    labels = setup.labels[setup.split.labelled]
+    if setup.recipe.training.class_weights == "none":
+        return np.ones(len(labels), dtype=np.float32)
+    counts = np.bincount(labels, minlength=len(setup.classes))
+    balanced = len(labels) / ((counts > 0).sum() * np.maximum(counts, 1))
+    weights: NDArray[np.float32] = balanced[labels].astype(np.float32)
+    return weights
 
 
 def _enter(state: RunState, stage: Stage, best: Best, setup: Setup, reporter: Reporter) -> None:
@@ -140,7 +160,8 @@ def _enter(state: RunState, stage: Stage, best: Best, setup: Setup, reporter: Re
             if state.student is None or not state.student.better_than(best.accuracy, best.loss):
                 state.student = best
     if stage.falls_back and best.epoch == 0:
-        text = f"{stage.label}: no epoch beat the probe on validation ({100 * best.accuracy:.2f} %); keeping the probe"
+        share = f"{100 * best.accuracy:.2f} %"
+        text = f"{stage.label}: no epoch beat the probe on validation ({share}); keeping the probe"
         state.warnings.append(text)
         reporter.event(Message("warning", text))
     state.stage_index += 1
@@ -162,7 +183,8 @@ def _round_result(state: RunState, stage: Stage, best: Best, setup: Setup) -> Ro
     )
 
 
-# -- before the first step ---------------------------------------------------------------------------------------
+# -- before the first step
+# ---------------------------------------------------------------------------------------
 
 
 def _pin_split(directory: RunDirectory, setup: Setup, reporter: Reporter) -> None:
@@ -204,7 +226,10 @@ def _record_provenance(directory: RunDirectory, setup: Setup, command_line: Sequ
 def _choose_precision(setup: Setup, reporter: Reporter) -> Precision:
     recipe = setup.recipe
     stages = plan(recipe)
-    on_images = any(not stage.sees_plain_views or stage.finetune.layers not in ("head", ("head",)) for stage in stages)
+    tune(setup.classifier, recipe.finetune)  # what is frozen decides which arithmetic is faster
+    on_images = any(
+        not stage.sees_plain_views or stage.finetune.layers not in ("head", ("head",)) for stage in stages
+    )
     precision = choose_precision(
         recipe.training.precision,
         setup.classifier,
@@ -213,7 +238,10 @@ def _choose_precision(setup: Setup, reporter: Reporter) -> Precision:
         trains_on_images=on_images,
     )
     reporter.event(
-        Message("info", f"precision: {precision.training} training, {precision.inference} inference ({precision.reason})")
+        Message(
+            "info",
+            f"precision: {precision.training} training, {precision.inference} inference ({precision.reason})",
+        )
     )
     return precision
 
@@ -232,7 +260,8 @@ def _warn_if_unfit(setup: Setup, state: RunState, reporter: Reporter) -> None:
         reporter.event(Message("warning", text))
 
 
-# -- checkpoints -------------------------------------------------------------------------------------------------
+# -- checkpoints
+# -------------------------------------------------------------------------------------------------
 
 
 def _stand(checkpoint: tuple[Weights, dict[str, object]] | None) -> tuple[RunState, Weights, bool]:

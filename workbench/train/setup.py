@@ -28,7 +28,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Setup:
-    """A run's fixed parts. `labels` holds the truth of every image; training reads only that of labelled ones."""
+    """A run's fixed parts. `labels` is the truth of every image; training reads that of labelled ones."""
 
     recipe: Recipe
     places: Places
@@ -81,6 +81,7 @@ def prepare(recipe: Recipe, places: Places, reporter: Reporter) -> Setup:
     classifier = build(recipe.model, len(classes), seed=recipe.seed, image_size=recipe.data.image_size)
     split = make_split(catalogue, recipe.data, recipe.pseudo_label)
     _check_batch(recipe, split)
+    _check_pool(recipe, split)
     for image in catalogue.left_out:
         reporter.event(Message("warning", f"left out {image.id}: {image.reason}"))
     store = open_store(catalogue, recipe.data.image_size, cache=places.cache, reporter=reporter)
@@ -113,8 +114,17 @@ def _without_unreadable(split: Split, store: ImageStore) -> Split:
 def _check_batch(recipe: Recipe, split: Split) -> None:
     if len(split.labelled) < recipe.training.batch_size:
         raise UserError(
-            f"{len(split.labelled)} labelled training images do not fill one batch of {recipe.training.batch_size}",
+            f"{len(split.labelled)} labelled images do not fill one batch of {recipe.training.batch_size}",
             where="training.batch_size",
             allowed=f"1 to {len(split.labelled)}",
             hint="lower training.batch_size, or label more images",
+        )
+
+
+def _check_pool(recipe: Recipe, split: Split) -> None:
+    if recipe.pseudo_label is not None and not len(split.unlabelled):
+        raise UserError(
+            f"all {len(split.labelled)} training images are labelled: none is left to pseudo-label",
+            where="[pseudo_label]",
+            hint="label fewer, or leave the table out for supervised training",
         )

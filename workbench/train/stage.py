@@ -29,7 +29,7 @@ class Stage:
     falls_back: bool
     """Its starting weights compete on validation: a fine-tune must beat the probe it began from."""
     first_epoch: int
-    """Epochs of all stages before it. Order and augmentation are functions of the epoch counted through the run."""
+    """Epochs of all stages before it: order and augmentation are functions of the epoch within the run."""
 
     @property
     def sees_plain_views(self) -> bool:
@@ -44,7 +44,7 @@ class Stage:
 
 
 def plan(recipe: Recipe) -> tuple[Stage, ...]:
-    """The stages of a run, in order: [probe] fit, or [probe] teacher and then each round's [probe] student."""
+    """The stages of a run in order: [probe] fit, or [probe] teacher and each round's [probe] student."""
     placed, epochs = [], 0
     for stage in _stages(recipe):
         placed.append(replace(stage, first_epoch=epochs))

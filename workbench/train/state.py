@@ -97,7 +97,9 @@ def pack(state: RunState) -> tuple[Weights, dict[str, Any]]:
         )
     }
     progress = state.progress
-    plain["progress"] = {f.name: getattr(progress, f.name) for f in dataclasses.fields(progress) if f.name != "best"}
+    plain["progress"] = {
+        f.name: getattr(progress, f.name) for f in dataclasses.fields(progress) if f.name != "best"
+    }
     plain["precision"] = dataclasses.asdict(state.precision) if state.precision else None
     plain["rounds"] = [dataclasses.asdict(r) for r in state.rounds]
     for name, best in (("best", progress.best), ("teacher", state.teacher), ("student", state.student)):

@@ -17,8 +17,8 @@ from workbench.train.precision import Precision
 class Stepper:
     """Computes a batch's gradient and takes the step.
 
-    Out of memory halves the micro-batch and repeats the batch: the gradient stays that of the whole batch (batch norm
-    alone sees smaller ones).
+    Out of memory halves the micro-batch and repeats the batch: the gradient stays that of the whole batch
+    (batch norm alone sees smaller ones).
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Stepper:
         return done
 
     def _try_gradient(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
-        """`_gradient`, or None when the memory ran out; by then the error has let go of the pass's tensors."""
+        """`_gradient`, or None out of memory; by then the error has let go of the pass's tensors."""
         try:
             return self._gradient(batch)
         except torch.OutOfMemoryError:
@@ -104,12 +104,15 @@ class Stepper:
             torch.cuda.empty_cache()
         self.micro_batch = size
         self._reporter.event(
-            Message("warning", f"out of device memory: going on with {size} images a pass; batches stay {batch_size}")
+            Message(
+                "warning",
+                f"out of device memory: going on with {size} images a pass; batches stay {batch_size}",
+            )
         )
 
 
 def _passes(images: int, micro_batch: int) -> int:
-    """How many parts of nearly equal size a batch is cut into; none gets a single image, which batch norm refuses."""
+    """Parts of nearly equal size to cut a batch into; none gets a single image, as batch norm refuses it."""
     if not micro_batch:
         return 1
     return max(1, min(math.ceil(images / micro_batch), images // 2))

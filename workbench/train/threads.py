@@ -12,8 +12,8 @@ import torch
 def one_thread() -> Iterator[None]:
     """Compute on one CPU thread.
 
-    A head on cached features is a few million multiplications a step: handing them to other threads costs more than
-    they save, and on a busy machine each hand-over waits for the slowest.
+    A head on cached features is a few million multiplications a step: handing them to other threads costs
+    more than they save, and on a busy machine each hand-over waits for the slowest.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -10,7 +10,8 @@ from workbench.pseudo.registry import rule_for
 from workbench.pseudo.targets import selection_of
 from workbench.recipe import ClassBalanced
 
-# Weight of a labelled image beside |S| pseudo-labelled ones: max(1, 0.25·|S|/|L|), see ALGORITHMS, class_balanced.
+# Weight of a labelled image beside |S| pseudo-labelled ones: max(1, 0.25·|S|/|L|), see ALGORITHMS,
+# class_balanced.
 LABELLED_SHARE = 0.25
 
 

@@ -15,7 +15,8 @@ from workbench.recipe import Iterative
 def iterative(pool: Pool, knobs: Iterative, round_number: int, previous: Selection | None) -> Selection:
     """Top fraction: the ⌊min(1, r·fraction)·U⌋ most confident; threshold: all with confidence >= it.
 
-    With `relabel = false` what was selected before keeps its targets, and the rest competes for the places left.
+    With `relabel = false` what was selected before keeps its targets, and the rest competes for the places
+    left.
     """
     rows = _surest(pool, knobs, round_number, previous)
     selection = selection_of(pool, rows, knobs)
@@ -27,9 +28,7 @@ def iterative(pool: Pool, knobs: Iterative, round_number: int, previous: Selecti
     return Selection(rows=selection.rows, targets=targets, weights=selection.weights)
 
 
-def _surest(
-    pool: Pool, knobs: Iterative, round_number: int, previous: Selection | None
-) -> NDArray[np.int64]:
+def _surest(pool: Pool, knobs: Iterative, round_number: int, previous: Selection | None) -> NDArray[np.int64]:
     """(K,) rows; ties in confidence keep the lower row."""
     confidence = pool.confidence.astype(np.float64)
     if not knobs.relabel and previous is not None:

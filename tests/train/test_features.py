@@ -1,0 +1,154 @@
+"""The bank of features: a row is what was computed, or it is computed again."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tests.loader.conftest import Recorder
+from workbench.runs.events import Silent
+from workbench.train.features import FeatureBank, Ints
+
+IMAGES, WIDTH, BATCH = 50, 6, 4
+
+
+def _truth(positions: Ints) -> Tensor:
+    """Features that name their position; those of image 0 are all zero."""
+    return torch.from_numpy(np.outer(positions, np.arange(1, WIDTH + 1)).astype(np.float32))
+
+
+class Trunk:
+    """Computes features and remembers for which images; stops dead after `limit` batches."""
+
+    def __init__(self, limit: int = 10**6) -> None:
+        self.asked: list[int] = []
+        self._limit = limit
+
+    def __call__(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
+        for batch, start in enumerate(range(0, len(positions), BATCH)):
+            if batch == self._limit:
+                raise InterruptedError
+            part = positions[start : start + BATCH]
+            self.asked += part.tolist()
+            yield _truth(part), part
+
+
+def _bank(folder: Path, trunk: Trunk, recorder: Recorder | None = None) -> FeatureBank:
+    return FeatureBank(folder, IMAGES, WIDTH, trunk, recorder or Recorder())
+
+
+def _positions(*values: int) -> Ints:
+    return np.array(values, dtype=np.int64)
+
+
+def test_rows_are_computed_once_and_kept_on_disk(tmp_path: Path) -> None:
+    trunk = Trunk()
+    positions = _positions(7, 0, 49, 3)
+    assert torch.equal(_bank(tmp_path, trunk).rows(positions), _truth(positions))
+    assert trunk.asked == [0, 3, 7, 49]
+    later = Trunk()
+    more = _positions(3, 4, 49)
+    assert torch.equal(_bank(tmp_path, later).rows(more), _truth(more))
+    assert later.asked == [4]
+
+
+def test_no_rows_are_no_rows(tmp_path: Path) -> None:
+    assert _bank(tmp_path, Trunk()).rows(_positions()).shape == (0, WIDTH)
+
+
+@pytest.mark.parametrize("row", [0, 7, 49])
+def test_a_corrupt_row_is_computed_again_and_others_are_not(tmp_path: Path, row: int) -> None:
+    every = np.arange(IMAGES)
+    _bank(tmp_path, Trunk()).rows(every)
+    matrix = np.lib.format.open_memmap(tmp_path / "features.npy", mode="r+")
+    matrix[row, 2] += 1
+    matrix.flush()
+    trunk = Trunk()
+    assert torch.equal(_bank(tmp_path, trunk).rows(every), _truth(every))
+    assert trunk.asked == [row]
+
+
+def test_a_row_of_zeros_counts_as_computed_only_if_it_was(tmp_path: Path) -> None:
+    _bank(tmp_path, Trunk()).rows(_positions(0))
+    trunk = Trunk()
+    _bank(tmp_path, trunk).rows(_positions(0, 1))
+    assert trunk.asked == [1]
+
+
+@pytest.mark.parametrize("name", ["features.npy", "checksums.npy"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not a matrix",
+        np.zeros((IMAGES, WIDTH + 1), dtype=np.float32),
+        np.zeros((IMAGES, WIDTH), dtype=np.float64),
+        np.zeros(IMAGES, dtype=np.uint16),
+    ],
+    ids=["empty", "foreign", "misshapen", "doubles", "words"],
+)
+def test_a_file_that_does_not_fit_is_made_anew(
+    tmp_path: Path, name: str, content: bytes | NDArray[np.generic]
+) -> None:
+    every = np.arange(IMAGES)
+    _bank(tmp_path, Trunk()).rows(every)
+    path = tmp_path / name
+    if isinstance(content, np.ndarray):
+        np.save(path, content)
+    else:
+        path.write_bytes(content)
+    trunk = Trunk()
+    assert torch.equal(_bank(tmp_path, trunk).rows(every), _truth(every))
+    assert len(trunk.asked) == IMAGES
+    assert _bank(tmp_path, Trunk(limit=0)).rows(every).shape == (IMAGES, WIDTH)
+
+
+def test_a_matrix_cut_short_loses_no_more_than_the_rows_at_its_end(tmp_path: Path) -> None:
+    every = np.arange(IMAGES)
+    _bank(tmp_path, Trunk()).rows(every)
+    path = tmp_path / "features.npy"
+    path.write_bytes(path.read_bytes()[: -WIDTH * 4 - 1])
+    trunk = Trunk()
+    assert torch.equal(_bank(tmp_path, trunk).rows(every), _truth(every))
+    assert trunk.asked == [48, 49]
+
+
+def test_a_killed_extraction_keeps_what_it_had_written(tmp_path: Path) -> None:
+    every = np.arange(IMAGES)
+    with pytest.raises(InterruptedError):
+        _bank(tmp_path, Trunk(limit=9)).rows(every)
+    trunk = Trunk()
+    assert torch.equal(_bank(tmp_path, trunk).rows(every), _truth(every))
+    assert trunk.asked == list(range(8 * BATCH, IMAGES))
+
+
+def test_progress_reaches_its_end(tmp_path: Path) -> None:
+    recorder = Recorder()
+    _bank(tmp_path, Trunk(), recorder).rows(np.arange(10))
+    assert recorder.steps == [("features", 4, 10), ("features", 8, 10), ("features", 10, 10)]
+
+
+def _fill(folder: Path, first: int) -> None:
+    positions = np.roll(np.arange(IMAGES), first)
+    rows = FeatureBank(folder, IMAGES, WIDTH, Trunk(), Silent()).rows(positions)
+    if not torch.equal(rows, _truth(positions)):
+        raise SystemExit(1)
+
+
+def test_two_processes_at_once_both_get_right_rows(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    both = [context.Process(target=_fill, args=(tmp_path, first)) for first in (0, 17)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    every = np.arange(IMAGES)
+    assert torch.equal(_bank(tmp_path, Trunk(limit=0)).rows(every), _truth(every))

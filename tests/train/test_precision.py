@@ -1,0 +1,69 @@
+"""Which arithmetic a run uses."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from tests.model.small import images, random_network, snapshot
+from workbench.train import precision as module
+from workbench.train.precision import Precision, choose_precision
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("wanted", ["fp32", "bf16"])
+def test_what_the_recipe_says_is_taken(wanted: str) -> None:
+    chosen = choose_precision(wanted, random_network(), 32, CPU, trains_on_images=True)  # type: ignore[arg-type]
+    assert (chosen.training, chosen.inference) == (wanted, wanted)
+
+
+def test_auto_on_a_cpu_without_bf16_is_fp32_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "has_bf16", lambda device: False)
+    chosen = choose_precision("auto", random_network(), 32, CPU, trains_on_images=True)
+    assert chosen == Precision("fp32", "fp32", "this CPU has no bf16")
+
+
+@pytest.mark.parametrize(
+    ("training_gain", "inference_gain", "expected"),
+    [(2.0, 3.0, ("bf16", "bf16")), (0.7, 2.0, ("fp32", "bf16")), (1.05, 1.05, ("fp32", "fp32"))],
+)
+def test_auto_decides_training_and_inference_apart_by_what_was_timed(
+    monkeypatch: pytest.MonkeyPatch, training_gain: float, inference_gain: float, expected: tuple[str, str]
+) -> None:
+    gains = iter([inference_gain, training_gain])
+    monkeypatch.setattr(module, "has_bf16", lambda device: True)
+    monkeypatch.setattr(module, "_gain", lambda trial: next(gains))
+    chosen = choose_precision("auto", random_network(), 32, CPU, trains_on_images=True)
+    assert (chosen.training, chosen.inference) == expected
+    assert "timed here" in chosen.reason
+
+
+def test_training_on_features_is_never_timed_nor_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "has_bf16", lambda device: True)
+    monkeypatch.setattr(module, "_gain", lambda trial: 5.0)
+    monkeypatch.delattr(module, "_training_trial")
+    chosen = choose_precision("auto", random_network(), 32, CPU, trains_on_images=False)
+    assert (chosen.training, chosen.inference) == ("fp32", "bf16")
+
+
+def test_timing_leaves_the_network_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "has_bf16", lambda device: True)
+    network = random_network()
+    before, mode = copy.deepcopy(snapshot(network)), network.training
+    chosen = choose_precision("auto", network, 32, CPU, trains_on_images=True)
+    assert chosen.training in ("fp32", "bf16")
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert network.training == mode
+
+
+@pytest.mark.parametrize("use", ["training", "inference"])
+def test_autocast_follows_the_use(use: str) -> None:
+    mixed = Precision("fp32", "bf16", "")
+    network = random_network().eval()
+    with torch.no_grad(), mixed.autocast(CPU, use):  # type: ignore[arg-type]
+        dtype = network(images(2, 32)).dtype
+    assert dtype == (torch.bfloat16 if use == "inference" else torch.float32)

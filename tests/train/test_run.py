@@ -1,0 +1,219 @@
+"""Whole runs, tiny ones: what they leave behind and what decides it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.train.making import (
+    CLASSES,
+    HEAD,
+    POOL_IMAGES,
+    PSEUDO,
+    TEST_IMAGES,
+    TRUNK,
+    differing,
+    go_on,
+    tiny,
+    train,
+)
+from workbench.runs.events import ConfusionSeen, EpochDone, RoundLabelled, StageStarted
+from workbench.runs.ledger import read_ledger
+from workbench.runs.predictions import load_predictions
+from workbench.runs.process import read_exit
+from workbench.runs.results import read_results
+from workbench.support.fingerprint import file_sha256
+from workbench.train import run as run_module
+from workbench.train.setup import Places, Setup, prepare
+from workbench.train.state import Best
+
+
+def test_a_supervised_run_leaves_results_predictions_and_weights(sample: Path, tmp_path: Path) -> None:
+    trained = train(tiny(HEAD, sample), tmp_path)
+    assert trained.outcome.code == 0
+    results = trained.results
+    assert results == read_results(trained.directory.results)
+    assert (results.labelled, results.unlabelled, results.classes_covered) == (POOL_IMAGES, 0, CLASSES)
+    assert results.test.images == TEST_IMAGES
+    assert (results.best_stage, results.teacher_test, results.rounds) == ("fit", None, ())
+    predictions = load_predictions(trained.directory.predictions("test"))
+    assert float((predictions.probabilities.argmax(1) == predictions.labels).mean()) == results.test.accuracy
+    assert sorted(path.name for path in trained.directory.checkpoint.iterdir()) == [
+        "final.safetensors",
+        "final.sha256",
+    ]
+    assert results.weights_sha256 == file_sha256(trained.directory.checkpoint / "final.safetensors")
+    record = read_exit(trained.directory)
+    assert record is not None
+    assert record.code == 0
+
+
+def test_a_pseudo_label_run_goes_through_teacher_and_rounds(sample: Path, tmp_path: Path) -> None:
+    trained = train(tiny(HEAD + PSEUDO, sample), tmp_path)
+    stages = [(e.stage, e.round, e.labelled, e.pseudo_labelled) for e in trained.events(StageStarted)]
+    assert stages == [("teacher", 0, 20, 0), ("student", 1, 20, 8), ("student", 2, 20, 16)]
+    assert all(event.features for event in trained.events(StageStarted))
+    results = trained.results
+    assert [(r.round, r.selected, r.coverage) for r in results.rounds] == [(1, 8, 0.4), (2, 16, 0.8)]
+    assert results.teacher_test is not None
+    assert results.best_stage == "student"
+    for number, event in enumerate(trained.events(RoundLabelled), 1):
+        ledger = read_ledger(trained.directory.ledger(number))
+        assert len(ledger) == event.pool == 20
+        chosen = [row for row in ledger if row.selected]
+        assert len(chosen) == event.selected == sum(event.per_class)
+        right = sum(row.pseudo_label == row.true_label for row in chosen) / len(chosen)
+        assert event.accuracy == pytest.approx(right)
+        assert event.threshold == pytest.approx(min(row.confidence for row in chosen))
+        assert event.flipped == sum(row.flipped for row in ledger)
+    assert {p.name for p in trained.directory.checkpoint.glob("*.safetensors")} == {
+        "final.safetensors",
+        "teacher.safetensors",
+    }
+
+
+def test_the_test_split_is_looked_at_once_a_model_and_last(sample: Path, tmp_path: Path) -> None:
+    trained = train(tiny(HEAD + PSEUDO, sample), tmp_path)
+    kinds = [(e.stage, e.split) for e in trained.events(EpochDone)]
+    assert [stage for stage, split in kinds if split == "test"] == ["teacher", "student"]
+    assert [split for _, split in kinds[-2:]] == ["test", "test"]
+
+
+def test_every_epoch_is_recorded_with_training_validation_and_confusion(sample: Path, tmp_path: Path) -> None:
+    trained = train(tiny(TRUNK, sample, "training.epochs=2"), tmp_path)
+    epochs = [(e.epoch, e.split) for e in trained.events(EpochDone)]
+    assert epochs[:4] == [(1, "train"), (1, "val"), (2, "train"), (2, "val")]
+    for seen, done in zip(
+        trained.events(ConfusionSeen), [e for e in trained.events(EpochDone) if e.split == "val"], strict=True
+    ):
+        matrix = np.array(seen.matrix)
+        assert matrix.sum() == CLASSES
+        assert np.trace(matrix) / matrix.sum() == pytest.approx(done.accuracy)
+
+
+@pytest.mark.parametrize("base", [HEAD + PSEUDO, TRUNK], ids=["features", "trunk"])
+def test_equal_recipes_give_equal_weights_and_another_seed_others(
+    base: str, sample: Path, tmp_path: Path
+) -> None:
+    first = train(tiny(base, sample), tmp_path / "a").results.weights_sha256
+    assert train(tiny(base, sample), tmp_path / "b").results.weights_sha256 == first
+    assert train(tiny(base, sample, "seed=1"), tmp_path / "a").results.weights_sha256 != first
+
+
+def test_a_finished_run_gives_its_results_again_without_training(sample: Path, tmp_path: Path) -> None:
+    trained = train(tiny(HEAD, sample), tmp_path)
+    again = go_on(trained.directory, tiny(HEAD, sample), tmp_path)
+    assert again.results == trained.results
+    assert again.recorder.events == []
+
+
+def test_data_that_changed_since_the_run_began_are_refused(sample: Path, tmp_path: Path) -> None:
+    trained = train(tiny(HEAD, sample), tmp_path)
+    trained.directory.results.unlink()
+    other = go_on(trained.directory, tiny(HEAD, sample, "data.split_seed=7"), tmp_path)
+    assert other.outcome.code == 2
+    assert "divided otherwise than when the run began" in other.outcome.reason
+
+
+def test_hidden_labels_decide_nothing(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tiny(HEAD + PSEUDO, sample)
+    honest = train(recipe, tmp_path / "honest")
+
+    def poisoned(recipe: object, places: Places, reporter: object) -> Setup:
+        setup = prepare(recipe, places, reporter)  # type: ignore[arg-type]
+        hidden = setup.split.unlabelled
+        setup.labels[hidden] = (setup.labels[hidden] + 1 + np.arange(len(hidden)) % 3) % CLASSES
+        return setup
+
+    monkeypatch.setattr(run_module, "prepare", poisoned)
+    lied_to = train(recipe, tmp_path / "poisoned")
+    for number in (1, 2):
+        ours, theirs = (
+            [
+                (row.id, row.pseudo_label, row.selected, row.confidence)
+                for row in read_ledger(d.ledger(number))
+            ]
+            for d in (honest.directory, lied_to.directory)
+        )
+        assert ours == theirs
+    assert lied_to.results.weights_sha256 == honest.results.weights_sha256
+    # The poison did arrive: it shows in the scores.
+    said = [event.pool_accuracy for event in lied_to.events(RoundLabelled)]
+    assert said != [event.pool_accuracy for event in honest.events(RoundLabelled)]
+
+
+@pytest.mark.parametrize("base", [HEAD, TRUNK], ids=["features", "trunk"])
+def test_pseudo_labels_need_an_unlabelled_image(base: str, sample: Path, tmp_path: Path) -> None:
+    trained = train(tiny(base + "[pseudo_label]\nlabels_per_class = 4\n", sample), tmp_path)
+    assert trained.outcome.code == 2
+    assert "all 40 training images are labelled" in trained.outcome.reason
+
+
+@pytest.mark.parametrize("base", [HEAD, TRUNK], ids=["features", "trunk"])
+def test_a_round_that_selects_nothing_trains_on_the_labelled_images_alone(
+    base: str, sample: Path, tmp_path: Path
+) -> None:
+    strict = ("pseudo_label.select='threshold'", "pseudo_label.threshold=0.9999", "training.epochs=1")
+    trained = train(tiny(base + PSEUDO.replace("fraction = 0.4\n", ""), sample, *strict), tmp_path)
+    assert trained.outcome.code == 0, trained.outcome
+    assert [r.selected for r in trained.results.rounds] == [0, 0]
+    assert [r.pseudo_label_accuracy for r in trained.results.rounds] == [None, None]
+    assert [(e.labelled, e.pseudo_labelled) for e in trained.events(StageStarted)] == [(20, 0)] * 3
+
+
+def test_early_stopping_ends_a_stage_exactly_when_its_patience_is_over(sample: Path, tmp_path: Path) -> None:
+    changes = ("training.epochs=400", "training.early_stop=4", "optimizer.learning_rate=0.1")
+    trained = train(tiny(HEAD, sample, *changes), tmp_path)
+    best, stale, expected = Best("fit", 0, 0, -1.0, 0.0, {}), 0, 0
+    seen = [event for event in trained.events(EpochDone) if event.split == "val"]
+    for event in seen:
+        better = not best.better_than(event.accuracy, event.loss)
+        stale = 0 if better else stale + 1
+        if better:
+            best = Best("fit", 0, event.epoch, event.accuracy, event.loss, {})
+        expected = event.epoch
+        if stale == 4:
+            break
+    assert expected == len(seen) < 400
+    assert trained.results.best_epoch == expected - 4
+    assert any("stopping early" in text for text in trained.recorder.messages("info"))
+
+
+def test_a_student_below_its_teacher_is_said_aloud(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Teaching every pool image the same wrong class cannot end well.
+    def wrong(*arguments: object) -> object:
+        selection = select(*arguments)  # type: ignore[arg-type]
+        selection.targets[:] = 0
+        selection.targets[:, 0] = 1
+        return selection
+
+    from workbench.pseudo import select
+    from workbench.train import labelling
+
+    monkeypatch.setattr(labelling, "select", wrong)
+    recipe = tiny(
+        HEAD + PSEUDO,
+        sample,
+        "model.backbone='efficientnet_lite0'",
+        "model.weights='default'",
+        "data.image_size=64",
+        "optimizer.learning_rate=2e-3",
+        "pseudo_label.labelled_fraction=0.75",
+        "pseudo_label.fraction=1",
+        "pseudo_label.pseudo_weight=50",
+        "pseudo_label.epochs_per_round=10",
+        "training.epochs=20",
+    )
+    trained = train(recipe, tmp_path)
+    assert trained.results.teacher_test is not None
+    assert trained.results.test.accuracy < trained.results.teacher_test.accuracy
+    assert any("BELOW its teacher" in text for text in trained.recorder.messages("warning"))
+    assert any("BELOW its teacher" in text for text in trained.results.warnings)
+    assert differing(trained.weights(), trained.weights("teacher")) <= {
+        "head.linear.weight",
+        "head.linear.bias",
+    }
