@@ -25,16 +25,17 @@ OFTEN = "checkpoint_seconds = 0\n"
 
 FEATURES_RUN = HEAD + OFTEN + "ema = 0.9\n" + PSEUDO
 TRUNK_RUN = (
-    TRUNK.replace('layers = "all"', 'layers = "all"\nprobe_epochs = 2')
+    TRUNK
     + OFTEN
     + """
 [pseudo_label]
 labelled_fraction = 0.5
 strategy = "one_shot"
-epochs_per_round = 1
+epochs_per_round = 2
 noise = { policy = "rand", dropout = 0.5 }
 """
 )
+PROBE_RUN = TRUNK.replace('layers = "all"', 'layers = "all"\nprobe_epochs = 2') + OFTEN
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,14 @@ def on_features(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Undis
 
 @pytest.fixture(scope="module")
 def through_trunk(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """Probe, teacher and noised student through the trunk: augmentation, dropout, average, Adam, cosine."""
+    """Teacher and noised student through the trunk: augmentation, dropout, average, Adam, cosine."""
     return _undisturbed(tmp_path_factory.mktemp("trunk") / "home", TRUNK_RUN, sample)
+
+
+@pytest.fixture(scope="module")
+def from_probe(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A probe on cached features, then a fit through the trunk that may fall back on it."""
+    return _undisturbed(tmp_path_factory.mktemp("probe") / "home", PROBE_RUN, sample)
 
 
 def _resume(home: Path, moment: Moment | None = None) -> Ended:
@@ -127,6 +134,17 @@ def test_a_run_through_the_trunk_killed_at_a_checkpoint_and_resumed_gives_the_sa
     ended = petbench("run", str(through_trunk.recipe), home=tmp_path, moment=moment)
     assert ended.code == -signal.SIGKILL, ended.output
     _assert_as_undisturbed(tmp_path, through_trunk)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("occurrence", [4, 12, 14, 20])
+def test_a_run_killed_in_the_probe_or_after_it_and_resumed_gives_the_same_weights(
+    occurrence: int, from_probe: Undisturbed, tmp_path: Path
+) -> None:
+    moment = Moment("0*.safetensors", occurrence)
+    ended = petbench("run", str(from_probe.recipe), home=tmp_path, moment=moment)
+    assert ended.code == -signal.SIGKILL, ended.output
+    _assert_as_undisturbed(tmp_path, from_probe)
 
 
 @pytest.mark.slow

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Console
+from rich.table import Table
 
 from workbench.cli.chart import curve_chart
 from workbench.cli.console import make_table, percent
+from workbench.cli.runs_pages import rounds_table
 from workbench.runs.events import EpochDone, StageStarted
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import read_events
@@ -24,7 +26,7 @@ def print_report(console: Console, run: RunDirectory, results: Results) -> None:
     """Print the end of a run, at the console's width."""
     console.print(_accuracy_table(results))
     if results.rounds:
-        console.print(_round_table(results))
+        console.print(rounds_table(results))
     _print_chart(console, run)
     for line in _confusion_lines(results):
         console.print(line)
@@ -39,7 +41,7 @@ def print_report(console: Console, run: RunDirectory, results: Results) -> None:
         console.print(f"  {line}")
 
 
-def _accuracy_table(results: Results) -> object:
+def _accuracy_table(results: Results) -> Table:
     table = make_table(
         ("", "val %", "test %", "macro F1", "top-5 %", "ECE"),
         right=("val %", "test %", "macro F1", "top-5 %", "ECE"),
@@ -58,21 +60,6 @@ def _accuracy_table(results: Results) -> object:
                 percent(test.top5),
                 f"{test.calibration_error:.4f}",
             )
-    return table
-
-
-def _round_table(results: Results) -> object:
-    numbers = ("round", "pseudo-labels", "of pool %", "right %", "flipped", "student val %")
-    table = make_table(numbers, right=numbers)
-    for row in results.rounds:
-        table.add_row(
-            str(row.round),
-            str(row.selected),
-            percent(row.coverage),
-            percent(row.pseudo_label_accuracy),
-            str(row.flipped),
-            percent(row.student_val_accuracy),
-        )
     return table
 
 

@@ -28,7 +28,7 @@ def run_page(page: RunPage) -> Iterator[RenderableType]:
     if page.results is not None:
         yield _results_table(page.results)
         if page.results.rounds:
-            yield _rounds_table(page.results)
+            yield rounds_table(page.results)
         if page.confused:
             yield _confused_table(page)
     elif page.rounds:
@@ -117,7 +117,8 @@ def _results_table(results: Results) -> Table:
     return table
 
 
-def _rounds_table(results: Results) -> Table:
+def rounds_table(results: Results) -> Table:
+    """The rounds of a pseudo-label run, a line each."""
     columns = ("round", "selected", "coverage %", "labels right %", "flipped", "student val %")
     table = make_table(columns, title="Pseudo-labels", right=columns)
     for row in results.rounds:

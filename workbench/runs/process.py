@@ -71,7 +71,7 @@ def write_process(run: RunDirectory, device: str, *, pid: int | None = None) -> 
             raise UserError(
                 f"process {previous.pid} is still running it",
                 where=run.id,
-                hint=f"petbench stop {run.handle} stops it",
+                hint=f"kill -INT {previous.pid} stops it after a checkpoint",
             )
         attempt = 1 + max(previous.attempt if previous else 0, ended.attempt if ended else 0)
         record = ProcessRecord(

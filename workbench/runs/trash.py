@@ -26,7 +26,7 @@ def move_to_trash(runs: Sequence[RunDirectory]) -> list[RunDirectory]:
         if run.path.parent.name == TRASH:
             raise UserError("it is in the trash already", where=run.id)
         if status_of(run).is_running:
-            raise UserError("it is running", where=run.id, hint=f"petbench stop {run.handle} first")
+            raise UserError("it is running", where=run.id, hint="stop it first, with Ctrl-C where it runs")
     return [_move(run, run.path.parent / TRASH / run.id) for run in runs]
 
 
