@@ -17,10 +17,11 @@ from workbench.model import build, set_noise
 from workbench.recipe import Recipe
 from workbench.runs.events import EpochDone, Silent, StageStarted
 from workbench.runs.predictions import load_predictions
+from workbench.train import run as run_module
 from workbench.train.network import Ints, Network
 from workbench.train.precision import Precision
 from workbench.train.setup import prepare
-from workbench.train.stage import Stage
+from workbench.train.stage import Stage, plan
 from workbench.train.state import Best
 from workbench.train.step import Stepper
 
@@ -160,6 +161,34 @@ def test_label_smoothing_keeps_the_logits_small(sample: Path, tmp_path: Path) ->
         return float(trained.weights()["head.linear.weight"].abs().max())
 
     assert largest(0.3) < largest(0.0)
+
+
+@pytest.mark.parametrize("wanted", ["none", "balanced"])
+def test_class_weights_give_every_labelled_class_the_same_say(
+    wanted: str, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says = np.zeros(10)
+    images = np.zeros(10)
+
+    def watched(stepper: Stepper, batch: Batch) -> tuple[Tensor, Tensor]:
+        labels = batch.targets.argmax(dim=1)
+        np.add.at(says, labels.numpy(), batch.weights.numpy())
+        np.add.at(images, labels.numpy(), 1)
+        return step(stepper, batch)
+
+    step = Stepper.step
+    monkeypatch.setattr(Stepper, "step", watched)
+    table = "[pseudo_label]\nstratified = false\nlabelled_fraction = 0.5\nstrategy = 'one_shot'\n"
+    changes = (f"training.class_weights='{wanted}'", "training.epochs=1", "pseudo_label.epochs_per_round=1")
+    monkeypatch.setattr(run_module, "plan", lambda recipe: plan(recipe)[:1])
+    monkeypatch.setattr(run_module, "conclude", lambda *_: None)
+    train(tiny(HEAD + table, sample, *changes), tmp_path)
+    assert images.sum() == says.sum().round(3) == 20
+    assert len(set(images)) > 1  # the plain shuffle labelled some classes more often than others
+    if wanted == "none":
+        np.testing.assert_array_equal(says, images)
+    else:
+        np.testing.assert_allclose(says[images > 0], 20 / (images > 0).sum(), rtol=1e-5)
 
 
 def test_augmented_copies_are_drawn_once_so_features_of_them_are_kept(sample: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ error_console = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 def print_problem(message: str) -> None:
-    """What went wrong, on standard error: the first line stands out, the others (what is allowed, what to do) follow."""
+    """What went wrong, on standard error: the first line stands out, what to do follows."""
     first, *others = message.strip().splitlines()
     error_console.print(f"petbench: {clean(first)}", style="bold red", soft_wrap=True)
     for line in others:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 from typing import Annotated
@@ -22,7 +23,9 @@ app = typer.Typer(
 )
 
 
+@functools.cache
 def _register() -> None:
+    """Add every command once, however often `main` is called."""
     from workbench.cli import data, doctor, inspect, model, predict, recipe, run, runs
 
     app.command()(run.run)

@@ -19,7 +19,7 @@ from workbench.support.clean import clean
 
 
 class RunLog:
-    """The reporter that writes `run.log`, opened for each line: a full disk or a kill costs one line at most."""
+    """The reporter that writes `run.log`, opened for each line: a full disk or a kill costs one at most."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

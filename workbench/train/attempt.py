@@ -47,8 +47,7 @@ def attempt(
 
     Raises:
         UserError: another process runs this run, or its directory cannot be written. Any other trouble is in
-        the
-            outcome and in `exit.json`.
+            the outcome and in `exit.json`.
     """
     _claim(directory, places)
     log = RunLog(directory.log)
@@ -72,7 +71,8 @@ def attempt(
         else:
             outcome = Outcome(
                 1,
-                reason=f"the disk is full ({error.strerror})",
+                reason=f"the disk is full ({error.strerror})"
+                + (f": {file}" if (file := error.filename) else ""),
                 advice=f"the last checkpoint is whole: free some space, then {_resume(directory)}",
             )
     except Exception as error:
@@ -106,10 +106,10 @@ def _record_end(directory: RunDirectory, log: RunLog, outcome: Outcome) -> None:
     number = None
     if outcome.code == 130:
         number = int(signal.SIGTERM if "SIGTERM" in outcome.reason else signal.SIGINT)
-    # On a full disk even these few bytes may fail; the run then shows as lost, which can be resumed all the
-    # same.
+    # On a full disk even these few bytes may fail; the run then shows as lost, and can be resumed too.
     with contextlib.suppress(OSError):
         log.line(f"ended with code {outcome.code}{': ' + outcome.reason if outcome.reason else ''}")
+    with contextlib.suppress(OSError):
         write_exit(directory, code=outcome.code, reason=outcome.reason, signal=number)
 
 

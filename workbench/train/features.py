@@ -132,9 +132,9 @@ def _claim_space(path: Path) -> None:
     with path.open("r+b") as stream:
         try:
             os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
-        except OSError:
+        except OSError as error:
             path.unlink()
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _checksum(row: NDArray[np.float32]) -> int:

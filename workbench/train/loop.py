@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from workbench.loader import FeatureBatches, ImageBatches, Samples
 from workbench.model import parameter_groups, set_noise, tune, unlocked_groups
-from workbench.runs.events import ConfusionSeen, EpochDone, Message, Reporter, StageStarted, StepDone
+from workbench.runs.events import Message, Reporter, StageStarted
 from workbench.support.errors import RunFailed
 from workbench.support.fingerprint import fingerprint
 from workbench.train.interrupt import Interrupted, StopRequest
 from workbench.train.metrics import confusion_matrix, negative_log_likelihood
 from workbench.train.network import Network, changing_weights, clone_weights
 from workbench.train.optim import make_optimizer, optimizer_tensors, restore_optimizer, set_rates
+from workbench.train.record import StageRecord, memory_bytes
 from workbench.train.schedule import rate_multiplier
 from workbench.train.stage import Stage
 from workbench.train.state import Best, RunState, Weights
@@ -88,6 +88,7 @@ class StageRun:
             on_features=self.on_features,
             micro_batch=state.micro_batch,
         )
+        self.record = StageRecord(stage, around.reporter, self.setup.device)
         self._saved_at = time.monotonic()
         if restored is not None:
             self._restore(restored)
@@ -124,9 +125,6 @@ class StageRun:
         assert best is not None  # every stage has at least one epoch
         self.network.load(best.weights)
         return best
-
-    # -- training
-    # ----------------------------------------------------------------------------------------------
 
     def _train_epoch(self, epoch: int) -> None:
         tune(
@@ -185,18 +183,8 @@ class StageRun:
         self.progress.seconds += seconds
         self.state.training_seconds += seconds
         self.around.heartbeat()
-        self.around.reporter.event(
-            StepDone(
-                self.stage.name,
-                self.stage.round,
-                epoch,
-                steps_done,
-                sum(losses) / len(losses),
-                self._rate(),
-                images / max(1e-9, seconds),
-                self._memory(),
-            )
-        )
+        mean = sum(losses) / len(losses)
+        self.record.steps(epoch, steps_done, mean, self._rate(), images, seconds)
 
     def _fail_on_loss(self, loss: float, step: int, positions: NDArray[np.int64]) -> None:
         ids = [self.setup.catalogue.records[p].id for p in positions[:8]]
@@ -224,9 +212,6 @@ class StageRun:
 
     def _rate(self) -> float:
         return float(max(group["lr"] for group in self.optimizer.param_groups))
-
-    # -- evaluation
-    # --------------------------------------------------------------------------------------------
 
     def _evaluate(self, epoch: int) -> None:
         """Validate, record the epoch, and keep its weights if they are the best so far.
@@ -257,43 +242,13 @@ class StageRun:
             progress.stale_epochs += 1
         seconds = time.monotonic() - started
         if epoch:
-            speed = progress.images / max(1e-9, progress.seconds)
-            train_loss, train_accuracy = (
-                progress.loss_sum / max(1, progress.images),
-                progress.right_sum / max(1, progress.images),
-            )
-            self.around.reporter.event(
-                EpochDone(
-                    stage.name,
-                    stage.round,
-                    epoch,
-                    "train",
-                    train_loss,
-                    train_accuracy,
-                    self._rate(),
-                    speed,
-                    progress.seconds,
-                )
-            )
-        self.around.reporter.event(
-            EpochDone(
-                stage.name,
-                stage.round,
-                epoch,
-                "val",
-                loss,
-                accuracy,
-                self._rate(),
-                len(labels) / max(1e-9, seconds),
-                seconds,
-            )
-        )
+            self.record.trained(epoch, progress, self._rate())
         matrix = confusion_matrix(predicted, labels, len(self.setup.classes)).tolist()
-        self.around.reporter.event(ConfusionSeen(stage.name, stage.round, epoch, matrix))
+        self.record.validated(epoch, loss, accuracy, matrix, self._rate(), seconds)
         progress.epoch, progress.step = epoch, 0
         progress.loss_sum, progress.right_sum, progress.images, progress.seconds = 0.0, 0.0, 0, 0.0
         self.state.training_seconds += seconds
-        self.state.peak_memory_bytes = max(self.state.peak_memory_bytes, self._memory())
+        self.state.peak_memory_bytes = max(self.state.peak_memory_bytes, memory_bytes(self.setup.device))
         self.around.heartbeat()
 
     def _stopped_early(self) -> bool:
@@ -311,14 +266,6 @@ class StageRun:
     def _weights_of(self, module: nn.Module) -> Weights:
         entries = {self._prefix + name: tensor for name, tensor in module.state_dict().items()}
         return clone_weights({name: entries[name] for name in self._changing})
-
-    def _memory(self) -> int:
-        if self.setup.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.setup.device)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-
-    # -- checkpoints
-    # -------------------------------------------------------------------------------------------
 
     def _due(self) -> bool:
         return time.monotonic() - self._saved_at >= self.setup.recipe.training.checkpoint_seconds
@@ -348,9 +295,6 @@ class StageRun:
         restore_optimizer(self.optimizer, part("optimizer/"))
         if self.average is not None:
             self.average.load_state_dict(part("average/"))
-
-    # -- parts
-    # -------------------------------------------------------------------------------------------------
 
     def _batches(self, samples: Samples) -> ImageBatches | FeatureBatches:
         batch_size = self.setup.recipe.training.batch_size

@@ -57,9 +57,6 @@ class Network:
         """Put back entries that training changed; the others stay."""
         self.classifier.load_state_dict(weights, strict=False)
 
-    # -- features of the pretrained trunk
-    # ---------------------------------------------------------------------
-
     def plain_features(self, positions: Ints) -> Tensor:
         """(K, D) float32 features of plain views, from the bank, on the run's device."""
         return self._bank.rows(positions).to(self.setup.device)
@@ -131,9 +128,6 @@ class Network:
         finally:
             self.load(learned)
 
-    # -- images
-    # ------------------------------------------------------------------------------------------------
-
     def image_batches(self, samples: Samples, augmentation: Augmentation, batch_size: int) -> ImageBatches:
         """Batches of augmented views for training; fixed copies are the same in every stage of the run."""
         return ImageBatches(
@@ -162,9 +156,6 @@ class Network:
     def evaluated(self, module: nn.Module, *, trunk_fixed: bool) -> nn.Module:
         """The part of `module` to evaluate: the head alone, on the bank's features, if the trunk is fixed."""
         return module.head if trunk_fixed and isinstance(module, ImageClassifier) else module
-
-    # -- probabilities
-    # -----------------------------------------------------------------------------------------
 
     def probabilities(self, positions: Ints, module: nn.Module, *, task: str) -> NDArray[np.float32]:
         """(K, C) float32 softmax outputs on plain views, un-noised: dropout off, statistics fixed.

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from workbench.train.threads import one_thread
+
 Dtype = Literal["fp32", "bf16"]
 
 # bf16 must win by this much: it costs a little accuracy, and a tie should not flip between two runs.
@@ -87,14 +89,19 @@ def inference_dtype(words: str) -> Dtype:
 
 
 def _gain(trial: Callable[[bool], None]) -> float:
-    """How many times as fast the trial runs in bf16; the best of `TRIALS` each, taken in turn."""
+    """How many times as fast the trial runs in bf16; the best of `TRIALS` each, taken in turn.
+
+    Measured in the processor time of one thread, which other work on the machine does not stretch: two
+    runs of a recipe should choose alike.
+    """
     best = {False: float("inf"), True: float("inf")}
     for attempt in range(TRIALS + 1):
         for bf16 in (False, True):
-            started = time.perf_counter()
-            trial(bf16)
+            started = time.thread_time()
+            with one_thread():
+                trial(bf16)
             if attempt:  # the first of each only warms up
-                best[bf16] = min(best[bf16], time.perf_counter() - started)
+                best[bf16] = min(best[bf16], time.thread_time() - started)
     return best[False] / best[True]
 
 

@@ -6,27 +6,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from workbench.dataset import load_split, save_split, split_summary
 from workbench.loader import Samples
 from workbench.loader.samples import PLAIN
-from workbench.model import tune
 from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import beat
-from workbench.runs.provenance import write_provenance
 from workbench.runs.results import Results, RoundResult, read_results
-from workbench.support.errors import UserError
+from workbench.train.begin import (
+    decide_precision,
+    pin_split,
+    record_provenance,
+    warn_of_uncovered_classes,
+)
 from workbench.train.checkpoint import load_newest, save_checkpoint
 from workbench.train.conclude import conclude
 from workbench.train.interrupt import Interruptible, StopRequest
 from workbench.train.labelling import label_pool
 from workbench.train.loop import StageRun, Surroundings
 from workbench.train.network import Network
-from workbench.train.precision import Precision, choose_precision
 from workbench.train.setup import Places, Setup, prepare
 from workbench.train.stage import Stage, plan
 from workbench.train.state import Best, RunState, StageProgress, Weights, pack, unpack
@@ -53,13 +53,13 @@ def execute(
     patient = Interruptible(reporter, stop)
     checkpoint = load_newest(directory.checkpoint, reporter)
     setup = prepare(recipe, places, patient)
-    _pin_split(directory, setup, reporter)
-    _record_provenance(directory, setup, command_line)
+    pin_split(directory, setup, reporter)
+    record_provenance(directory, setup, command_line)
     state, tensors, within_stage = _stand(checkpoint)
-    state.precision = state.precision or _choose_precision(setup, reporter)
+    state.precision = state.precision or decide_precision(setup, reporter)
     network = Network(setup, state.precision, patient)
     stages = plan(recipe)
-    _warn_if_unfit(setup, state, reporter)
+    warn_of_uncovered_classes(setup, state, reporter)
     network.load(_part(tensors, "model/"))
     for index in range(state.stage_index, len(stages)):
         stage = stages[index]
@@ -181,87 +181,6 @@ def _round_result(state: RunState, stage: Stage, best: Best, setup: Setup) -> Ro
         flipped=state.flipped,
         student_val_accuracy=best.accuracy,
     )
-
-
-# -- before the first step
-# ---------------------------------------------------------------------------------------
-
-
-def _pin_split(directory: RunDirectory, setup: Setup, reporter: Reporter) -> None:
-    """Save the split with the run; a resumed run must find the same one."""
-    if directory.split.exists():
-        pinned = load_split(directory.split, setup.catalogue)
-        if pinned.fingerprint != setup.split.fingerprint:
-            raise UserError(
-                "the data are divided otherwise than when the run began",
-                where=str(directory.split),
-                hint="the images on disk have changed; launch the recipe as a new run",
-            )
-        return
-    save_split(directory.split, setup.catalogue, setup.split)
-    summary = split_summary(setup.catalogue, setup.split, setup.recipe.data.target)
-    total = summary.total
-    reporter.event(
-        Message(
-            "info",
-            f"{total.labelled} labelled, {total.unlabelled} unlabelled, {total.validation} validation and "
-            f"{total.test} test images; {summary.covered} of {len(setup.classes)} classes labelled, "
-            f"accuracy ceiling {100 * summary.ceiling:.1f} %",
-        )
-    )
-
-
-def _record_provenance(directory: RunDirectory, setup: Setup, command_line: Sequence[str]) -> None:
-    device = setup.device
-    extra = {
-        "data_fingerprint": setup.catalogue.fingerprint,
-        "split_fingerprint": setup.split.fingerprint,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "cuda": (torch.version.cuda or "") if device.type == "cuda" else "",
-        "threads": str(torch.get_num_threads()),
-    }
-    write_provenance(directory, command_line, extra)
-
-
-def _choose_precision(setup: Setup, reporter: Reporter) -> Precision:
-    recipe = setup.recipe
-    stages = plan(recipe)
-    tune(setup.classifier, recipe.finetune)  # what is frozen decides which arithmetic is faster
-    on_images = any(
-        not stage.sees_plain_views or stage.finetune.layers not in ("head", ("head",)) for stage in stages
-    )
-    precision = choose_precision(
-        recipe.training.precision,
-        setup.classifier,
-        recipe.data.image_size,
-        setup.device,
-        trains_on_images=on_images,
-    )
-    reporter.event(
-        Message(
-            "info",
-            f"precision: {precision.training} training, {precision.inference} inference ({precision.reason})",
-        )
-    )
-    return precision
-
-
-def _warn_if_unfit(setup: Setup, state: RunState, reporter: Reporter) -> None:
-    """Say aloud, once, what limits the run before it begins."""
-    summary = split_summary(setup.catalogue, setup.split, setup.recipe.data.target)
-    if summary.covered == len(setup.classes):
-        return
-    text = (
-        f"{summary.covered} of {len(setup.classes)} classes have a labelled image: "
-        f"test accuracy cannot pass {100 * summary.ceiling:.1f} %"
-    )
-    if text not in state.warnings:
-        state.warnings.append(text)
-        reporter.event(Message("warning", text))
-
-
-# -- checkpoints
-# -------------------------------------------------------------------------------------------------
 
 
 def _stand(checkpoint: tuple[Weights, dict[str, object]] | None) -> tuple[RunState, Weights, bool]:

@@ -1,0 +1,93 @@
+"""Before the first step: what is pinned down, recorded and said aloud."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from workbench.dataset import load_split, save_split, split_summary
+from workbench.model import tune
+from workbench.runs.events import Message, Reporter
+from workbench.runs.layout import RunDirectory
+from workbench.runs.provenance import write_provenance
+from workbench.support.errors import UserError
+from workbench.train.precision import Precision, choose_precision
+from workbench.train.setup import Setup
+from workbench.train.stage import plan
+from workbench.train.state import RunState
+
+
+def pin_split(directory: RunDirectory, setup: Setup, reporter: Reporter) -> None:
+    """Save the split with the run; a resumed run must find the same one."""
+    if directory.split.exists():
+        pinned = load_split(directory.split, setup.catalogue, exact=True)
+        if pinned.fingerprint != setup.split.fingerprint:
+            raise UserError(
+                "the data are divided otherwise than when the run began",
+                where=str(directory.split),
+                hint="the images on disk have changed; launch the recipe as a new run",
+            )
+        return
+    save_split(directory.split, setup.catalogue, setup.split)
+    summary = split_summary(setup.catalogue, setup.split, setup.recipe.data.target)
+    total = summary.total
+    reporter.event(
+        Message(
+            "info",
+            f"{total.labelled} labelled, {total.unlabelled} unlabelled, {total.validation} validation and "
+            f"{total.test} test images; {summary.covered} of {len(setup.classes)} classes labelled, "
+            f"accuracy ceiling {100 * summary.ceiling:.1f} %",
+        )
+    )
+
+
+def record_provenance(directory: RunDirectory, setup: Setup, command_line: Sequence[str]) -> None:
+    """Write down the code, packages, machine and data of this attempt."""
+    device = setup.device
+    extra = {
+        "data_fingerprint": setup.catalogue.fingerprint,
+        "split_fingerprint": setup.split.fingerprint,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "cuda": (torch.version.cuda or "") if device.type == "cuda" else "",
+        "threads": str(torch.get_num_threads()),
+    }
+    write_provenance(directory, command_line, extra)
+
+
+def decide_precision(setup: Setup, reporter: Reporter) -> Precision:
+    """Resolve `training.precision` for what this recipe trains, and say so."""
+    recipe = setup.recipe
+    stages = plan(recipe)
+    tune(setup.classifier, recipe.finetune)  # what is frozen decides which arithmetic is faster
+    on_images = any(
+        not stage.sees_plain_views or stage.finetune.layers not in ("head", ("head",)) for stage in stages
+    )
+    precision = choose_precision(
+        recipe.training.precision,
+        setup.classifier,
+        recipe.data.image_size,
+        setup.device,
+        trains_on_images=on_images,
+    )
+    reporter.event(
+        Message(
+            "info",
+            f"precision: {precision.training} training, {precision.inference} inference ({precision.reason})",
+        )
+    )
+    return precision
+
+
+def warn_of_uncovered_classes(setup: Setup, state: RunState, reporter: Reporter) -> None:
+    """Say aloud, once, what limits the run before it begins."""
+    summary = split_summary(setup.catalogue, setup.split, setup.recipe.data.target)
+    if summary.covered == len(setup.classes):
+        return
+    text = (
+        f"{summary.covered} of {len(setup.classes)} classes have a labelled image: "
+        f"test accuracy cannot pass {100 * summary.ceiling:.1f} %"
+    )
+    if text not in state.warnings:
+        state.warnings.append(text)
+        reporter.event(Message("warning", text))

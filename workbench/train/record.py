@@ -1,0 +1,74 @@
+"""What a stage says of itself while it trains: steps, epochs, confusions, memory."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from workbench.runs.events import ConfusionSeen, EpochDone, Reporter, StepDone
+from workbench.train.stage import Stage
+from workbench.train.state import StageProgress
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """Writes a stage's events; knows the stage so that the loop need not repeat it."""
+
+    stage: Stage
+    reporter: Reporter
+    device: torch.device
+
+    def steps(self, epoch: int, step: int, loss: float, rate: float, images: int, seconds: float) -> None:
+        """An interval of steps has ended at `step`, counted from 1 through the stage; `loss` is its mean."""
+        speed = images / max(1e-9, seconds)
+        memory = memory_bytes(self.device)
+        self.reporter.event(
+            StepDone(self.stage.name, self.stage.round, epoch, step, loss, rate, speed, memory)
+        )
+
+    def trained(self, epoch: int, progress: StageProgress, rate: float) -> None:
+        """The training part of an epoch is over; its sums stand in `progress`."""
+        images = max(1, progress.images)
+        self._epoch(
+            epoch,
+            "train",
+            loss=progress.loss_sum / images,
+            accuracy=progress.right_sum / images,
+            rate=rate,
+            images=progress.images,
+            seconds=progress.seconds,
+        )
+
+    def validated(
+        self, epoch: int, loss: float, accuracy: float, matrix: list[list[int]], rate: float, seconds: float
+    ) -> None:
+        """The epoch is validated; `matrix` counts true classes by rows and predictions by columns."""
+        images = sum(map(sum, matrix))
+        self._epoch(epoch, "val", loss=loss, accuracy=accuracy, rate=rate, images=images, seconds=seconds)
+        self.reporter.event(ConfusionSeen(self.stage.name, self.stage.round, epoch, matrix))
+
+    def _epoch(
+        self,
+        epoch: int,
+        split: Literal["train", "val"],
+        *,
+        loss: float,
+        accuracy: float,
+        rate: float,
+        images: int,
+        seconds: float,
+    ) -> None:
+        speed = images / max(1e-9, seconds)
+        self.reporter.event(
+            EpochDone(self.stage.name, self.stage.round, epoch, split, loss, accuracy, rate, speed, seconds)
+        )
+
+
+def memory_bytes(device: torch.device) -> int:
+    """The most memory used so far: a GPU's by torch's allocator, else the process's resident memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
