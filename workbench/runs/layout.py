@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -154,9 +155,13 @@ def create_run(runs_home: Path, name: str, recipe_toml: str, now: datetime) -> R
     try:
         runs_home.mkdir(parents=True, exist_ok=True)
         run = _make_directory(runs_home, f"{now.astimezone():{_STAMP}}-{slug(name)}")
-        for folder in ("checkpoint", "predictions", "pseudo"):
-            (run.path / folder).mkdir()
-        atomic_write(run.recipe, recipe_toml)
+        try:
+            for folder in ("checkpoint", "predictions", "pseudo"):
+                (run.path / folder).mkdir()
+            atomic_write(run.recipe, recipe_toml)
+        except OSError:
+            shutil.rmtree(run.path, ignore_errors=True)
+            raise
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError("the runs directory is a file", where=str(runs_home), hint=_CHOOSE) from error
     except OSError as error:

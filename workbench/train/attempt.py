@@ -66,15 +66,7 @@ def attempt(
     except RunFailed as error:
         outcome = Outcome(1, reason=error.reason, advice=error.advice or _resume(directory))
     except OSError as error:
-        if error.errno not in _DISK_FULL:
-            outcome = _crashed(directory, log, error)
-        else:
-            outcome = Outcome(
-                1,
-                reason=f"the disk is full ({error.strerror})"
-                + (f": {file}" if (file := error.filename) else ""),
-                advice=f"the last checkpoint is whole: free some space, then {_resume(directory)}",
-            )
+        outcome = _outcome_of_disk(directory, log, error)
     except Exception as error:
         outcome = _crashed(directory, log, error)
     _record_end(directory, log, outcome)
@@ -90,6 +82,24 @@ def _claim(directory: RunDirectory, places: Places) -> None:
             where=clean(directory.path),
             hint="free some space there, or make it writable",
         ) from error
+
+
+def _outcome_of_disk(directory: RunDirectory, log: RunLog, error: OSError) -> Outcome:
+    """A disk that is full, gone or read-only is no fault of petbench; the traceback is logged as well."""
+    with contextlib.suppress(OSError):
+        log.crash(error)
+    place = f": {error.filename}" if error.filename else ""
+    if error.errno in _DISK_FULL:
+        return Outcome(
+            1,
+            reason=f"the disk is full ({error.strerror}){place}",
+            advice=f"the last checkpoint is whole: free some space, then {_resume(directory)}",
+        )
+    return Outcome(
+        1,
+        reason=f"{error.strerror or error}{place}",
+        advice=f"when that is mended, {_resume(directory)}; the traceback is in {directory.log}",
+    )
 
 
 def _crashed(directory: RunDirectory, log: RunLog, error: Exception) -> Outcome:

@@ -59,10 +59,8 @@ def decide_precision(setup: Setup, reporter: Reporter) -> Precision:
     """Resolve `training.precision` for what this recipe trains, and say so."""
     recipe = setup.recipe
     stages = plan(recipe)
-    tune(setup.classifier, recipe.finetune)  # what is frozen decides which arithmetic is faster
-    on_images = any(
-        not stage.sees_plain_views or stage.finetune.layers not in ("head", ("head",)) for stage in stages
-    )
+    tuning = tune(setup.classifier, recipe.finetune)  # what is frozen decides which arithmetic is faster
+    on_images = not tuning.trunk_fixed or any(not stage.sees_plain_views for stage in stages)
     precision = choose_precision(
         recipe.training.precision,
         setup.classifier,
