@@ -59,9 +59,9 @@ def main() -> None:
         places = Places(
             data_home(options.data_dir), options.cache or Path(cache), find_device(options.device)
         )
-        for backbone, weights in (("resnet18", "none"), ("efficientnet_lite0", "default")):
-            _print_throughput(_setup(_recipe(backbone, weights), places), options.images)
-        _print_cached(_setup(_recipe("efficientnet_lite0", "default"), places))
+        for backbone in options.backbones:
+            _print_throughput(_setup(_recipe(backbone, options.batch_size), places), options.images)
+        _print_cached(_setup(_recipe("efficientnet_lite0", options.batch_size), places))
 
 
 def _options() -> argparse.Namespace:
@@ -73,18 +73,20 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--images", type=int, default=512, help="training images an epoch of the throughput part"
     )
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--backbones", nargs="+", default=["resnet18", "efficientnet_lite0"])
     parser.add_argument("--cache", type=Path, help="keep the decoded store here; else a temporary directory")
     return parser.parse_args()
 
 
-def _recipe(backbone: str, weights: str) -> Recipe:
+def _recipe(backbone: str, batch_size: int) -> Recipe:
     return Recipe.model_validate(
         {
             "name": f"benchmark {backbone}",
-            "model": {"backbone": backbone, "weights": weights},
+            "model": {"backbone": backbone, "weights": "none"},
             "finetune": {"layers": "all", "batch_norm": "all"},
             "optimizer": {"name": "adamw", "learning_rate": 1e-4},
-            "training": {"epochs": 1, "batch_size": 64},
+            "training": {"epochs": 1, "batch_size": batch_size},
         }
     )
 
@@ -111,7 +113,8 @@ def _print_throughput(setup: Setup, images: int) -> None:
     ratio = statistics.median(rate / alone for rate, alone in zip(rates, bare, strict=True))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(
-        f"{setup.recipe.model.backbone} 224 px, {precision.training}: "
+        f"{setup.recipe.model.backbone} 224 px, batch {setup.recipe.training.batch_size}, "
+        f"{precision.training}: "
         f"petbench {statistics.median(rates):.1f} images/s, "
         f"bare step {statistics.median(bare):.1f} images/s, ratio {ratio:.3f} "
         f"(median of {REPEATS}; all {', '.join(f'{r / b:.3f}' for r, b in zip(rates, bare, strict=True))}); "
