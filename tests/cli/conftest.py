@@ -1,4 +1,4 @@
-"""Two runs trained once for all tests of commands that look at finished runs."""
+"""Two runs trained once for commands that look at finished runs; a home of its own for those that train."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.cli.whole import Petbench, petbench_of
+from tests.train.making import make_sample
 from workbench.dataset.sample import SampleOptions, generate_sample
 from workbench.recipe import dump_recipe, parse_recipe
 from workbench.runs.events import Silent
@@ -75,6 +77,29 @@ class World:
     def images(self) -> Path:
         """The sample's picture files."""
         return self.data / "petbench-sample" / "images"
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few drawn pets, for whole runs that take a second."""
+    return make_sample(tmp_path_factory.mktemp("tiny") / "sample")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with runs, data and cache of its own."""
+    for name in ("RUNS", "DATA", "CACHE"):
+        monkeypatch.setenv(f"PETBENCH_{name}", str(tmp_path / name.lower()))
+    return tmp_path
+
+
+@pytest.fixture
+def petbench(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Petbench]:
+    """Runs `petbench ARGUMENTS` in this process."""
+    with one_thread():
+        yield petbench_of(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

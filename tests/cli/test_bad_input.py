@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,30 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.cli.whole import Petbench, Said, petbench_of
-from tests.train.making import HEAD, PSEUDO, make_sample, recipe_text
+from tests.cli.whole import Petbench, Said
+from tests.train.making import HEAD, PSEUDO, recipe_text
 from workbench.runs.layout import run_directories
-from workbench.train.threads import one_thread
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_sample(tmp_path_factory.mktemp("bad-input") / "sample")
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("RUNS", "DATA", "CACHE"):
-        monkeypatch.setenv(f"PETBENCH_{name}", str(tmp_path / name.lower()))
-    return tmp_path
-
-
-@pytest.fixture
-def petbench(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Petbench]:
-    with one_thread():
-        yield petbench_of(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -10,14 +10,13 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
-from tests.cli.whole import Petbench, petbench_of
-from tests.train.making import HEAD, PSEUDO, make_sample, recipe_text
+from tests.cli.whole import Petbench
+from tests.train.making import HEAD, PSEUDO, recipe_text
 from workbench.cli.console import console
 from workbench.cli.display import Display
 from workbench.recipe import load_recipe
@@ -25,29 +24,8 @@ from workbench.runs.events import EpochDone, Message, SplitName, StageStarted
 from workbench.runs.layout import run_directories
 from workbench.runs.metrics import read_events
 from workbench.runs.results import read_results
-from workbench.train.threads import one_thread
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>78])")
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_sample(tmp_path_factory.mktemp("run-command") / "sample")
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("RUNS", "DATA", "CACHE"):
-        monkeypatch.setenv(f"PETBENCH_{name}", str(tmp_path / name.lower()))
-    return tmp_path
-
-
-@pytest.fixture
-def petbench(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Petbench]:
-    with one_thread():
-        yield petbench_of(monkeypatch, capsys)
 
 
 @pytest.fixture
