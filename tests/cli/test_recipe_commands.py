@@ -76,13 +76,20 @@ def test_check_with_set_checks_the_changed_recipe() -> None:
     assert "--set training.epochs=0: training.epochs cannot be 0" in result.stderr
 
 
-def test_check_needs_no_torch() -> None:
+def test_show_needs_no_torch() -> None:
     code = (
         "import sys\nfrom workbench.cli.recipe import app\n"
-        f"app(['check', {str(SHIPPED / 'quickstart.toml')!r}], standalone_mode=False)\n"
+        f"app(['show', {str(SHIPPED / 'quickstart.toml')!r}], standalone_mode=False)\n"
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=SHIPPED.parent, capture_output=True)
+
+
+def test_check_refuses_layers_that_the_backbone_lacks() -> None:
+    result = petbench_recipe("check", SHIPPED / "lite_full.toml", "--set", 'finetune.layers=["layer4"]')
+    assert result.exit_code == 2
+    assert "layer4" in result.output
+    assert "stage7" in result.output, "the real groups are listed"
 
 
 def test_show_explains_every_knob_and_says_what_has_no_effect() -> None:
