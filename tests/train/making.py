@@ -28,16 +28,19 @@ TEST_IMAGES = 2 * CLASSES
 # One of five a class validates, so a supervised run trains on 40.
 POOL_IMAGES = TRAIN_IMAGES - CLASSES
 
-HEAD = """
-schema = 1
-name = "tiny"
+_SMALL = """
 [data]
 dataset = "sample"
 image_size = 32
 [model]
 backbone = "shufflenet_v2_x0_5"
 weights = "none"
-[finetune]
+"""
+
+HEAD = f"""
+schema = 1
+name = "tiny"
+{_SMALL}[finetune]
 layers = ["head"]
 [optimizer]
 name = "adamw"
@@ -62,16 +65,10 @@ fraction = 0.4
 """
 """Added to either: 20 labelled images, 20 in the pool."""
 
-TRUNK = """
+TRUNK = f"""
 schema = 1
 name = "tiny-trunk"
-[data]
-dataset = "sample"
-image_size = 32
-[model]
-backbone = "shufflenet_v2_x0_5"
-weights = "none"
-dropout = 0.3
+{_SMALL}dropout = 0.3
 [finetune]
 layers = "all"
 [optimizer]
