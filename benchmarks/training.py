@@ -126,10 +126,10 @@ def _bare_rate(run: StageRun) -> float:
     """Images/s of the stage's own step, again and again on one batch in memory."""
     batch: Batch = next(iter(run.batches.epoch(1)))
     run.module.train()
-    float(run.stepper.step(batch)[0])
+    float(run.stepper.step(batch).loss)
     started = time.perf_counter()
     for _ in range(BARE_STEPS):
-        loss, _ = run.stepper.step(batch)
+        loss = run.stepper.step(batch).loss
     float(loss)  # wait for the device
     return BARE_STEPS * len(batch.positions) / (time.perf_counter() - started)
 

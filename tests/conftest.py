@@ -9,6 +9,11 @@ import pytest
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--update-snapshots`: keep the app's screens as they are now, after looking at them."""
+    parser.addoption("--update-snapshots", action="store_true", help="write tests/tui/snapshots anew")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The data home with real pet photographs; tests that need it say so where it is missing."""
@@ -24,3 +29,4 @@ def _own_homes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("PETBENCH_CACHE", str(base / "cache"))
     monkeypatch.setenv("PETBENCH_DATA", str(base / "data"))
     monkeypatch.setenv("PETBENCH_RUNS", str(base / "runs"))
+    monkeypatch.setenv("PETBENCH_STATE", str(base / "state"))

@@ -67,6 +67,29 @@ def test_doubt_can_be_measured_three_ways_and_turned_round(world: World, order: 
     assert surest == sorted(values, reverse=True)
 
 
+def test_disagreement_and_flips_order_too(world: World) -> None:
+    handle = world.pseudo_labelled.handle
+    for arguments in (("--split", "test"), ("--split", "val", "--teacher"), ("--round", "1")):
+        apart = [row["disagreement"] for row in rows(handle, *arguments, "--order", "disagreement")]
+        assert apart == sorted(apart, reverse=True)
+        assert 0 <= apart[-1] < apart[0] <= 1
+    assert "apart" in shown(handle, "--order", "disagreement", "--limit", "3")
+    flips = [row["flips"] for row in rows(handle, "--round", "2", "--order", "flips", "--limit", "0")]
+    assert flips == sorted(flips, reverse=True)
+    flipped = rows(handle, "--round", "2", "--flipped", "--limit", "0")
+    assert len(flipped) == sum(flips)  # two rounds: an image flips at most once
+    assert "flips" in shown(handle, "--round", "2", "--order", "flips", "--limit", "3")
+
+
+def test_orders_that_a_run_cannot_tell_are_refused_with_the_reason(world: World) -> None:
+    with pytest.raises(UserError, match="no disagreement to order by") as caught:
+        shown(world.supervised.handle, "--order", "disagreement")
+    assert "teacher and student" in caught.value.hint
+    with pytest.raises(UserError, match="no flips to order by in the test images") as caught:
+        shown(world.pseudo_labelled.handle, "--order", "flips")
+    assert caught.value.allowed == "confidence, margin, entropy, disagreement"
+
+
 def test_wrong_ones_and_cells_agree_with_the_results(world: World) -> None:
     run = world.pseudo_labelled
     results = read_results(run.results)
@@ -143,6 +166,7 @@ def test_what_a_run_lacks_is_told_with_what_it_has(world: World) -> None:
         ("--round", "1", "--split", "val"),
         ("--round", "1", "--teacher"),
         ("--selected",),
+        ("--flipped",),
         ("--confused", "--export", "x.png"),
         ("--export", "sheet.jpg"),
     ],

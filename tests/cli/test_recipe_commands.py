@@ -143,6 +143,7 @@ def test_a_run_directory_or_its_id_stands_for_its_recipe(run_directory: Path) ->
     same = petbench_recipe("diff", run_directory, SHIPPED / "quickstart.toml")
     assert same.stdout == "The same recipe: no knob differs.\n"
     assert petbench_recipe("check", run_directory.name).exit_code == 0
+    assert petbench_recipe("check", "abcd").exit_code == 0
     changed = run_directory / "recipe.toml"
     changed.write_text(changed.read_text().replace('name = "quickstart"', 'name = "again"', 1))
     assert (

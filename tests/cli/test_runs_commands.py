@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -183,7 +184,7 @@ def test_a_comparison_tells_differences_and_deltas(home: Path) -> None:
     a = finish(make_run(home, "a", seed=1), make_results(0.8))
     b = finish(make_run(home, "b", seed=2), make_results(0.9))
     text = petbench("compare", a.handle, b.handle)
-    assert "90.00 (+10.00)" in text
+    assert "90.00 +10.00" in text
     assert re.search(r"seed +1 +2", text)
     assert json.loads(petbench("compare", a.id, b.id, "--json"))["recipe"] == {"seed": [1, 2]}
     assert "| seed | 1 | 2 |" in petbench("compare", a.id, b.id, "--format", "md")
@@ -242,3 +243,27 @@ def test_a_run_that_is_going_is_not_removed(home: Path) -> None:
 def test_the_runs_directory_can_be_named(tmp_path: Path) -> None:
     run = make_run(tmp_path / "other")
     assert run.handle in petbench("ls", "--runs-dir", str(tmp_path / "other"))
+
+
+def test_the_end_of_a_log_is_shown_harmless_and_searched(home: Path) -> None:
+    run = finish(make_run(home))
+    run.log.write_text("one loss\n\x1b[31mtwo\nLOSS three\n")
+    assert petbench("log", run.handle).splitlines() == ["one loss", r"\x1b[31mtwo", "LOSS three"]
+    assert petbench("log", run.handle, "-n", "1").splitlines() == ["LOSS three"]
+    assert petbench("log", run.handle, "--search", "loss").splitlines() == ["one loss", "LOSS three"]
+
+
+def test_a_log_is_followed_until_the_run_ends(home: Path) -> None:
+    run = make_run(home)
+    write_process(run, "cpu")
+    run.log.write_text("before\n")
+
+    def end() -> None:
+        with run.log.open("a") as log:
+            log.write("while it was followed\nno whole li")
+        finish(run)
+
+    later = threading.Timer(0.3, end)
+    later.start()
+    assert petbench("log", run.handle, "--follow").splitlines() == ["before", "while it was followed"]
+    later.join()

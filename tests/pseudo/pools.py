@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from workbench.pseudo import Pool
-from workbench.recipe import PseudoLabel
-from workbench.recipe.pseudo_label import STRATEGIES
+from workbench.pseudo import Passes, Pool
+from workbench.recipe.pseudo_label import OFFLINE, Offline
 
 
-def knobs(strategy: str, **values: object) -> PseudoLabel:
+def knobs(strategy: str, **values: object) -> Offline:
     """A strategy's knobs as a recipe with 10 % labels would have them."""
-    return STRATEGIES[strategy].model_validate({"labelled_fraction": 0.1, **values})
+    return OFFLINE[strategy].model_validate({"labelled_fraction": 0.1, **values})
 
 
 def pool(rows: Sequence[Sequence[float]], labelled: Sequence[int] | None = None) -> Pool:
@@ -41,6 +41,21 @@ def distinct_probabilities(seed: int, images: int, classes: int) -> NDArray[np.f
     while len(np.unique(rows.max(axis=1))) < images:
         rows = random.dirichlet(np.ones(classes), size=images).astype(np.float32)
     return rows
+
+
+def seen(teacher: Pool, *, width: int = 8, seed: int = 0) -> Pool:
+    """The pool with one labelled image a class, features, and passes that all say what the teacher does."""
+    random = np.random.default_rng(seed)
+    images, classes = teacher.probabilities.shape
+    steady = np.zeros_like(teacher.probabilities)
+    return replace(
+        teacher,
+        labelled_counts=np.ones(classes, dtype=np.int64),
+        features=random.random((images, width), dtype=np.float32),
+        labelled_features=random.random((classes, width), dtype=np.float32),
+        labels=np.arange(classes),
+        passes=Passes(teacher.probabilities, steady, teacher.probabilities, steady),
+    )
 
 
 @st.composite

@@ -6,16 +6,16 @@ from dataclasses import fields
 
 import pytest
 
-from tests.pseudo.pools import knobs, sure
+from tests.pseudo.pools import knobs, seen, sure
 from workbench.pseudo import Pool, Selection, select
 from workbench.pseudo.registry import implemented, rule_for
 from workbench.recipe import OneShot
-from workbench.recipe.pseudo_label import STRATEGIES
+from workbench.recipe.pseudo_label import OFFLINE
 
 
 def test_every_strategy_of_the_recipe_has_exactly_one_rule() -> None:
-    assert implemented() == frozenset(STRATEGIES.values())
-    assert len(set(STRATEGIES.values())) == len(STRATEGIES)
+    assert implemented() == frozenset(OFFLINE.values())
+    assert len(set(OFFLINE.values())) == len(OFFLINE)
 
 
 def test_a_second_rule_for_a_strategy_is_refused() -> None:
@@ -26,12 +26,21 @@ def test_a_second_rule_for_a_strategy_is_refused() -> None:
             raise AssertionError("never called")
 
 
-@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+@pytest.mark.parametrize("strategy", sorted(OFFLINE))
 def test_every_strategy_selects_by_its_name(strategy: str) -> None:
-    selection = select(sure((0, 0.9), (1, 0.8), (2, 0.7)), knobs(strategy), 1, None)
+    selection = select(seen(sure((0, 0.9), (1, 0.8), (2, 0.7))), knobs(strategy), 1, None)
     assert selection.targets.shape == (len(selection.rows), 3)
     assert selection.weights.shape == selection.rows.shape
 
 
 def test_a_pool_holds_no_truth_of_its_images() -> None:
-    assert {field.name for field in fields(Pool)} == {"probabilities", "labelled_counts"}
+    assert {field.name for field in fields(Pool)} == {
+        "probabilities",
+        "labelled_counts",
+        "features",
+        "labelled_features",
+        "labels",
+        "passes",
+        "reached",
+        "marginal",
+    }

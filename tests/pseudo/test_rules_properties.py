@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.pseudo.pools import knobs, pools
 from workbench.pseudo import Pool, Selection, select
-from workbench.recipe import PseudoLabel
+from workbench.recipe.pseudo_label import Offline
 
 FRACTIONS = st.sampled_from([0.05, 0.1, 0.2, 1 / 3, 0.5, 1.0])
 TARGETS = st.sampled_from([{"targets": "hard"}, {"targets": "soft", "temperature": 3.0}])
@@ -27,7 +27,7 @@ ANY_KNOBS = st.one_of(
 
 
 @given(pools(), ANY_KNOBS, st.integers(1, 6))
-def test_a_selection_is_well_formed(pool: Pool, chosen: PseudoLabel, round_number: int) -> None:
+def test_a_selection_is_well_formed(pool: Pool, chosen: Offline, round_number: int) -> None:
     number = min(round_number, int(getattr(chosen, "rounds", round_number)))
     selection = select(pool, chosen, number, None)
     assert (np.diff(selection.rows) > 0).all()
@@ -40,7 +40,7 @@ def test_a_selection_is_well_formed(pool: Pool, chosen: PseudoLabel, round_numbe
 
 
 @given(pools(), ANY_KNOBS, st.randoms(use_true_random=False))
-def test_the_order_of_the_pool_does_not_matter(pool: Pool, chosen: PseudoLabel, random: object) -> None:
+def test_the_order_of_the_pool_does_not_matter(pool: Pool, chosen: Offline, random: object) -> None:
     order = np.array(sorted(range(len(pool.probabilities)), key=lambda _: random.random()))  # type: ignore[attr-defined]
     shuffled = Pool(pool.probabilities[order], pool.labelled_counts)
     here, there = select(pool, chosen, 1, None), select(shuffled, chosen, 1, None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from workbench.recipe import RecipeError, parse_recipe
+from workbench.recipe.pseudo_label import STRATEGIES
 from workbench.support.errors import UserError
 
 HEAD = 'schema = 1\nname = "x"\n'
+_STRATEGIES = ", ".join(f'"{name}"' for name in STRATEGIES)
 
 
 def complaint(body: str) -> str:
@@ -58,8 +60,8 @@ def test_a_wrong_type_names_line_key_value_and_what_is_allowed() -> None:
         ("[[data]]", "a table, [data]"),
         ("pseudo_label = []", "a table, [pseudo_label]"),
         ("[pseudo_label]\nlabelled_fraction = 0.1\nnoise = 3", "a table, [pseudo_label.noise]"),
-        ("[pseudo_label]\nstrategy = 5", '"one_shot", "iterative", "class_balanced"'),
-        ("[pseudo_label]\nstrategy = {}", '"one_shot", "iterative", "class_balanced"'),
+        ("[pseudo_label]\nstrategy = 5", _STRATEGIES),
+        ("[pseudo_label]\nstrategy = {}", _STRATEGIES),
     ],
 )
 def test_one_wrong_value_is_one_problem_that_says_what_is_allowed(body: str, allowed: str) -> None:
@@ -88,10 +90,10 @@ def test_a_mistyped_name_gets_the_nearest_one(body: str, hint: str) -> None:
 
 
 def test_a_knob_of_another_strategy_says_which() -> None:
-    body = "[pseudo_label]\nstrategy = 'one_shot'\nlabelled_fraction = 0.1\nthreshold = 0.9"
+    body = "[pseudo_label]\nstrategy = 'one_shot'\nlabelled_fraction = 0.1\nrelabel = false"
     ((line, what, _, hint),) = problems(body)
-    assert (line, what) == (6, "no such key: pseudo_label.threshold")
-    assert hint == 'threshold belongs to [pseudo_label] with strategy = "iterative"'
+    assert (line, what) == (6, "no such key: pseudo_label.relabel")
+    assert hint == 'relabel belongs to [pseudo_label] with strategy = "iterative"'
 
 
 def test_every_knob_without_effect_is_named_with_what_it_belongs_to() -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.runs.making import finish, make_evaluation, make_results, make_run
-from workbench.runs.compare import ConfusionChange, Difference, compare
-from workbench.runs.export import ExportFormat, export_comparison, export_runs
+from workbench.runs.compare import Difference, compare
+from workbench.runs.comparison_export import export_comparison
+from workbench.runs.confusion_change import ConfusionChange
+from workbench.runs.export import ExportFormat, export_runs
 from workbench.runs.index import list_runs
 from workbench.runs.layout import RunDirectory
 from workbench.runs.notes import change_notes

@@ -188,7 +188,7 @@ def test_a_mistake_is_told_with_its_column_and_what_was_expected(
         ("zzzqqq=1", "no key 'zzzqqq'"),
         ("has:zzzqqq", "no key"),
         ("noise.dropot=1", "did you mean noise.dropout"),
-        ("status=running", "allowed: live, stalled"),
+        ("status=running", "allowed: queued, starting, live, stalled"),
         ("created>yesterday", "is no date"),
         ("created=2026-13", "is no date"),
         ("created<9999", "is no date"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.runs.making import epoch, finish, make_results, make_run
-from workbench.runs import index
+from workbench.runs import cache, index
 from workbench.runs.events import Message, StageStarted
 from workbench.runs.index import INDEX, list_runs
 from workbench.runs.layout import RunDirectory
@@ -186,7 +186,7 @@ def test_a_home_that_cannot_hold_a_cache_is_listed_all_the_same(tmp_path: Path) 
 
 
 def test_a_locked_cache_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "_LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(cache, "_LOCK_SECONDS", 0.05)
     run = finish(make_run(tmp_path))
     settle(run)
     holder = sqlite3.connect(tmp_path / INDEX, isolation_level=None)

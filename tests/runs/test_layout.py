@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.runs.making import NOW, make_run
-from workbench.runs.layout import RunDirectory, create_run, run_directories, slug
+from workbench.runs.layout import RunDirectory, create_run, run_directories
 from workbench.support.errors import UserError
+from workbench.support.slug import slug
 
 
 def test_a_run_directory_is_named_by_time_name_and_four_hex_digits(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,10 +17,10 @@ from workbench.model import ImageClassifier
 from workbench.runs.events import EpochDone, StageStarted
 from workbench.runs.metrics import read_events
 from workbench.runs.process import read_exit
-from workbench.train import step as step_module
 from workbench.train.checkpoint import load_newest
 from workbench.train.objective import weighted_cross_entropy
-from workbench.train.step import Stepper
+from workbench.train.objectives import supervised
+from workbench.train.step import Stepped, Stepper
 
 
 def _spoil_the_loss(monkeypatch: pytest.MonkeyPatch, at_step: int, value: float) -> None:
@@ -33,7 +34,7 @@ def _spoil_the_loss(monkeypatch: pytest.MonkeyPatch, at_step: int, value: float)
         return loss * value if passes >= at_step else loss
 
     original = weighted_cross_entropy
-    monkeypatch.setattr(step_module, "weighted_cross_entropy", spoilt)
+    monkeypatch.setattr(supervised, "weighted_cross_entropy", spoilt)
 
 
 def _kept(trained: Trained) -> set[str]:
@@ -87,8 +88,8 @@ def test_in_bf16_the_advice_names_fp32(sample: Path, tmp_path: Path, monkeypatch
 def test_weights_spoilt_by_the_very_last_step_do_not_become_a_result(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def last_step_spoils(stepper: Stepper, batch: Batch) -> tuple[Tensor, Tensor]:
-        done = original(stepper, batch)
+    def last_step_spoils(stepper: Stepper, batch: Batch, *rest: Any) -> Stepped:
+        done = original(stepper, batch, *rest)
         with torch.no_grad():
             for parameter in stepper._module.parameters():
                 parameter.fill_(float("nan"))
@@ -147,7 +148,7 @@ def test_a_run_out_of_memory_with_two_images_fails_and_keeps_what_it_has(
 def test_a_fault_of_petbench_is_told_from_the_users_and_its_traceback_is_kept(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(stepper: Stepper, batch: Batch) -> tuple[Tensor, Tensor]:
+    def broken(stepper: Stepper, batch: Batch, *rest: Any) -> Stepped:
         raise KeyError("a\x1b[31mb")
 
     monkeypatch.setattr(Stepper, "step", broken)
@@ -167,9 +168,9 @@ def test_warnings_of_libraries_go_to_the_log(
 ) -> None:
     import warnings
 
-    def warning(stepper: Stepper, batch: Batch) -> tuple[Tensor, Tensor]:
+    def warning(stepper: Stepper, batch: Batch, *rest: Any) -> Stepped:
         warnings.warn("an odd thing\x1b[2J", stacklevel=1)
-        return original(stepper, batch)
+        return original(stepper, batch, *rest)
 
     original = Stepper.step
     monkeypatch.setattr(Stepper, "step", warning)

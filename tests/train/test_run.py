@@ -121,10 +121,11 @@ def test_hidden_labels_decide_nothing(sample: Path, tmp_path: Path, monkeypatch:
     recipe = tiny(HEAD + PSEUDO, sample)
     honest = train(recipe, tmp_path / "honest")
 
-    def poisoned(recipe: object, places: Places, reporter: object) -> Setup:
-        setup = prepare(recipe, places, reporter)  # type: ignore[arg-type]
+    def poisoned(recipe: object, places: Places, reporter: object, **options: object) -> Setup:
+        setup = prepare(recipe, places, reporter, **options)  # type: ignore[arg-type]
         hidden = setup.split.unlabelled
-        setup.labels[hidden] = (setup.labels[hidden] + 1 + np.arange(len(hidden)) % 3) % CLASSES
+        for labels in (setup.labels, setup.taught):
+            labels[hidden] = (labels[hidden] + 1 + np.arange(len(hidden)) % 3) % CLASSES
         return setup
 
     monkeypatch.setattr(run_module, "prepare", poisoned)
@@ -186,15 +187,15 @@ def test_a_student_below_its_teacher_is_said_aloud(
 ) -> None:
     # Teaching every pool image the same wrong class cannot end well.
     def wrong(*arguments: object) -> object:
-        selection = select(*arguments)  # type: ignore[arg-type]
+        selection = choose(*arguments)  # type: ignore[arg-type]
         selection.targets[:] = 0
         selection.targets[:, 0] = 1
         return selection
 
-    from workbench.pseudo import select
+    from workbench.pseudo import choose
     from workbench.train import labelling
 
-    monkeypatch.setattr(labelling, "select", wrong)
+    monkeypatch.setattr(labelling, "choose", wrong)
     recipe = tiny(
         HEAD + PSEUDO,
         sample,

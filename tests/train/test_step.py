@@ -13,6 +13,7 @@ from torch.nn import functional
 from tests.loader.conftest import Recorder
 from workbench.loader import Batch
 from workbench.support.errors import RunFailed
+from workbench.train.objectives import Supervised
 from workbench.train.precision import Precision
 from workbench.train.step import Stepper
 
@@ -63,7 +64,7 @@ def _stepper(
         FP32,
         CPU,
         recorder,
-        label_smoothing=smoothing,
+        Supervised(smoothing),
         on_features=False,
         micro_batch=micro_batch,
     )
@@ -76,14 +77,14 @@ def _gradients(module: nn.Module) -> list[Tensor]:
 def test_a_step_is_a_plain_step_on_the_weighted_loss() -> None:
     module, batch = _network(), _batch(10)
     twin = copy.deepcopy(module)
-    loss, right = _stepper(module, Recorder(), smoothing=0.1).step(batch)
+    stepped = _stepper(module, Recorder(), smoothing=0.1).step(batch)
     logits = twin(batch.inputs)
     each = functional.cross_entropy(logits, batch.targets, label_smoothing=0.1, reduction="none")
     expected = (each * batch.weights).sum() / batch.weights.sum()
     expected.backward()  # type: ignore[no-untyped-call]
     torch.optim.SGD(twin.parameters(), lr=0.1).step()
-    torch.testing.assert_close(loss, expected.detach())
-    assert int(right) == int((logits.argmax(1) == batch.targets.argmax(1)).sum())
+    torch.testing.assert_close(stepped.loss, expected.detach())
+    assert int(stepped.right) == int((logits.argmax(1) == batch.targets.argmax(1)).sum())
     for ours, theirs in zip(module.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
 
@@ -98,11 +99,11 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_gradient(
     twin = copy.deepcopy(module)
     small = SmallMemory(module, limit)
     stepper = _stepper(small, recorder)
-    loss, right = stepper.step(batch)
-    whole_loss, whole_right = _stepper(twin, Recorder()).step(batch)
+    stepped = stepper.step(batch)
+    whole = _stepper(twin, Recorder()).step(batch)
     assert small.seen == passes
-    torch.testing.assert_close(loss, whole_loss)
-    assert right == whole_right
+    torch.testing.assert_close(stepped.loss, whole.loss)
+    assert stepped.right == whole.right
     for ours, theirs in zip(_gradients(module), _gradients(twin), strict=True):
         torch.testing.assert_close(ours, theirs)
     assert stepper.micro_batch <= limit
@@ -167,3 +168,16 @@ def test_no_pass_gets_a_single_image_which_batch_norm_would_refuse(images: int, 
     assert min(module.seen) >= 2
     assert max(module.seen) <= micro_batch + 1
     assert sum(module.seen) == images
+
+
+def test_an_objective_that_cannot_be_cut_fails_out_of_memory_with_advice_instead_of_changing() -> None:
+    class Whole(Supervised):
+        can_be_cut = False
+
+    small = SmallMemory(_network(), 4)
+    optimizer = torch.optim.SGD(small.parameters(), lr=0.1)
+    stepper = Stepper(small, optimizer, FP32, CPU, Recorder(), Whole(), on_features=False, micro_batch=0)
+    stepper.step(_batch(4))
+    with pytest.raises(RunFailed, match="out of device memory with 8 labelled images") as failure:
+        stepper.step(_batch(8))
+    assert "pseudo_label.unlabelled_ratio" in failure.value.advice

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from workbench.train.precision import Precision
 from workbench.train.setup import prepare
 from workbench.train.stage import Stage, plan
 from workbench.train.state import Best
-from workbench.train.step import Stepper
+from workbench.train.step import Stepped, Stepper
 
 FP32 = Precision("fp32", "fp32", "for the test")
 LITE = ("model.backbone='efficientnet_lite0'", "model.weights='default'", "data.image_size=64")
@@ -50,8 +51,8 @@ def test_the_average_is_evaluated_and_kept_instead_of_the_weights(
     decay = 0.8
     seen: list[Tensor] = []
 
-    def watched(stepper: Stepper, batch: Batch) -> tuple[Tensor, Tensor]:
-        done = step(stepper, batch)
+    def watched(stepper: Stepper, batch: Batch, *rest: Any) -> Stepped:
+        done = step(stepper, batch, *rest)
         (weight,) = (p for n, p in stepper._module.named_parameters() if n == "linear.weight")
         seen.append(weight.detach().clone())
         return done
@@ -170,11 +171,11 @@ def test_class_weights_give_every_labelled_class_the_same_say(
     says = np.zeros(10)
     images = np.zeros(10)
 
-    def watched(stepper: Stepper, batch: Batch) -> tuple[Tensor, Tensor]:
+    def watched(stepper: Stepper, batch: Batch, *rest: Any) -> Stepped:
         labels = batch.targets.argmax(dim=1)
         np.add.at(says, labels.numpy(), batch.weights.numpy())
         np.add.at(images, labels.numpy(), 1)
-        return step(stepper, batch)
+        return step(stepper, batch, *rest)
 
     step = Stepper.step
     monkeypatch.setattr(Stepper, "step", watched)

@@ -14,12 +14,14 @@ from rich.text import Text
 
 from workbench.cli.console import cell, console, make_table, percent, print_json
 from workbench.cli.inspect_export import check_target, export_images
-from workbench.runs.doubt import Choice, Doubt, choose, confused_pairs, rank
+from workbench.runs.changes import with_changes
+from workbench.runs.doubt import Choice, Doubt, choose, confused_pairs, known_orders, rank
 from workbench.runs.export import finite_json
 from workbench.runs.find import find_run
 from workbench.runs.layout import RunDirectory
-from workbench.runs.opinions import Opinion, Opinions, round_opinions, split_opinions
+from workbench.runs.opinions import Opinion, Opinions
 from workbench.runs.results import Confusion
+from workbench.runs.sources import RoundSource, Source, SplitSource, opinions_of
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.paths import data_home, runs_home
@@ -53,7 +55,8 @@ def inspect(
         Doubt,
         typer.Option(
             "--order",
-            help="How doubt is measured: low confidence, a small margin to the second choice, high entropy.",
+            help="How doubt is measured: low confidence, a small margin to the second choice, high entropy; "
+            "disagreement of teacher and student (in a round: of it and the last); flips over the rounds.",
         ),
     ] = Doubt.CONFIDENCE,
     surest: Annotated[
@@ -71,6 +74,9 @@ def inspect(
     ] = None,
     selected: Annotated[
         bool, typer.Option("--selected", help="Only pool images that the student trained on (with --round).")
+    ] = False,
+    flipped: Annotated[
+        bool, typer.Option("--flipped", help="Only pool images whose label changed in this round.")
     ] = False,
     confused: Annotated[
         bool, typer.Option("--confused", help="List the most confused pairs of classes instead of images.")
@@ -100,18 +106,22 @@ def inspect(
     Looks at the test images of a finished run; --round looks at the unlabelled pool of a round, also while
     the run is still going on.
     """
-    _refuse_contradictions(round, split, teacher, selected, confused, pair, export)
+    _refuse_contradictions(round, split, teacher, selected or flipped, confused, pair, export)
     if export is not None:
         check_target(export)
     directory = find_run(runs_home(runs_dir), run)
-    opinions, source = _read(directory, round, split or Split.TEST, teacher)
+    of = RoundSource(round) if round is not None else SplitSource((split or Split.TEST).value, teacher)
+    opinions, source = opinions_of(directory, of), of.words
+    if order.compares:
+        opinions = _compared(directory, opinions, of, order)
     if confused:
-        base = choose(opinions, Choice(selected=selected))
+        base = choose(opinions, Choice(selected=selected, flipped=flipped))
         choose(opinions, Choice(class_name=class_name))  # refuses a class that is none
         pairs = [p for p in confused_pairs(base) if class_name in (None, p.true, p.predicted)]
         _show_pairs(directory, source, pairs[: limit or None], len(pairs), as_json=as_json)
         return
-    fitting = choose(opinions, Choice(wrong=wrong, selected=selected, class_name=class_name, pair=pair))
+    choice = Choice(wrong, selected, flipped, class_name, pair)
+    fitting = choose(opinions, choice)
     shown = rank(fitting, order, surest_first=surest)[: limit or None]
     words = f"the {'surest' if surest else 'least sure'} by {order.value} first"
     written: list[Path] = []
@@ -137,7 +147,7 @@ def inspect(
         console.print("no image fits")
         return
     console.print(f"{len(shown)} of the {len(fitting)} that fit, {words}")
-    console.print(_table(shown, in_round=round is not None))
+    console.print(_table(shown, order, in_round=round is not None))
     _show_marks(shown)
     if written:
         console.print(f"written to {', '.join(clean(path) for path in written)}", soft_wrap=True)
@@ -159,18 +169,28 @@ def _refuse_contradictions(
     if round is not None and teacher:
         raise UserError("--teacher belongs to --split: what a round holds is always its teacher's word")
     if selected and round is None:
-        raise UserError("--selected needs --round: only pool images are selected")
+        raise UserError("--selected and --flipped need --round: only pool images have pseudo-labels")
     if confused and (pair or export):
         raise UserError("--confused lists pairs, not images", hint="give --pair TRUE SAID without --confused")
 
 
-def _read(directory: RunDirectory, round: int | None, split: Split, teacher: bool) -> tuple[Opinions, str]:
-    """The opinions asked for, and what they are of, in words."""
-    if round is not None:
-        return round_opinions(directory, round), f"the pool in round {round}"
-    name = "test images" if split is Split.TEST else "validation images"
-    opinions = split_opinions(directory, split.value, teacher=teacher)
-    return opinions, f"the teacher's {name}" if teacher else f"the {name}"
+def _compared(directory: RunDirectory, opinions: Opinions, source: Source, order: Doubt) -> Opinions:
+    """The opinions with what `order` needs."""
+    compared = with_changes(directory, opinions, source)
+    if compared.rows and order not in known_orders(compared):
+        if order is Doubt.FLIPS:
+            hint = "flips are counted over the rounds of a pool: add --round N"
+        elif isinstance(source, RoundSource):
+            hint = "it compares rounds, and needs the predictions of two"
+        else:
+            hint = "it compares teacher and student, and needs the predictions of both"
+        raise UserError(
+            f"no {order.value} to order by in {source.words}",
+            where="--order",
+            allowed=[known.value for known in known_orders(compared)],
+            hint=hint,
+        )
+    return compared
 
 
 def _show_summary(directory: RunDirectory, source: str, opinions: Opinions) -> None:
@@ -191,11 +211,12 @@ def _show_summary(directory: RunDirectory, source: str, opinions: Opinions) -> N
     console.print(f"{clean(directory.id)}, {source}: {', '.join(parts)}", soft_wrap=True)
 
 
-def _table(shown: list[Opinion], *, in_round: bool) -> Table:
+def _table(shown: list[Opinion], order: Doubt, *, in_round: bool) -> Table:
     wide = console.width >= _WIDE
-    columns = ["image", *(["", ""] if in_round else []), "said", "%", "margin"]
+    compared = {Doubt.DISAGREEMENT: "apart", Doubt.FLIPS: "flips"}.get(order, "margin")
+    columns = ["image", *(["", ""] if in_round else []), "said", "%", compared]
     columns += ["entropy", "second choice"] if wide else []
-    table = make_table([*columns, "", "true"], right=("%", "margin", "entropy"))
+    table = make_table([*columns, "", "true"], right=("%", compared, "entropy"))
     # Three names a row: at 80 columns they need every cell.
     table.padding, table.pad_edge = (0, 1, 0, 0), False
     for row in shown:
@@ -206,13 +227,21 @@ def _table(shown: list[Opinion], *, in_round: bool) -> Table:
         cells += [
             cell(row.said, style),
             cell(f"{100 * row.confidence:.1f}"),
-            cell(f"{100 * row.margin:.1f}"),
+            cell(_compared_figure(row, order)),
         ]
         if wide:
             cells += [cell(f"{row.entropy:.2f}"), cell(row.second or "–")]
         cells += [Text(_WRONG if row.wrong else "", style="bold red"), cell(row.true or "–", style)]
         table.add_row(*cells)
     return table
+
+
+def _compared_figure(row: Opinion, order: Doubt) -> str:
+    """What the order looks at, where it looks at several models; else the margin."""
+    if order is Doubt.FLIPS:
+        return "–" if row.flips is None else str(row.flips)
+    value = row.disagreement if order is Doubt.DISAGREEMENT else row.margin
+    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def _show_marks(shown: list[Opinion]) -> None:

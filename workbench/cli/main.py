@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import io
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,10 +15,15 @@ import workbench
 from workbench.cli.console import print_problem
 from workbench.support.errors import UserError
 
+_HELP = """A terminal workbench for transfer learning and pseudo-labelling on images.
+
+Without a command it opens the app on the runs directory.
+"""
+
 app = typer.Typer(
     name="petbench",
-    help="A terminal workbench for transfer learning and pseudo-labelling on images.",
-    no_args_is_help=True,
+    help=_HELP,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -26,16 +33,47 @@ app = typer.Typer(
 @functools.cache
 def _register() -> None:
     """Add every command once, however often `main` is called."""
-    from workbench.cli import data, doctor, inspect, model, predict, recipe, run, runs
+    from workbench.cli import (
+        data,
+        doctor,
+        inspect,
+        launch,
+        lr_find,
+        model,
+        neighbours,
+        paper,
+        predict,
+        preview,
+        queue,
+        recipe,
+        review,
+        run,
+        runs,
+        saliency,
+        strategies,
+        sweep,
+    )
 
     app.command()(run.run)
     app.command()(run.resume)
+    app.command("launch")(launch.launch_)
+    app.command()(launch.stop)
+    app.command()(launch.pause)
+    app.command()(sweep.sweep)
+    app.command("lr-find")(lr_find.lr_find)
+    app.add_typer(paper.app, name="paper")
+    app.add_typer(queue.app, name="queue")
     app.add_typer(runs.app, name="runs")
     app.add_typer(recipe.app, name="recipe")
     app.add_typer(data.app, name="data")
     app.add_typer(model.app, name="model")
     app.command()(model.backbones)
+    app.command()(strategies.strategies)
     app.command()(inspect.inspect)
+    app.command()(review.review)
+    app.command()(preview.preview)
+    app.command()(saliency.saliency)
+    app.command()(neighbours.neighbours)
     app.command()(predict.predict)
     app.command()(doctor.doctor)
 
@@ -46,19 +84,50 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=_HELP)
 def _options(
+    context: typer.Context,
+    runs_dir: Annotated[
+        Path | None,
+        typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs. For the app."),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA. For the app."),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Open the app as if for the first time: forget where it was left.")
+    ] = False,
+    images: Annotated[
+        str,
+        typer.Option(
+            "--images",
+            help="How the app draws pictures: auto, kitty, sixel, half (coloured half-cells) or off.",
+        ),
+    ] = "auto",
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Options of petbench itself."""
+    if context.invoked_subcommand is not None:
+        if runs_dir or data_dir or fresh or images != "auto":
+            raise UserError(
+                "these options open the app, and here a command follows them",
+                where=f"petbench {context.invoked_subcommand}",
+                hint="put --runs-dir and --data-dir after the command",
+            )
+        return
+    from workbench.support.paths import data_home, runs_home
+    from workbench.tui.start import start
+
+    raise typer.Exit(start(runs_home(runs_dir), data_home(data_dir), fresh=fresh, images=images))
 
 
 def main() -> None:
     """Run the command line; exit 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted."""
     _print_anything()
-    _register()
+    if not _opens_app(sys.argv[1:]):
+        _register()
     try:
         app()
     except UserError as error:
@@ -70,6 +139,23 @@ def main() -> None:
         # `petbench runs ls | head`: nobody reads on; closing stderr keeps Python from complaining at exit.
         sys.stderr.close()
         sys.exit(0)
+
+
+def _opens_app(arguments: Sequence[str]) -> bool:
+    """Whether no command is among the arguments: then none needs importing, and the app opens sooner."""
+    rest = iter(arguments)
+    for argument in rest:
+        if argument in _APP_VALUES:
+            next(rest, None)
+        elif argument not in _APP_FLAGS and not argument.startswith(
+            tuple(f"{name}=" for name in _APP_VALUES)
+        ):
+            return False
+    return True
+
+
+_APP_VALUES = ("--runs-dir", "--data-dir", "--images")
+_APP_FLAGS = ("--fresh",)
 
 
 def _print_anything() -> None:

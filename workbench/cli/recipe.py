@@ -26,10 +26,14 @@ from workbench.recipe import (
 )
 from workbench.recipe.dump import resolved
 from workbench.recipe.literals import toml_literal
+from workbench.recipe.load import SweepGiven
 from workbench.recipe.reference import reference
+from workbench.recipe.sweep import load_sweep
+from workbench.runs.find import find_run
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.fingerprint import fingerprint
 from workbench.support.paths import runs_home
 
 app = typer.Typer(help="Check, show, compare and start recipes.", no_args_is_help=True, rich_markup_mode=None)
@@ -151,21 +155,26 @@ def checked_recipe(given: Path, overrides: list[str]) -> Recipe:
 
 
 def recipe_file(given: Path) -> Path:
-    """The TOML file meant by a recipe file, a run directory, or the id of a run in the runs home."""
-    for directory in (given, runs_home() / given):
-        inside = directory / "recipe.toml"
-        try:
-            if not given.is_file() and inside.is_file():
-                return inside
-        except (OSError, ValueError):
+    """The TOML file meant by a recipe file, a run directory, or the id of a run or a unique part of one."""
+    try:
+        if given.is_file():
             return given
-    return given
+        if (given / "recipe.toml").is_file():
+            return given / "recipe.toml"
+        if given.suffix or len(given.parts) != 1:
+            return given
+        return find_run(runs_home(), str(given)).recipe
+    except (OSError, ValueError, UserError):
+        return given  # reading it tells what is wrong
 
 
 def _report(file: Path, overrides: list[str]) -> dict[str, Any]:
     report: dict[str, Any] = {"file": clean(file), "valid": False}
     try:
-        recipe = checked_recipe(file, overrides)
+        try:
+            recipe = checked_recipe(file, overrides)
+        except SweepGiven:
+            return report | _checked_sweep(file, overrides)
         _check_network(recipe)
     except UserError as error:
         problems = error.problems if isinstance(error, RecipeError) else (_as_problem(error),)
@@ -174,6 +183,23 @@ def _report(file: Path, overrides: list[str]) -> dict[str, Any]:
         "valid": True,
         "summary": clean(summary(recipe)),
         "fingerprint": recipe_fingerprint(recipe),
+    }
+
+
+def _checked_sweep(file: Path, overrides: list[str]) -> dict[str, Any]:
+    """The report of a recipe with a [sweep]: every run of it is valid. Raises: UserError, if one is not."""
+    sweep = load_sweep(recipe_file(file), overrides)
+    networks = {
+        repr((run.recipe.model, run.recipe.finetune, run.recipe.optimizer)): run for run in sweep.runs
+    }
+    for run in networks.values():
+        _check_network(run.recipe)
+    first = sweep.runs[0].recipe
+    return {
+        "valid": True,
+        "summary": f"a sweep of {len(sweep.runs)} runs, {len(sweep.points)} points: "
+        f"{clean(summary(first))} …",
+        "fingerprint": fingerprint([recipe_fingerprint(run.recipe) for run in sweep.runs]),
     }
 
 

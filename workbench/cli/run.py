@@ -1,9 +1,16 @@
-"""`petbench run` and `petbench resume`: train in the foreground, to results or to a clear end."""
+"""`petbench run` and `petbench resume`: train to results or to a clear end.
+
+Every run is trained by `petbench run`: in the foreground as the user starts it, in the background as the
+run's supervisor does, with the hidden options.
+"""
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,9 +21,12 @@ from workbench.cli.console import console, error_console, print_problem
 from workbench.recipe.load import load_recipe
 from workbench.runs.layout import RunDirectory, create_run
 from workbench.support.clean import clean
+from workbench.support.errors import UserError
 from workbench.support.paths import cache_home, data_home, runs_home
 
 if TYPE_CHECKING:
+    import torch
+
     from workbench.train import Places
 
 RunsDir = Annotated[
@@ -29,7 +39,9 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N
 
 
 def run(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False)],
+    recipe: Annotated[
+        Path | None, typer.Argument(help="The recipe, a TOML file.", show_default=False)
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,10 +51,19 @@ def run(
     device: Device = "auto",
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
+    run_dir: Annotated[Path | None, typer.Option("--run-dir", hidden=True)] = None,
+    attempt_number: Annotated[int, typer.Option("--attempt", hidden=True)] = 0,
+    lifeline: Annotated[int, typer.Option("--lifeline", hidden=True)] = -1,
+    launched_by: Annotated[str, typer.Option("--launched-by", hidden=True)] = "",
 ) -> None:
     """Train a recipe here and now; ends with its results. Ctrl-C checkpoints, `petbench resume` goes on."""
     from workbench.recipe.dump import dump_recipe
 
+    if run_dir is not None:
+        _train_for_supervisor(RunDirectory(run_dir), device, data_dir, lifeline, attempt_number, launched_by)
+        return
+    if recipe is None:
+        raise UserError("no recipe given", hint="petbench run recipes/quickstart.toml")
     loaded = load_recipe(recipe, changes or ())
     places = _places(device, data_dir)
     directory = create_run(runs_home(runs_dir), loaded.name, dump_recipe(loaded), datetime.now())
@@ -54,6 +75,9 @@ def resume(
     run: Annotated[
         str, typer.Argument(help="Id of the run, a unique part of it, or a path.", show_default=False)
     ],
+    background: Annotated[
+        bool, typer.Option("--background", "-b", help="In the background, as petbench launch would.")
+    ] = False,
     device: Device = "auto",
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
@@ -62,6 +86,13 @@ def resume(
     from workbench.runs.find import find_run
 
     directory = find_run(runs_home(runs_dir), run)
+    if background:
+        from workbench.cli.launch import told
+        from workbench.jobs import resume_run
+
+        launched = resume_run(directory, data_home=data_dir, device=device, command_line=sys.argv)
+        console.print(told(launched), soft_wrap=True)
+        return
     places = _places(device, data_dir)
     console.print(f"resume {clean(directory.id)}", soft_wrap=True)
     _train(directory, places, is_new=False)
@@ -84,7 +115,7 @@ def _train(directory: RunDirectory, places: Places, *, is_new: bool) -> None:
     from workbench.train import attempt
 
     recipe = load_recipe(directory.recipe)
-    with Display(console) as display:
+    with _device_lease(directory, places.device), Display(console) as display:
         outcome = attempt(directory, recipe, places, display, command_line=sys.argv)
         display.finish()
     if outcome.results is not None:
@@ -96,3 +127,49 @@ def _train(directory: RunDirectory, places: Places, *, is_new: bool) -> None:
     else:
         error_console.print(f"  everything so far is in {clean(directory.path)}", soft_wrap=True)
     raise typer.Exit(outcome.code)
+
+
+def _train_for_supervisor(
+    directory: RunDirectory,
+    device: str,
+    data_dir: Path | None,
+    lifeline: int,
+    attempt_number: int,
+    launched_by: str,
+) -> None:
+    """Train in the background: no display, as `run.log` and `metrics.jsonl` tell all. Raises `typer.Exit`."""
+    from workbench.jobs.lifeline import Lifeline
+
+    tie = Lifeline(lifeline, attempt_number)
+    tie.watch()  # before torch is imported, which takes seconds
+    from workbench.runs.events import Silent
+    from workbench.train import attempt
+
+    places = _places(device, data_dir)
+    recipe = load_recipe(directory.recipe)
+    command_line = shlex.split(launched_by)
+    outcome = attempt(directory, recipe, places, Silent(), command_line=command_line, lifeline=tie)
+    if outcome.code:
+        raise typer.Exit(outcome.code)
+
+
+@contextmanager
+def _device_lease(directory: RunDirectory, device: torch.device) -> Iterator[None]:
+    """Have the device's lease if it is free; else say who has it, and go on: a person wants this run now."""
+    from workbench.jobs.device import devices
+    from workbench.jobs.lease import lease_if_free
+
+    name = "cpu" if device.type == "cpu" else f"cuda:{device.index or 0}"
+    found = next((one for one in devices() if one.name == name), None)
+    if found is None:
+        yield
+        return
+    with lease_if_free(found, directory) as holder:
+        if holder is not None:
+            who = clean(holder.run.id) or "another petbench run"
+            error_console.print(
+                f"{name} is in use by {who}: both will be slower; petbench launch would wait for it",
+                style="yellow",
+                soft_wrap=True,
+            )
+        yield

@@ -8,17 +8,15 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.compare import compare
 from workbench.cli.console import console, print_json
+from workbench.cli.output import write_out
+from workbench.cli.runs_arguments import Json, RunName, RunNames, RunsDir
+from workbench.cli.runs_group import group
 from workbench.cli.runs_listing import listing_columns, listing_table, trash_table
-from workbench.cli.runs_pages import comparison_tables, run_page
-from workbench.runs.compare import compare as compare_runs
-from workbench.runs.export import (
-    ExportFormat,
-    comparison_record,
-    export_comparison,
-    export_runs,
-    run_record,
-)
+from workbench.cli.runs_log import log
+from workbench.cli.runs_pages import run_page
+from workbench.runs.export import ExportFormat, export_runs, run_record
 from workbench.runs.filter import filter_runs
 from workbench.runs.find import find_run
 from workbench.runs.index import list_runs
@@ -28,7 +26,6 @@ from workbench.runs.order import NEWEST_FIRST, sort_runs
 from workbench.runs.page import page_record, read_page
 from workbench.runs.summary import RunSummary, summarise
 from workbench.runs.trash import empty_trash, move_to_trash, restore_run, trashed_runs
-from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.paths import runs_home
@@ -36,20 +33,10 @@ from workbench.support.paths import runs_home
 _TABLE_LIMIT = 200
 
 app = typer.Typer(help="Browse, compare and tidy past runs.", no_args_is_help=True, rich_markup_mode=None)
+app.command()(compare)
+app.command()(group)
+app.command()(log)
 
-RunsDir = Annotated[
-    Path | None,
-    typer.Option("--runs-dir", metavar="DIR", help="Where the runs are; else PETBENCH_RUNS, else ./runs."),
-]
-RunName = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="An id or any unique part of one (the last four digits do), a name, latest, @2 (second newest), "
-        "or a path.",
-    ),
-]
-RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, each named as for runs show.")]
 FilterText = Annotated[
     str,
     typer.Option(
@@ -61,7 +48,6 @@ FilterText = Annotated[
         "A bare word finds names, ids and tags.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Archived = Annotated[bool, typer.Option("--archived", help="Archived runs too.")]
 
 
@@ -121,35 +107,6 @@ def show(run: RunName, as_json: Json = False, runs_dir: RunsDir = None) -> None:
 
 
 @app.command()
-def compare(
-    runs: RunNames,
-    form: Annotated[
-        ExportFormat | None,
-        typer.Option("--format", "-F", help="Print CSV, JSON or Markdown instead of tables."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE (with --format).")
-    ] = None,
-    as_json: Json = False,
-    runs_dir: RunsDir = None,
-) -> None:
-    """Compare runs with the first one: where the recipes differ, and what came of it."""
-    if as_json and form not in (None, ExportFormat.JSON):
-        raise UserError(f"--json and --format {form} contradict each other")
-    if output is not None and form is None and not as_json:
-        raise UserError("--output needs --format", allowed=list(ExportFormat))
-    home = runs_home(runs_dir)
-    comparison = compare_runs([find_run(home, run) for run in runs])
-    if form is not None or output is not None:
-        _write_out(export_comparison(comparison, form or ExportFormat.JSON), output)
-    elif as_json:
-        print_json(comparison_record(comparison))
-    else:
-        for part in comparison_tables(comparison):
-            console.print(part)
-
-
-@app.command()
 def export(
     runs: Annotated[
         list[str] | None,
@@ -174,7 +131,7 @@ def export(
         summaries = filter_runs(filter_text, named)
     else:
         summaries = _chosen(list_runs(home), filter_text, archived)
-    _write_out(export_runs(summaries, form), output)
+    write_out(export_runs(summaries, form), output)
 
 
 @app.command()
@@ -281,15 +238,3 @@ def _confirm(question: str, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise UserError("there is nobody to ask", hint="add --yes to empty the trash")
     typer.confirm(question, abort=True)
-
-
-def _write_out(text: str, output: Path | None) -> None:
-    if output is None:
-        # Not through rich, which would wrap lines; line ends stay as they are.
-        sys.stdout.write(text)
-        return
-    try:
-        atomic_write(output, text)
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror or error}", where=str(output)) from error
-    console.print(f"written to {clean(output)}", soft_wrap=True)

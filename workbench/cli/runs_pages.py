@@ -1,8 +1,8 @@
-"""A run's page and the comparison of runs, made for 80 columns."""
+"""A run's page, made for 80 columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import RenderableType
@@ -10,16 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from workbench.cli.console import cell, make_table, percent
-from workbench.cli.runs_values import STATUS_STYLES, is_share, progress_words, shown, with_unit
-from workbench.runs.compare import Comparison, MetricRow
+from workbench.cli.runs_values import STATUS_STYLES, progress_words
 from workbench.runs.page import RunPage
 from workbench.runs.results import Evaluation, Results
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
 from workbench.support.clean import clean
 from workbench.support.units import human_bytes, human_seconds
-
-_SHOWN_CLASSES = 10
 
 
 def run_page(page: RunPage) -> Iterator[RenderableType]:
@@ -83,7 +80,7 @@ def _words(recipe: Mapping[str, Any], *keys: str) -> str:
     for key in keys:
         if key in recipe:
             name = "" if key == keys[0] else f"{key.rpartition('.')[2].replace('_', ' ')} "
-            parts.append(name + _recipe_value(recipe[key]))
+            parts.append(name + recipe_value(recipe[key]))
     return ", ".join(parts)
 
 
@@ -159,73 +156,15 @@ def _confused_table(page: RunPage) -> Table:
 def _advice(summary: RunSummary) -> str:
     if summary.status in (RunStatus.STOPPED, RunStatus.LOST, RunStatus.FAILED):
         return f"petbench resume {summary.handle}"
+    if summary.status is RunStatus.QUEUED:
+        return f"petbench queue, petbench stop {summary.handle} takes it out"
     if summary.status is RunStatus.FINISHED:
         return f"petbench inspect {summary.handle}, petbench runs compare {summary.handle} OTHER"
     return f"petbench runs show {summary.handle} again, for news"
 
 
-def comparison_tables(comparison: Comparison) -> Iterator[RenderableType]:
-    """A comparison: the runs by letter, then what differs, each later run's change in parentheses."""
-    letters = [chr(ord("A") + i) if i < 26 else f"#{i + 1}" for i in range(len(comparison.runs))]
-    runs = make_table(("", "run", "name", "status"))
-    for letter, run in zip(letters, comparison.runs, strict=True):
-        runs.add_row(letter, cell(run.id), cell(run.name), cell(run.status))
-    yield runs
-    for warning in comparison.warnings:
-        yield Text(f"warning: {clean(warning)}", style="yellow")
-    if comparison.recipe:
-        table = make_table(("recipe", *letters))
-        for difference in comparison.recipe:
-            table.add_row(cell(difference.key), *(cell(_recipe_value(value)) for value in difference.values))
-        yield table
-    else:
-        yield Text("the recipes are the same")
-    if comparison.metrics:
-        yield _metric_table("result", comparison.metrics, letters)
-    changed = [row for row in comparison.recall if any(row.deltas)]
-    if changed:
-        yield _metric_table("test recall %", changed[:_SHOWN_CLASSES], letters, share=True)
-    if comparison.confusion:
-        columns = ("run", "true class", "taken for", "before", "now", "change")
-        table = make_table(columns, title="Test confusions that changed most", right=columns[3:])
-        for change in comparison.confusion:
-            table.add_row(
-                letters[change.run],
-                cell(change.true),
-                cell(change.predicted),
-                str(change.baseline),
-                str(change.count),
-                f"{change.delta:+d}",
-            )
-        yield table
-
-
-def _metric_table(
-    title: str, rows: Sequence[MetricRow], letters: Sequence[str], *, share: bool = False
-) -> Table:
-    """A row a number; `share` says that all are shares whatever their keys, which are then outside text."""
-    table = make_table((title, *letters), right=letters)
-    for row in rows:
-        key = "accuracy" if share else row.key
-        cells = [
-            _with_delta(key, value, delta if place else None)
-            for place, (value, delta) in enumerate(zip(row.values, row.deltas, strict=True))
-        ]
-        table.add_row(cell(row.key) if share else Text(with_unit(row.key)), *cells)
-    return table
-
-
-def _with_delta(key: str, value: float | None, delta: float | None) -> Text:
-    if value is None:
-        return cell("–")
-    text = cell(shown(key, value))
-    if delta is not None:
-        share = is_share(key.rpartition(".")[2])
-        text.append(f" ({100 * delta:+.2f})" if share else f" ({delta:+.4g})", style="dim")
-    return text
-
-
-def _recipe_value(value: object) -> str:
+def recipe_value(value: object) -> str:
+    """A value of the recipe in a table: lists without brackets, a dash for none."""
     if value is None:
         return "–"
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)

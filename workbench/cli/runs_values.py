@@ -12,8 +12,11 @@ from workbench.support.clean import clean
 from workbench.support.units import human_bytes, human_seconds
 
 STATUS_STYLES = {
+    RunStatus.QUEUED: "cyan",
+    RunStatus.STARTING: "green",
     RunStatus.LIVE: "green",
     RunStatus.STALLED: "bold yellow",
+    RunStatus.STOPPING: "yellow",
     RunStatus.LOST: "bold red",
     RunStatus.FINISHED: "",
     RunStatus.FAILED: "red",
@@ -25,6 +28,9 @@ _SHARES = ("accuracy", "macro_f1", "top5", "coverage")
 def progress_words(summary: RunSummary) -> str:
     """`student 2/5 · 3/5`: the stage, its round of all rounds, and epochs done of all."""
     progress = summary.progress
+    if summary.queue_position is not None:
+        first = summary.queue_position == 1
+        return "next in the queue" if first else f"{summary.queue_position} in the queue"
     if progress is None:
         return ""
     round_words = f" {progress.round}/{progress.rounds}" if progress.round else ""

@@ -1,8 +1,10 @@
 """Which images exist: the Oxford set, any folder, the drawn sample; labels, head boxes, splits, checks."""
 
 from workbench.dataset.catalogue import Catalogue, HeadBox, ImageRecord, LeftOut
+from workbench.dataset.corrections import Corrected, apply_corrections
 from workbench.dataset.open import open_catalogue
 from workbench.dataset.probe import UnreadableImage, decode_image
+from workbench.dataset.review import Correction, Review, Verdict, load_review
 from workbench.dataset.split import Split, make_split
 from workbench.dataset.split_file import SPLIT_FILE, load_split, save_split
 from workbench.dataset.split_summary import SplitSummary, split_summary
@@ -10,13 +12,19 @@ from workbench.dataset.split_summary import SplitSummary, split_summary
 __all__ = [
     "SPLIT_FILE",
     "Catalogue",
+    "Corrected",
+    "Correction",
     "HeadBox",
     "ImageRecord",
     "LeftOut",
+    "Review",
     "Split",
     "SplitSummary",
     "UnreadableImage",
+    "Verdict",
+    "apply_corrections",
     "decode_image",
+    "load_review",
     "load_split",
     "make_split",
     "open_catalogue",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +19,8 @@ from workbench.support.errors import UserError
 from workbench.support.fingerprint import fingerprint
 
 Positions = NDArray[np.int64]
+# (pool, how many) -> the positions of the pool to label
+Chooser = Callable[[Positions, int], Positions]
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,9 @@ class Split:
         return fingerprint([part.tolist() for part in parts])
 
 
-def make_split(catalogue: Catalogue, data: Data, labels: PseudoLabel | None) -> Split:
+def make_split(
+    catalogue: Catalogue, data: Data, labels: PseudoLabel | None, typical: Chooser | None = None
+) -> Split:
     """Divide a catalogue as a recipe says; every choice follows from `data.split_seed` and the image ids.
 
     The test part is the data set's own (or what `open_catalogue` held out). The validation part does not
@@ -49,6 +54,7 @@ def make_split(catalogue: Catalogue, data: Data, labels: PseudoLabel | None) -> 
 
     Args:
         labels: the recipe's [pseudo_label], or None: every training image keeps its label.
+        typical: chooses representative images by their features; only that policy calls it.
 
     Raises:
         UserError: a class without a training image, an empty part, or a label policy that cannot be met.
@@ -62,9 +68,32 @@ def make_split(catalogue: Catalogue, data: Data, labels: PseudoLabel | None) -> 
     pool = train[~held_out]
     if labels is None:
         return Split(pool, pool[:0], train[held_out], test)
+    if labels.policy == "representative":
+        chosen = _representative(labels, pool, len(names), typical)
+        return Split(chosen, pool[~np.isin(pool, chosen)], train[held_out], test)
     ranks = shuffled_ranks([catalogue.records[i].id for i in pool], "labels", data.split_seed)
     keeps = _labelled(labels, ranks, truth[pool], names)
     return Split(pool[keeps], pool[~keeps], train[held_out], test)
+
+
+def _representative(labels: PseudoLabel, pool: Positions, classes: int, typical: Chooser | None) -> Positions:
+    """Ascending positions to label: as many in all as the knobs come to, whatever their classes."""
+    if labels.labels_per_class is not None:
+        count = labels.labels_per_class * classes
+    else:
+        assert labels.labelled_fraction is not None  # the schema wants one of the two
+        count = _rounded(labels.labelled_fraction * len(pool))
+    if not 1 <= count <= len(pool):
+        raise UserError(
+            f"{count} representative images cannot be chosen of {len(pool)}", where="[pseudo_label]"
+        )
+    if typical is None:
+        raise UserError(
+            "representative images are chosen by the backbone's features, which are not at hand here",
+            where="pseudo_label.representative",
+            hint="petbench run computes them, and says how many classes it covers before it trains",
+        )
+    return np.sort(typical(pool, count))
 
 
 def _check_parts(train: Positions, test: Positions, truth: Positions, names: tuple[str, ...]) -> None:

@@ -34,14 +34,25 @@ class SplitSummary:
     """Share of the test images whose class has a labelled image: no model can name a class it never saw."""
 
 
-def split_summary(catalogue: Catalogue, split: Split, target: Literal["breed", "species"]) -> SplitSummary:
-    """Count a split's images by class."""
+def split_summary(
+    catalogue: Catalogue,
+    split: Split,
+    target: Literal["breed", "species"],
+    taught: Positions | None = None,
+) -> SplitSummary:
+    """Count a split's images by class.
+
+    Args:
+        taught: (N,) int64 classes by catalogue position that training is told, by which the labelled images
+            count (`Corrected.taught`); None: their true ones.
+    """
     truth, names = catalogue.labels(target), catalogue.classes(target)
 
-    def count(positions: Positions) -> Positions:
-        return np.bincount(truth[positions], minlength=len(names))
+    def count(labels: Positions, positions: Positions) -> Positions:
+        return np.bincount(labels[positions], minlength=len(names))
 
-    parts = [count(part) for part in (split.labelled, split.unlabelled, split.validation, split.test)]
+    parts = [count(truth if taught is None else taught, split.labelled)]
+    parts += [count(truth, part) for part in (split.unlabelled, split.validation, split.test)]
     labelled, test = parts[0], parts[3]
     rows = zip(names, *(part.tolist() for part in parts), strict=True)
     return SplitSummary(

@@ -1,6 +1,7 @@
 """Images to tensors: the decoded store, samples, augmented views, batches."""
 
 from workbench.loader.batches import Batch, FeatureBatches, ImageBatches, plain_batches
+from workbench.loader.pool import PoolBatch, PoolBatches, paired
 from workbench.loader.samples import Samples
 from workbench.loader.store import ImageStore, open_store, stored_side
 
@@ -9,8 +10,11 @@ __all__ = [
     "FeatureBatches",
     "ImageBatches",
     "ImageStore",
+    "PoolBatch",
+    "PoolBatches",
     "Samples",
     "open_store",
+    "paired",
     "plain_batches",
     "stored_side",
 ]

@@ -30,7 +30,7 @@ class Samples:
     copies: NDArray[np.int64]
     """(K,) FRESH, PLAIN, or the number of a fixed augmented copy."""
     targets: NDArray[np.float32]
-    """(K, C) probabilities of the classes, rows sum to 1."""
+    """(K, C) probabilities of the classes, rows sum to 1; or −1/n at each of n classes that are ruled out."""
     weights: NDArray[np.float32]
     """(K,) factors of the samples' losses, at least 0."""
 
@@ -45,8 +45,10 @@ class Samples:
         low, high = self.boxes[:, :2], self.boxes[:, 2:]
         if not ((low >= 0) & (low < high) & (high <= 1)).all():
             raise ValueError("a box must have 0 <= left < right <= 1, likewise down")
-        if not (self.targets >= 0).all() or not np.allclose(self.targets.sum(axis=1), 1, atol=1e-3):
-            raise ValueError("targets must be probabilities whose rows sum to 1")
+        sums = np.where(self.rules_out, -1, 1) * self.targets.sum(axis=1)
+        mixed = (self.targets < 0).any(axis=1) & (self.targets > 0).any(axis=1)
+        if mixed.any() or not np.allclose(sums, 1, atol=1e-3):
+            raise ValueError("targets must be probabilities whose rows sum to 1, or all of their negatives")
         if not (np.isfinite(self.weights) & (self.weights >= 0)).all():
             raise ValueError("weights must be finite and at least 0")
         if (self.positions < 0).any() or (self.copies < FRESH).any():
@@ -60,6 +62,12 @@ class Samples:
         """(K,) whether each sample is its whole image."""
         whole: NDArray[np.bool_] = (self.boxes == np.array(WHOLE, dtype=np.float32)).all(axis=1)
         return whole
+
+    @property
+    def rules_out(self) -> NDArray[np.bool_]:
+        """(K,) whether each sample says what it is not (negative labels), rather than what it is."""
+        negative: NDArray[np.bool_] = np.any(self.targets < 0, axis=1)
+        return negative
 
     @property
     def classes(self) -> int:
@@ -88,7 +96,7 @@ class Samples:
         targets: NDArray[np.float32],
         weights: NDArray[np.float32] | None = None,
     ) -> Samples:
-        """Whole images with class probabilities: positions (K,), targets (K, C), rows sum to 1."""
+        """Whole images with class probabilities: positions (K,), targets (K, C) as in `Samples.targets`."""
         count = len(positions)
         return cls(
             positions=positions,

@@ -9,16 +9,44 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
+class Passes:
+    """Mean and standard deviation over noisy passes of the teacher (MC dropout, Gal and Ghahramani 2016).
+
+    Attributes:
+        mean, spread: (U, C) float32 of the probabilities.
+        tempered_mean, tempered_spread: (U, C) float32 likewise, at the negative labels' temperature.
+    """
+
+    mean: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    tempered_mean: NDArray[np.float32]
+    tempered_spread: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """What a rule may know. No true label of the pool is in it.
 
     Attributes:
-        probabilities: (U, C) float32, the teacher's softmax output, rows sum to 1.
+        probabilities: (U, C) float32, what is believed of each image, rows sum to 1: the teacher's softmax
+            output, or what `judge` made of it.
         labelled_counts: (C,) int64, labelled images a class, for priors.
+        features: (U, D) float32 of the teacher's trunk, where the rule needs them.
+        labelled_features: (L, D) float32, likewise.
+        labels: (L,) int64 classes of the labelled images, likewise.
+        passes: the teacher's noisy passes, where the rule needs them.
+        reached: (U,) bool, the images of which `probabilities` says anything; None: all.
+        marginal: (C,) float64, the average class share that distribution alignment keeps between rounds.
     """
 
     probabilities: NDArray[np.float32]
     labelled_counts: NDArray[np.int64]
+    features: NDArray[np.float32] | None = None
+    labelled_features: NDArray[np.float32] | None = None
+    labels: NDArray[np.int64] | None = None
+    passes: Passes | None = None
+    reached: NDArray[np.bool_] | None = None
+    marginal: NDArray[np.float64] | None = None
 
     @property
     def confidence(self) -> NDArray[np.float32]:
@@ -35,16 +63,25 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which images of the pool train the student in a round, with what targets.
+    """Which images of the pool train the student in a round, with what targets; the rules' state.
 
     Attributes:
-        rows: (K,) int64 ascending rows of the pool.
-        targets: (K, C) float32, rows sum to 1.
+        rows: (K,) int64 ascending rows of the pool; a row may repeat.
+        targets: (K, C) float32. A row of probabilities sums to 1. A row that rules classes out holds
+            −1/n for each of its n negative labels, else 0, and sums to −1.
         weights: (K,) float32, weight of each image in the loss.
         labelled_weight: weight of every labelled image beside them.
+        marginal: (C,) float64, kept for the next round's distribution alignment; None without it.
     """
 
     rows: NDArray[np.int64]
     targets: NDArray[np.float32]
     weights: NDArray[np.float32]
     labelled_weight: float = 1.0
+    marginal: NDArray[np.float64] | None = None
+
+    @property
+    def positive(self) -> NDArray[np.bool_]:
+        """(K,) bool, the rows that say what an image is, not what it is not."""
+        says: NDArray[np.bool_] = self.targets.max(axis=1, initial=0.0) > 0
+        return says

@@ -2,8 +2,9 @@
 
 from workbench.recipe.data import Data
 from workbench.recipe.diff import Difference, diff_recipes
-from workbench.recipe.dump import dump_recipe, flat, flatten, recipe_fingerprint
+from workbench.recipe.dump import dump_recipe, flat, recipe_fingerprint
 from workbench.recipe.explain import Explained, explain, summary
+from workbench.recipe.grid import GridPoint, expand_grid, expand_grid_text, parse_grid
 from workbench.recipe.knobs import Knob, allowed_values, knobs_of
 from workbench.recipe.load import load_recipe, parse_recipe
 from workbench.recipe.model import Finetune, Model, Optimizer
@@ -12,6 +13,7 @@ from workbench.recipe.pseudo_label import STRATEGIES, ClassBalanced, Iterative, 
 from workbench.recipe.scaffold import new_recipe_text
 from workbench.recipe.schema import Recipe
 from workbench.recipe.training import Augmentation, Training
+from workbench.support.flat import flatten
 
 __all__ = [
     "STRATEGIES",
@@ -21,6 +23,7 @@ __all__ = [
     "Difference",
     "Explained",
     "Finetune",
+    "GridPoint",
     "Iterative",
     "Knob",
     "Model",
@@ -34,12 +37,15 @@ __all__ = [
     "allowed_values",
     "diff_recipes",
     "dump_recipe",
+    "expand_grid",
+    "expand_grid_text",
     "explain",
     "flat",
     "flatten",
     "knobs_of",
     "load_recipe",
     "new_recipe_text",
+    "parse_grid",
     "parse_recipe",
     "recipe_fingerprint",
     "summary",

@@ -62,6 +62,12 @@ class Data(Table):
         ge=0,
         le=20,
     )
+    corrections: str = knob(
+        "",
+        help="a review file made in Inspect or by petbench review: training images to relabel or to leave "
+        "out; relative to the recipe's own directory; empty: none",
+        max_length=1024,
+    )
 
     @model_validator(mode="after")
     def _one_way_to_validate(self) -> Data:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import tomli_w
@@ -12,6 +11,7 @@ from workbench.recipe.knobs import key_of
 from workbench.recipe.schema import Recipe
 from workbench.support.clean import clean
 from workbench.support.fingerprint import fingerprint
+from workbench.support.flat import flatten
 
 # Neither the words that a person finds a run by nor how often it saves itself changes what comes out.
 _NO_MATTER = ("name", "description", "tags", "training.checkpoint_seconds")
@@ -42,17 +42,6 @@ def resolved(table: Table) -> dict[str, Any]:
 def flat(recipe: Recipe) -> dict[str, Any]:
     """Dotted key -> value of everything in the resolved recipe."""
     return flatten(resolved(recipe))
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined with dots: `{"data": {"target": "breed"}}` -> `data.target`."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flatten(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def recipe_fingerprint(recipe: Recipe) -> str:

@@ -23,29 +23,68 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         path: a TOML file of at most 64 KiB in UTF-8.
         overrides: `key=value` of `--set`, laid over the file in order.
 
+    A relative `data.corrections` is taken from the recipe's own directory, one in `overrides` from the
+    working directory, as the shell does.
+
     Raises:
         UserError: no such file, not readable, not TOML; `RecipeError` when it does not fit the schema.
     """
-    return _validated(read_source(_read(path), clean(path), overrides))
+    return validated(read_source(read_recipe_text(path), clean(path), overrides), path.parent)
 
 
-def parse_recipe(text: str, where: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
+def parse_recipe(
+    text: str, where: str = "recipe", overrides: Sequence[str] = (), *, folder: Path | None = None
+) -> Recipe:
     """Validate a recipe's text; `where` names it in messages, `overrides` are as for `load_recipe`.
+
+    Args:
+        folder: the recipe's own directory, from which its relative paths count; None leaves them relative.
 
     Raises:
         UserError: as `load_recipe`.
     """
-    return _validated(read_source(text, clean(where), overrides))
+    return validated(read_source(text, clean(where), overrides), folder)
 
 
-def _validated(source: Source) -> Recipe:
+class SweepGiven(UserError):
+    """A recipe with a [sweep], where one run was expected."""
+
+
+def validated(source: Source, folder: Path | None) -> Recipe:
+    """The recipe that a source's values make.
+
+    Raises:
+        RecipeError: they do not fit the schema.
+        SweepGiven: they hold a [sweep].
+    """
+    if "sweep" in source.values:
+        raise SweepGiven(
+            "[sweep] makes this many runs, not one",
+            where=source.place(("sweep",)),
+            hint=f"petbench sweep {source.name} runs them all",
+        )
     try:
-        return Recipe.model_validate(source.values)
+        recipe = Recipe.model_validate(source.values)
     except ValidationError as error:
         raise recipe_error(error, source) from error
+    return recipe if folder is None else _with_absolute_paths(recipe, source, folder)
 
 
-def _read(path: Path) -> str:
+def _with_absolute_paths(recipe: Recipe, source: Source, folder: Path) -> Recipe:
+    written = recipe.data.corrections
+    if not written or written.startswith(("/", "~")):
+        return recipe
+    is_typed = source.line(("data", "corrections")) is None
+    path = str((Path() if is_typed else folder).absolute() / written)
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"corrections": path})})
+
+
+def read_recipe_text(path: Path) -> str:
+    """The text of a recipe file, not parsed yet.
+
+    Raises:
+        UserError: no such file, not readable, over 64 KiB, not UTF-8.
+    """
     where = clean(path)
     try:
         with path.open("rb") as stream:

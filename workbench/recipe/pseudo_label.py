@@ -1,12 +1,24 @@
-"""[pseudo_label]: one knob model a strategy; `workbench.pseudo` implements each in a file of its name."""
+"""[pseudo_label]: one knob model a strategy; `workbench.pseudo` implements each offline one."""
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Discriminator, Tag, model_validator
+from pydantic import Discriminator, Tag
 
-from workbench.recipe.fields import Fraction, Table, disagreement, knob
+from workbench.recipe.fields import Table, knob
+from workbench.recipe.labels import PseudoLabel as PseudoLabel
+from workbench.recipe.online import (
+    ONLINE,
+    FixMatch,
+    FlexMatch,
+    FreeMatch,
+    MeanTeacher,
+    MetaPseudoLabels,
+    SoftMatch,
+)
+
+_BALANCED = ("balance", ["sinkhorn", "align"])
 
 
 class Noise(Table):
@@ -23,31 +35,37 @@ class Noise(Table):
     )
 
 
-class PseudoLabel(Table):
+class StrongNoise(Noise):
+    """The noise that a noisy student learns under; 0.2 is the last block's drop rate."""
+
+    policy: Literal["none", "rand", "trivial"] = knob("rand", help="augmentation policy of the student")
+    dropout: float = knob(0.5, help="the student's dropout before the head", ge=0, lt=1)
+    stochastic_depth: float = knob(0.2, help="the student's stochastic depth", ge=0, lt=1)
+
+
+class Offline(PseudoLabel):
     """Hide most labels, train a teacher on the rest, and a student on what the teacher says of the hidden."""
 
-    source: ClassVar[str] = ""
+    pseudo_weight: float = knob(
+        1.0, help="weight of a pseudo-labelled image in the loss; a labelled one has 1", gt=0, le=100
+    )
+    labelled_weight: float | None = knob(
+        None,
+        help="weight of a labelled image in the loss while a student trains; of itself it is 1, with "
+        "class_balanced max(1, 0.25·S/L), with noisy_student S/L, for S pseudo-labels and L labels",
+        unset="the strategy's own",
+        gt=0,
+        le=10_000,
+    )
+    epochs_per_round: int = knob(
+        5, help="epochs that the student trains in a round", unit="epochs", ge=1, le=10_000
+    )
+    noise: Noise = knob(Noise(), help="the student's noise: {policy, dropout, stochastic_depth}")
 
-    # Declared here, narrowed by each strategy: so it comes first wherever knobs are listed.
-    strategy: str = knob(help="how pseudo-labels are chosen, and when")
-    labelled_fraction: Fraction | None = knob(
-        None,
-        help="share of the training images that keep their label (or labels_per_class)",
-        unset="see labels_per_class",
-    )
-    labels_per_class: int | None = knob(
-        None,
-        help="so many labels a class instead of a share",
-        unset="see labelled_fraction",
-        ge=1,
-        le=100_000,
-    )
-    stratified: bool | None = knob(
-        None,
-        help="true unless given: the same share of every class, at least one; false: a plain shuffle, as in "
-        "the paper, which may leave classes without a label (with labelled_fraction)",
-        unset="true with labelled_fraction",
-    )
+
+class Taught(Offline):
+    """Strategies that give every chosen image one class, or a probability of each."""
+
     targets: Literal["hard", "soft"] = knob(
         "hard", help="hard: the teacher's first choice; soft: its probabilities"
     )
@@ -58,37 +76,53 @@ class PseudoLabel(Table):
         gt=0,
         le=100,
     )
-    pseudo_weight: float = knob(
-        1.0, help="weight of a pseudo-labelled image in the loss; a labelled one has 1", gt=0, le=100
+    balance: Literal["none", "sinkhorn", "align"] = knob(
+        "none",
+        help="make the pool's classes as frequent as expected before anything is chosen: exactly (sinkhorn), "
+        "or by scaling each class (align: distribution alignment)",
+        source="Cuturi 2013; Berthelot et al. 2020, ReMixMatch, Sec. 3.1",
     )
-    epochs_per_round: int = knob(
-        5, help="epochs that the student trains in a round", unit="epochs", ge=1, le=10_000
+    balance_prior: Literal["uniform", "labelled"] = knob(
+        "uniform",
+        help="expected share of each class that has a label: all alike, or as among the labelled images",
+        only_if=_BALANCED,
     )
-    noise: Noise = knob(Noise(), help="the student's noise: {policy, dropout, stochastic_depth}")
-
-    @model_validator(mode="after")
-    def _one_amount_of_labels(self) -> PseudoLabel:
-        if (self.labelled_fraction is None) == (self.labels_per_class is None):
-            raise disagreement(
-                "set exactly one of labelled_fraction and labels_per_class",
-                "labels_per_class",
-                "labelled_fraction",
-            )
-        if self.labels_per_class is not None and self.stratified is not None:
-            raise disagreement(
-                "stratified goes with labelled_fraction; labels_per_class is balanced by itself", "stratified"
-            )
-        return self
-
-    @property
-    def policy(self) -> Literal["random", "stratified", "per_class"]:
-        """The label policy's name, as in ALGORITHMS: which images keep their label."""
-        if self.labels_per_class is not None:
-            return "per_class"
-        return "random" if self.stratified is False else "stratified"
+    sinkhorn_steps: int = knob(
+        50,
+        help="alternations between the columns' sums and the rows'",
+        only_if=("balance", ["sinkhorn"]),
+        ge=1,
+        le=10_000,
+    )
+    alignment_decay: float = knob(
+        0.0,
+        help="decay a round of the average class share that align divides by; 0: the round's own, which over "
+        "a whole pool is exact (online methods, which see a batch, keep 0.999 a step)",
+        only_if=("balance", ["align"]),
+        ge=0,
+        lt=1,
+    )
 
 
-class OneShot(PseudoLabel):
+class FromProbabilities(Taught):
+    """Strategies that go by the teacher's probabilities."""
+
+    calibrate: bool = knob(
+        False,
+        help="first divide the teacher's logits by the temperature that fits the validation images best",
+        source="Guo et al. 2017, temperature scaling",
+    )
+    propagation: float = knob(
+        0.0,
+        help="share β of the vote that label propagation over the trunk's features has beside the teacher: "
+        "probabilities ∝ p^(1 − β) · z^β, with z of label_propagation's default graph; 0: none",
+        source="Heskes 1998, logarithmic opinion pool; Iscen et al. 2019",
+        ge=0,
+        lt=1,
+    )
+
+
+class OneShot(FromProbabilities):
     """The teacher labels the whole pool once; the student trains on everything: no iterations."""
 
     source: ClassVar[str] = "Lee 2013, Pseudo-Label; the paper's Table 1, column 2"
@@ -99,7 +133,7 @@ class OneShot(PseudoLabel):
     )
 
 
-class Iterative(PseudoLabel):
+class Iterative(FromProbabilities):
     """Each round the teacher labels what it is surest of; the student trains on that, then teaches."""
 
     source: ClassVar[str] = "the paper's Table 1, column 3"
@@ -133,7 +167,7 @@ class Iterative(PseudoLabel):
     )
 
 
-class ClassBalanced(PseudoLabel):
+class ClassBalanced(FromProbabilities):
     """Round r of R takes the ⌊r/R · |U|/C⌋ surest images of every class, so no class crowds out another."""
 
     source: ClassVar[str] = "after CBST, Zou et al. 2018"
@@ -148,11 +182,151 @@ class ClassBalanced(PseudoLabel):
     )
 
 
-STRATEGIES: dict[str, type[PseudoLabel]] = {
+class Curriculum(FromProbabilities):
+    """Round t of T takes all above a percentile of confidence that falls to 0; each student starts fresh."""
+
+    source: ClassVar[str] = "Cascante-Bonilla et al. 2021, Curriculum Labeling, Alg. 1"
+
+    strategy: Literal["curriculum"] = knob(
+        "curriculum", help="a percentile of confidence that falls to 0, refitting each time"
+    )
+    rounds: int = knob(
+        5, help="T: the threshold is the percentile 100 − 100·t/T of the pool's confidences", ge=1, le=100
+    )
+    student: Literal["continue", "fresh"] = knob(
+        "fresh", help="each round refits from the pretrained weights (as published), or continues"
+    )
+
+
+class Ups(Offline):
+    """Believes what many noisy passes agree on, and what they agree an image is not: negative labels."""
+
+    source: ClassVar[str] = "Rizve et al. 2021, In Defense of Pseudo-Labeling (UPS)"
+
+    strategy: Literal["ups"] = knob("ups", help="sure and steady under dropout; also negative labels")
+    rounds: int = knob(5, help="how often", ge=1, le=100)
+    passes: int = knob(10, help="passes with dropout over the pool", ge=2, le=1000)
+    pass_dropout: float = knob(
+        0.3, help="dropout before the head in those passes", unit="probability", gt=0, lt=1
+    )
+    threshold: float = knob(0.7, help="least mean probability of a positive label, τ_p", gt=0, lt=1)
+    spread: float = knob(0.05, help="highest standard deviation of a positive label, κ_p", gt=0, le=1)
+    negative_threshold: float = knob(
+        0.05, help="highest mean probability of a negative label, τ_n", gt=0, lt=1
+    )
+    negative_spread: float = knob(
+        0.005, help="highest standard deviation of a negative label, κ_n", gt=0, le=1
+    )
+    negative_temperature: float = knob(
+        2.0, help="divides the logits where negative labels are judged", gt=0, le=100
+    )
+    balanced_rounds: int = knob(
+        4,
+        help="in so many first rounds a class gives at most max(25, the smallest class's) positives, the "
+        "steadiest first",
+        ge=0,
+        le=100,
+    )
+    student: Literal["continue", "fresh"] = knob(
+        "fresh", help="each round refits from the pretrained weights (as published), or continues"
+    )
+
+
+class NoisyStudent(FromProbabilities):
+    """An un-noised teacher labels; as many images of every class teach a noised student, then the teacher."""
+
+    source: ClassVar[str] = "Xie et al. 2020, Self-training with Noisy Student"
+
+    strategy: Literal["noisy_student"] = knob(
+        "noisy_student", help="the surest of each class, duplicated where short, to a noised student"
+    )
+    targets: Literal["hard", "soft"] = knob(
+        "soft", help="soft: the teacher's probabilities (as published); hard: its first choice"
+    )
+    rounds: int = knob(3, help="how often the student becomes the teacher", ge=1, le=100)
+    threshold: float = knob(0.3, help="least confidence of a selected image", ge=0, lt=1)
+    quota: bool = knob(
+        True,
+        help="true: ⌈U/C⌉ images of every class, the surest first, duplicated where too few; false: all "
+        "above the threshold",
+    )
+    noise: StrongNoise = knob(
+        StrongNoise(), help="the student's noise (as published): {policy, dropout, stochastic_depth}"
+    )
+    student: Literal["continue", "fresh"] = knob(
+        "fresh", help="each student starts from the pretrained weights (as published), or continues"
+    )
+
+
+class LabelPropagation(Taught):
+    """Labels spread through the graph of nearest neighbours among the backbone's features."""
+
+    source: ClassVar[str] = "Iscen et al. 2019, Label Propagation for Deep Semi-supervised Learning"
+
+    strategy: Literal["label_propagation"] = knob(
+        "label_propagation", help="labels spread over nearest neighbours' features"
+    )
+    rounds: int = knob(
+        1,
+        help="how often; more than once is of use where the trunk learns, and its features move",
+        ge=1,
+        le=100,
+    )
+    neighbours: int = knob(
+        10, help="k of the graph; the paper's 50 suits pools of tens of thousands", ge=1, le=1000
+    )
+    alpha: float = knob(
+        0.8,
+        help="how far labels spread, α; the paper's 0.99 suits pools of tens of thousands",
+        gt=0,
+        lt=1,
+    )
+    gamma: float = knob(3.0, help="power of the cosine similarity, γ", gt=0, le=100)
+    weighting: Literal["entropy", "none"] = knob(
+        "entropy",
+        help="entropy: an image weighs 1 − H(z)/log C, by how certain its label is; none: all alike",
+    )
+    student: Literal["continue", "fresh"] = knob(
+        "continue", help="each student starts from the last weights, or from the pretrained ones"
+    )
+
+
+class Prototype(Taught):
+    """The class means of the labelled features, refined over the pool by soft k-means, label it."""
+
+    source: ClassVar[str] = "soft k-means as in Ren et al. 2018, Sec. 3.1.1; Snell et al. 2017"
+
+    strategy: Literal["prototype"] = knob("prototype", help="nearest refined class mean of the features")
+    rounds: int = knob(
+        1,
+        help="how often; more than once is of use where the trunk learns, and its features move",
+        ge=1,
+        le=100,
+    )
+    refinements: int = knob(10, help="steps of soft k-means; 0: the labelled means alone", ge=0, le=1000)
+    sharpness: float = knob(
+        0.05,
+        help="temperature of the soft assignment: cosine similarity to each mean, divided by it",
+        gt=0,
+        le=10,
+    )
+    student: Literal["continue", "fresh"] = knob(
+        "continue", help="each student starts from the last weights, or from the pretrained ones"
+    )
+
+
+OFFLINE: dict[str, type[Offline]] = {
     "one_shot": OneShot,
     "iterative": Iterative,
     "class_balanced": ClassBalanced,
+    "curriculum": Curriculum,
+    "ups": Ups,
+    "noisy_student": NoisyStudent,
+    "label_propagation": LabelPropagation,
+    "prototype": Prototype,
 }
+
+STRATEGIES: dict[str, type[PseudoLabel]] = {**OFFLINE, **ONLINE}
 
 
 def _strategy_of(value: object) -> object:
@@ -164,6 +338,17 @@ def _strategy_of(value: object) -> object:
 AnyPseudoLabel = Annotated[
     Annotated[OneShot, Tag("one_shot")]
     | Annotated[Iterative, Tag("iterative")]
-    | Annotated[ClassBalanced, Tag("class_balanced")],
+    | Annotated[ClassBalanced, Tag("class_balanced")]
+    | Annotated[Curriculum, Tag("curriculum")]
+    | Annotated[Ups, Tag("ups")]
+    | Annotated[NoisyStudent, Tag("noisy_student")]
+    | Annotated[LabelPropagation, Tag("label_propagation")]
+    | Annotated[Prototype, Tag("prototype")]
+    | Annotated[MeanTeacher, Tag("mean_teacher")]
+    | Annotated[FixMatch, Tag("fixmatch")]
+    | Annotated[FlexMatch, Tag("flexmatch")]
+    | Annotated[FreeMatch, Tag("freematch")]
+    | Annotated[SoftMatch, Tag("softmatch")]
+    | Annotated[MetaPseudoLabels, Tag("meta_pseudo_labels")],
     Discriminator(_strategy_of),
 ]

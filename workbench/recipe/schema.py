@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from workbench.recipe.data import Data
 from workbench.recipe.fields import Table, Tags, disagreement, knob
 from workbench.recipe.model import Finetune, Model, Optimizer
-from workbench.recipe.pseudo_label import AnyPseudoLabel
+from workbench.recipe.pseudo_label import AnyPseudoLabel, Ups
 from workbench.recipe.training import Augmentation, Training
 
 SCHEMA_VERSION = 1
@@ -57,6 +57,12 @@ class Recipe(Table):
             raise disagreement(
                 "finetune.probe_epochs has no effect while finetune.layers is the head alone",
                 "finetune.probe_epochs",
+            )
+        if isinstance(self.pseudo_label, Ups) and self.augmentation.mixing != "none":
+            raise disagreement(
+                "augmentation.mixing does not go with ups: what an image is not cannot be blended",
+                "augmentation.mixing",
+                "pseudo_label.strategy",
             )
         if self.optimizer.schedule == "one_cycle" and self.optimizer.warmup_epochs:
             raise disagreement(

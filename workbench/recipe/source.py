@@ -71,13 +71,13 @@ def read_source(text: str, name: str, overrides: Sequence[str] = ()) -> Source:
     parsed: TomlText = parse_toml(text, name)
     said: dict[KeyPath, str] = {}
     for override in overrides:
-        path, value = _parse_override(override)
+        path, value = parse_override(override)
         _set(parsed.values, path, value, override)
         said[path] = override
     return Source(name, parsed.values, parsed.lines, said)
 
 
-def _parse_override(override: str) -> tuple[KeyPath, Any]:
+def parse_override(override: str) -> tuple[KeyPath, Any]:
     """`optimizer.learning_rate=1e-4` as its path and value; a value that is not TOML is taken as text."""
     where = f"--set {clean(override, 80)}"
     key, equals, written = override.partition("=")

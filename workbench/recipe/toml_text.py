@@ -41,7 +41,7 @@ class TomlText:
     lines: dict[KeyPath, int]
 
 
-def parse_toml(text: str, where: str) -> TomlText:
+def parse_toml(text: str, where: str, *, max_bytes: int = MAX_BYTES) -> TomlText:
     """Parse `text`, which came from `where` (a file's name, cleaned, for messages).
 
     Size, depth and the length of keys are checked by a linear scan first: tomllib needs 65 s for a dotted key
@@ -55,7 +55,7 @@ def parse_toml(text: str, where: str) -> TomlText:
     except UnicodeEncodeError as error:
         line = text.count("\n", 0, error.start) + 1
         raise UserError("not valid text: a lone surrogate", where=f"{where}:{line}") from error
-    if size > MAX_BYTES:
+    if size > max_bytes:
         raise too_large(where)
     lines = scan(text, where).lines
     try:

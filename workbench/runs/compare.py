@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from workbench.runs.confusion_change import ConfusionChange, confusion_changes
 from workbench.runs.layout import RunDirectory
+from workbench.runs.paired import Answers, NotPaired, PairedTest, answers_of, paired_test
+from workbench.runs.predictions import load_predictions
 from workbench.runs.provenance import read_provenance
-from workbench.runs.results import EVALUATIONS, Evaluation, Results, read_results
+from workbench.runs.results import EVALUATIONS, Results, read_results
 from workbench.runs.summary import RunSummary, summarise
 from workbench.support.errors import UserError
 
+MOST_RUNS = 20
 _SPOKEN_OF = ("name", "description", "tags", "schema")
-_MOST_CHANGED = 10
 _METRICS = ("accuracy", "macro_f1", "top5", "loss", "calibration_error")
-_NUMBERS = (
-    *(f"{name.replace('_', '.')}.{metric}" for name in EVALUATIONS for metric in _METRICS),
+NUMBERS = (
+    *(f"{name.replace('_', '.')}.{metric}" for name in ("test", "val") for metric in _METRICS),
+    *(f"{name.replace('_', '.')}.{metric}" for name in reversed(EVALUATIONS[2:]) for metric in _METRICS),
     "round.pseudo_label_accuracy",
     "round.coverage",
     "best.epoch",
@@ -24,14 +28,22 @@ _NUMBERS = (
     "images_per_second",
     "peak_memory_bytes",
 )
+"""The numbers that are compared, what matters most first."""
+_LESS_IS_BETTER = ("loss", "calibration_error", "training_seconds", "peak_memory_bytes")
+_NEITHER = ("best.epoch",)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A recipe key in which the runs differ; a value is None where the run has no such key."""
+    """A recipe key and its values; a value is None where the run has no such key."""
 
     key: str
     values: tuple[Any, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether the runs disagree in it."""
+        return any(_differ(value, self.values[0]) for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +52,37 @@ class MetricRow:
 
     key: str
     values: tuple[float | None, ...]
+    baseline: int = 0
+    """The place that the others are measured against."""
 
     @property
     def deltas(self) -> tuple[float | None, ...]:
-        """Each less the first, the baseline's own being 0; None where either is missing."""
-        first = self.values[0]
+        """Each less the baseline's, whose own is 0; None where either is missing."""
+        first = self.values[self.baseline]
         return tuple(None if value is None or first is None else value - first for value in self.values)
 
 
-@dataclass(frozen=True, slots=True)
-class ConfusionChange:
-    """A pair of classes that a run confuses more or less often than the baseline."""
+@dataclass(frozen=True, eq=False)
+class RunRead:
+    """What a comparison reads of one run from disk."""
 
-    run: int
-    """Its place in `Comparison.runs`."""
-    true: str
-    predicted: str
-    baseline: int
-    count: int
-
-    @property
-    def delta(self) -> int:
-        """More mistakes above 0, fewer below."""
-        return self.count - self.baseline
+    summary: RunSummary
+    results: Results | None
+    answers: Answers | NotPaired
+    """What its final model said of the test images, or why that is not known."""
+    data_fingerprint: str
+    split_fingerprint: str
+    problem: str
+    """Why there are no results; empty where there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The first run is the baseline that the others are measured against."""
+    """Runs measured against one of them."""
 
     runs: tuple[RunSummary, ...]
     recipe: tuple[Difference, ...]
+    """The keys in which the runs differ."""
     metrics: tuple[MetricRow, ...]
     recall: tuple[MetricRow, ...]
     """Test recall by class (the key is the class), those that all tested runs share, largest change first."""
@@ -78,43 +90,110 @@ class Comparison:
     """The pairs whose test errors changed most in each run, most first."""
     warnings: tuple[str, ...]
     """Why the numbers may not be comparable."""
+    baseline: int = 0
+    """The place in `runs` that the others are measured against."""
+    paired: tuple[PairedTest | NotPaired | None, ...] = ()
+    """McNemar's test of each run against the baseline; None for the baseline itself."""
 
 
-def compare(runs: Sequence[RunDirectory]) -> Comparison:
-    """Compare runs with the first.
+def compare(runs: Sequence[RunDirectory], baseline: int = 0) -> Comparison:
+    """Compare runs with the one at the place `baseline`.
 
     Raises:
-        UserError: fewer than two different runs, or a run's results are damaged.
+        UserError: fewer than two different runs, or more than `MOST_RUNS`.
+    """
+    return compare_read(read_runs(runs), baseline)
+
+
+def read_runs(runs: Sequence[RunDirectory]) -> list[RunRead]:
+    """Read what a comparison needs; a run's damaged files are told in its `problem` and `answers`.
+
+    Raises:
+        UserError: fewer than two different runs, or more than `MOST_RUNS`.
     """
     if len({run.path.resolve() for run in runs}) < len(runs):
         raise UserError("a run is named twice", hint="name each run once")
     if len(runs) < 2:
         raise UserError("one run has nothing to be compared with", allowed="two or more runs")
-    summaries = tuple(summarise(run) for run in runs)
-    results = [_results(run) for run in runs]
-    return Comparison(
-        runs=summaries,
-        recipe=tuple(_recipe_differences(summaries)),
-        metrics=tuple(_metric_rows(summaries)),
-        recall=tuple(_recall_rows(results)),
-        confusion=tuple(_confusion_changes(results)),
-        warnings=tuple(_warnings(runs, summaries, results)),
+    if len(runs) > MOST_RUNS:
+        raise UserError(f"{len(runs)} runs are too many to compare", allowed=f"2 to {MOST_RUNS} runs")
+    return [read_run(run) for run in runs]
+
+
+def read_run(run: RunDirectory) -> RunRead:
+    """As `read_runs`, for one."""
+    summary, made = summarise(run), read_provenance(run)
+    results: Results | None = None
+    problem = ""
+    try:
+        results = read_results(run.results)
+    except FileNotFoundError:
+        problem = f"{run.id} is {summary.status}: no test results"
+    except (UserError, OSError) as error:
+        problem = f"{run.id}: {str(error).splitlines()[0]}"
+    return RunRead(
+        summary=summary,
+        results=results,
+        answers=_answers(run, results),
+        data_fingerprint=str(made.get("data_fingerprint", "")),
+        split_fingerprint=str(made.get("split_fingerprint", "")),
+        problem=problem,
     )
 
 
-def _results(run: RunDirectory) -> Results | None:
-    try:
-        return read_results(run.results)
-    except FileNotFoundError:
-        return None
+def compare_read(read: Sequence[RunRead], baseline: int = 0) -> Comparison:
+    """As `compare`, of runs that have been read; touches no disk."""
+    results = [one.results for one in read]
+    summaries = tuple(one.summary for one in read)
+    return Comparison(
+        runs=summaries,
+        recipe=tuple(row for row in recipe_rows(summaries) if row.differs),
+        metrics=tuple(_metric_rows(summaries, baseline)),
+        recall=tuple(_recall_rows(results, baseline)),
+        confusion=tuple(confusion_changes(results, baseline)),
+        warnings=tuple(_warnings(read)),
+        baseline=baseline,
+        paired=tuple(
+            None if place == baseline else paired(read[baseline], one) for place, one in enumerate(read)
+        ),
+    )
 
 
-def _recipe_differences(summaries: Sequence[RunSummary]) -> list[Difference]:
+def paired(baseline: RunRead, run: RunRead) -> PairedTest | NotPaired:
+    """McNemar's test of a run against another one."""
+    for one in (baseline, run):
+        if isinstance(one.answers, NotPaired):
+            return one.answers
+    assert isinstance(baseline.answers, Answers)
+    assert isinstance(run.answers, Answers)
+    return paired_test(baseline.answers, run.answers)
+
+
+def recipe_rows(summaries: Sequence[RunSummary]) -> list[Difference]:
+    """Every recipe key that counts with its values, whether they differ or not."""
     keys = dict.fromkeys(key for summary in summaries for key in summary.recipe)
-    rows = [
+    return [
         Difference(key, tuple(s.recipe.get(key) for s in summaries)) for key in keys if key not in _SPOKEN_OF
     ]
-    return [row for row in rows if any(_differ(value, row.values[0]) for value in row.values)]
+
+
+def goodness(key: str, delta: float | None) -> int:
+    """1 where a change of the number `key` by `delta` is for the better, -1 for the worse, 0 for neither."""
+    if not delta or key in _NEITHER:
+        return 0
+    less_is_better = key.rpartition(".")[2] in _LESS_IS_BETTER
+    return 1 if (delta < 0) is less_is_better else -1
+
+
+def _answers(run: RunDirectory, results: Results | None) -> Answers | NotPaired:
+    if results is None:
+        return NotPaired(f"{run.id} has no test results")
+    try:
+        return answers_of(load_predictions(run.predictions("test")), results.classes)
+    except FileNotFoundError:
+        return NotPaired(f"{run.id} has no predictions/test.npz")
+    except (UserError, ValueError, OSError):
+        return NotPaired(f"{run.id}: predictions/test.npz is damaged")
 
 
 def _differ(one: Any, other: Any) -> bool:
@@ -122,67 +201,32 @@ def _differ(one: Any, other: Any) -> bool:
     return bool(one != other) or isinstance(one, bool) != isinstance(other, bool)
 
 
-def _metric_rows(summaries: Sequence[RunSummary]) -> list[MetricRow]:
-    rows = [MetricRow(key, tuple(s.metrics.get(key) for s in summaries)) for key in _NUMBERS]
+def _metric_rows(summaries: Sequence[RunSummary], baseline: int) -> list[MetricRow]:
+    rows = [MetricRow(key, tuple(s.metrics.get(key) for s in summaries), baseline) for key in NUMBERS]
     return [row for row in rows if any(value is not None for value in row.values)]
 
 
-def _recall_rows(results: Sequence[Results | None]) -> list[MetricRow]:
-    tested = [None if r is None else dict(zip(r.classes, r.test.recall, strict=True)) for r in results]
-    present = [recall for recall in tested if recall is not None]
+def _recall_rows(results: Sequence[Results | None], baseline: int) -> list[MetricRow]:
+    recalls = [None if r is None else dict(zip(r.classes, r.test.recall, strict=True)) for r in results]
+    present = [recall for recall in recalls if recall is not None]
     if not present:
         return []
     shared = [name for name in present[0] if all(name in recall for recall in present)]
-    rows = [MetricRow(name, tuple(None if r is None else r[name] for r in tested)) for name in shared]
+    rows = [
+        MetricRow(name, tuple(None if r is None else r[name] for r in recalls), baseline) for name in shared
+    ]
     return sorted(rows, key=lambda row: -max(abs(delta or 0.0) for delta in row.deltas))
 
 
-def _confusion_changes(results: Sequence[Results | None]) -> list[ConfusionChange]:
-    baseline = results[0]
-    if baseline is None:
-        return []
-    before = _errors(baseline.classes, baseline.test)
-    changes: list[ConfusionChange] = []
-    for place, other in enumerate(results):
-        if place == 0 or other is None or set(other.classes) != set(baseline.classes):
-            continue
-        after = _errors(other.classes, other.test)
-        pairs = dict.fromkeys((*before, *after))
-        changed = [
-            ConfusionChange(
-                place, true, predicted, before.get((true, predicted), 0), after.get((true, predicted), 0)
-            )
-            for true, predicted in pairs
-        ]
-        changed = [change for change in changed if change.delta]
-        changes += sorted(changed, key=lambda change: -abs(change.delta))[:_MOST_CHANGED]
-    return changes
-
-
-def _errors(classes: Sequence[str], evaluation: Evaluation) -> dict[tuple[str, str], int]:
-    """Images by (true class, other class they were taken for)."""
-    return {
-        (classes[true], classes[predicted]): count
-        for true, row in enumerate(evaluation.confusion)
-        for predicted, count in enumerate(row)
-        if count and true != predicted
-    }
-
-
-def _warnings(
-    runs: Sequence[RunDirectory], summaries: Sequence[RunSummary], results: Sequence[Results | None]
-) -> list[str]:
-    found = [
-        f"{s.id} is {s.status}: no test results" for s, r in zip(summaries, results, strict=True) if r is None
-    ]
-    known = [r for r in results if r is not None]
+def _warnings(read: Sequence[RunRead]) -> list[str]:
+    found = [one.problem for one in read if one.problem]
+    known = [one.results for one in read if one.results is not None]
     if len({frozenset(r.classes) for r in known}) > 1:
         found.append("the runs tell different classes apart: their accuracies are not comparable")
     elif len({r.test.images for r in known}) > 1:
         found.append("the runs were tested on different numbers of images")
-    made = [read_provenance(run) for run in runs]
-    if len({m["data_fingerprint"] for m in made if "data_fingerprint" in m}) > 1:
+    if len({one.data_fingerprint for one in read} - {""}) > 1:
         found.append("the data differ between the runs (data_fingerprint)")
-    elif len({m["split_fingerprint"] for m in made if "split_fingerprint" in m}) > 1:
+    elif len({one.split_fingerprint for one in read} - {""}) > 1:
         found.append("the runs divide the data differently (split_fingerprint)")
     return found

@@ -23,9 +23,18 @@ class Doubt(StrEnum):
     """How close the second choice is."""
     ENTROPY = "entropy"
     """How far the probability is spread over all classes."""
+    DISAGREEMENT = "disagreement"
+    """How far the teacher's and the student's probabilities are apart."""
+    FLIPS = "flips"
+    """How often the pseudo-label changed over the rounds."""
 
-    def of(self, opinion: Opinion) -> float:
-        """Larger for more doubt."""
+    @property
+    def compares(self) -> bool:
+        """Whether it sets several models beside each other, so that `changes.with_changes` is needed."""
+        return self in (Doubt.DISAGREEMENT, Doubt.FLIPS)
+
+    def of(self, opinion: Opinion) -> float | None:
+        """Larger for more doubt; None where it is not known."""
         match self:
             case Doubt.CONFIDENCE:
                 return -opinion.confidence
@@ -33,6 +42,10 @@ class Doubt(StrEnum):
                 return -opinion.margin
             case Doubt.ENTROPY:
                 return opinion.entropy
+            case Doubt.DISAGREEMENT:
+                return opinion.disagreement
+            case Doubt.FLIPS:
+                return opinion.flips
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,7 @@ class Choice:
 
     wrong: bool = False
     selected: bool = False
+    flipped: bool = False
     class_name: str | None = None
     """True class or what was said."""
     pair: tuple[str, str] | None = None
@@ -51,6 +65,7 @@ class Choice:
         return (
             (not self.wrong or opinion.wrong is True)
             and (not self.selected or opinion.selected is True)
+            and (not self.flipped or opinion.flipped is True)
             and self.class_name in (None, opinion.true, opinion.said)
             and self.pair in (None, (opinion.true, opinion.said))
         )
@@ -74,9 +89,27 @@ def choose(opinions: Opinions, choice: Choice) -> list[Opinion]:
 
 
 def rank(opinions: Iterable[Opinion], doubt: Doubt, *, surest_first: bool = False) -> list[Opinion]:
-    """Sorted by doubt, the most doubtful first; ties keep their order."""
+    """Sorted by doubt, the most doubtful first; ties keep their order; those of unknown doubt come last.
+
+    Flips are few and alike: among equals the least confident come first.
+    """
     sign = 1 if surest_first else -1
-    return sorted(opinions, key=lambda opinion: sign * doubt.of(opinion))
+
+    def place(opinion: Opinion) -> tuple[bool, float, float]:
+        value = doubt.of(opinion)
+        second = -sign * opinion.confidence if doubt is Doubt.FLIPS else 0.0
+        return (value is None, sign * (value or 0.0), second)
+
+    return sorted(opinions, key=place)
+
+
+def known_orders(opinions: Opinions) -> list[Doubt]:
+    """The measures that the opinions can be ranked by."""
+    return [
+        doubt
+        for doubt in Doubt
+        if not doubt.compares or any(doubt.of(row) is not None for row in opinions.rows)
+    ]
 
 
 def confused_pairs(opinions: Sequence[Opinion]) -> list[Confusion]:

@@ -91,6 +91,26 @@ class RoundLabelled:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolTaught:
+    """What an online strategy made of the pool in an epoch."""
+
+    kind: ClassVar[str] = "pool"
+    stage: StageName
+    round: int
+    epoch: int
+    images: int
+    """Unlabelled images seen."""
+    used: float
+    """Mean weight of their pseudo-labels: with a threshold, the share above it (the mask rate)."""
+    accuracy: float | None
+    """How right those are, by weight; None where none counted or the truth is not known."""
+    pool_accuracy: float | None
+    """How right all are, used or not."""
+    thresholds: list[float]
+    """By class at the epoch's end; empty where the strategy has none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """Something a person should read: what was chosen, what is odd."""
 
@@ -99,7 +119,7 @@ class Message:
     text: str
 
 
-Event = StageStarted | StepDone | EpochDone | ConfusionSeen | RoundLabelled | Message
+Event = StageStarted | StepDone | EpochDone | ConfusionSeen | RoundLabelled | PoolTaught | Message
 
 
 class Reporter(Protocol):

@@ -1,4 +1,4 @@
-"""Runs and comparisons for other programs: CSV, JSON, Markdown.
+"""Runs for other programs: CSV, JSON, Markdown.
 
 JSON is exact. In CSV, text that a spreadsheet would run as a formula (it begins with = + - @ or a control
 character) gets an apostrophe in front, as OWASP advises; numbers never do. Markdown is for reading: harmful
@@ -17,7 +17,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from workbench.runs.compare import Comparison, MetricRow
 from workbench.runs.keys import values_of
 from workbench.runs.summary import RunSummary
 from workbench.support.clean import clean
@@ -39,33 +38,15 @@ class ExportFormat(StrEnum):
 def export_runs(summaries: Sequence[RunSummary], form: ExportFormat) -> str:
     """The runs as text: every value of each as JSON or CSV (a column a key), the main ones as Markdown."""
     if form is ExportFormat.JSON:
-        return _json([run_record(summary) for summary in summaries])
+        return json_text([run_record(summary) for summary in summaries])
     rows = [values_of(summary) for summary in summaries]
     if form is ExportFormat.MARKDOWN:
-        return _markdown(_MARKDOWN_COLUMNS, ([row.get(key) for key in _MARKDOWN_COLUMNS] for row in rows))
+        return markdown_table(
+            _MARKDOWN_COLUMNS, ([row.get(key) for key in _MARKDOWN_COLUMNS] for row in rows)
+        )
     keys = {key for row in rows for key in row}
     columns = [*_FIRST, *sorted(keys - set(_FIRST))]
     return csv_text(columns, ([row.get(key) for key in columns] for row in rows))
-
-
-def export_comparison(comparison: Comparison, form: ExportFormat) -> str:
-    """The comparison as text; in CSV a row a key, its section first, and a run's values a column."""
-    if form is ExportFormat.JSON:
-        return _json(comparison_record(comparison))
-    ids = [run.id for run in comparison.runs]
-    if form is ExportFormat.CSV:
-        rows: list[list[Any]] = [["recipe", row.key, *row.values] for row in comparison.recipe]
-        rows += [["metric", row.key, *row.values] for row in comparison.metrics]
-        rows += [["recall", row.key, *row.values] for row in comparison.recall]
-        return csv_text(["section", "key", *ids], rows)
-    parts = [f"- {_escaped(warning)}\n" for warning in comparison.warnings]
-    sections: Iterable[tuple[str, list[list[Any]]]] = (
-        ("recipe", [[row.key, *row.values] for row in comparison.recipe]),
-        ("result", [_with_deltas(row) for row in comparison.metrics]),
-        ("test recall", [_with_deltas(row) for row in comparison.recall]),
-    )
-    parts += [_markdown([title, *ids], rows) for title, rows in sections if rows]
-    return "\n".join(parts)
 
 
 def run_record(summary: RunSummary) -> dict[str, Any]:
@@ -82,6 +63,7 @@ def run_record(summary: RunSummary) -> dict[str, Any]:
         "tags": list(summary.tags),
         "note": summary.note,
         "archived": summary.archived,
+        "queue_position": summary.queue_position,
         "progress": {
             "stage": progress.stage,
             "round": progress.round,
@@ -97,28 +79,6 @@ def run_record(summary: RunSummary) -> dict[str, Any]:
     }
 
 
-def comparison_record(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as a JSON object; lists follow the order of `runs`, whose first is the baseline."""
-    return {
-        "runs": [{"id": run.id, "name": run.name, "status": run.status.value} for run in comparison.runs],
-        "warnings": list(comparison.warnings),
-        "recipe": {row.key: finite_json(row.values) for row in comparison.recipe},
-        "metrics": {row.key: _row_record(row) for row in comparison.metrics},
-        "recall": {row.key: _row_record(row) for row in comparison.recall},
-        "confusion": [
-            {
-                "run": comparison.runs[change.run].id,
-                "true": change.true,
-                "predicted": change.predicted,
-                "baseline": change.baseline,
-                "count": change.count,
-                "delta": change.delta,
-            }
-            for change in comparison.confusion
-        ],
-    }
-
-
 def finite_json(value: Any) -> Any:
     """`value` with floats that JSON lacks as text ("nan", as in metrics.jsonl), however deep they lie."""
     if isinstance(value, dict):
@@ -128,11 +88,8 @@ def finite_json(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _row_record(row: MetricRow) -> dict[str, Any]:
-    return {"values": finite_json(row.values), "deltas": finite_json(row.deltas)}
-
-
-def _json(value: object) -> str:
+def json_text(value: object) -> str:
+    """Indented ASCII JSON: nothing in it can drive a terminal."""
     return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False, default=str) + "\n"
 
 
@@ -154,8 +111,9 @@ def _csv_cell(value: Any) -> str | int | float:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def _markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [[_escaped(column) for column in columns], ["---"] * len(columns)]
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table; nothing in its cells is taken for markup."""
+    lines = [[markdown_text(column) for column in columns], ["---"] * len(columns)]
     lines += [[_markdown_cell(value) for value in row] for row in rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
@@ -163,17 +121,11 @@ def _markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def _markdown_cell(value: Any) -> str:
     if value is None:
         return "–"
-    return f"{value:.6g}" if isinstance(value, float) else _escaped(_plain(value))
+    return f"{value:.6g}" if isinstance(value, float) else markdown_text(_plain(value))
 
 
-def _with_deltas(row: MetricRow) -> list[Any]:
-    cells: list[Any] = [row.key, row.values[0]]
-    for value, delta in zip(row.values[1:], row.deltas[1:], strict=True):
-        cells.append(value if delta is None else f"{value:.6g} ({delta:+.4g})")
-    return cells
-
-
-def _escaped(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """`text` cleaned, and nothing in it taken for markup."""
     return _MARKUP.sub(r"\\\1", clean(text))
 
 

@@ -60,8 +60,23 @@ def filter_runs(text: str, summaries: Iterable[RunSummary]) -> list[RunSummary]:
     runs = list(summaries)
     if not text.strip():
         return runs
-    fits = _test_of(parse_filter(text), keys_of(runs))
-    return [run for run in runs if fits(_Run(run, values_of(run)))]
+    fits = compile_filter(text, keys_of(runs))
+    return [run for run in runs if fits(run)]
+
+
+def compile_filter(text: str, known: frozenset[str]) -> Callable[[RunSummary], bool]:
+    """The test that `text` means, for whoever asks it of runs one by one; an empty text fits all.
+
+    Args:
+        known: the keys that may be asked for, `keys_of` the runs.
+
+    Raises:
+        UserError: as `filter_runs`.
+    """
+    if not text.strip():
+        return lambda run: True
+    fits = _test_of(parse_filter(text), known)
+    return lambda run: fits(_Run(run, values_of(run)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from workbench.runs.layout import RunDirectory, run_directories, slug
+from workbench.runs.layout import RunDirectory, run_directories
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
+from workbench.support.slug import slug
 
 _LISTED = 8
 _FORMS = (

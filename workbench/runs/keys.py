@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache
 
-from workbench.recipe.knobs import known_keys
 from workbench.runs.results import EVALUATIONS
 from workbench.runs.summary import RunSummary
 from workbench.support.clean import clean
@@ -79,9 +79,16 @@ def values_of(summary: RunSummary) -> dict[str, Value]:
 
 def keys_of(summaries: Iterable[RunSummary]) -> frozenset[str]:
     """Every key that may be asked for: the schema's, those of results, and whatever older runs hold."""
-    schema = {".".join(path) for path, _ in known_keys()}
     held = {key for summary in summaries for table in (summary.recipe, summary.metrics) for key in table}
-    return frozenset(schema | held | {*_FIELDS, *_NUMBERS})
+    return frozenset(_schema_keys() | held | {*_FIELDS, *_NUMBERS})
+
+
+@cache
+def _schema_keys() -> frozenset[str]:
+    # Here, since the schema takes longer to import than a thousand cached runs to list.
+    from workbench.recipe.knobs import known_keys
+
+    return frozenset(".".join(path) for path, _ in known_keys())
 
 
 def resolve_key(written: str, known: frozenset[str], *, where: str) -> str:

@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import shutil
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,10 +13,10 @@ from pathlib import Path
 
 from workbench.support.atomic import atomic_write
 from workbench.support.errors import UserError
+from workbench.support.slug import slug
 
 _ID = re.compile(r"(?P<stamp>\d{8}-\d{6})-(?P<slug>[a-z0-9_-]+)-(?P<hex>[0-9a-f]{4})", re.IGNORECASE)
 _STAMP = "%Y%m%d-%H%M%S"
-_SLUG_LIMIT = 40
 _ATTEMPTS = 20
 
 
@@ -106,6 +105,11 @@ class RunDirectory:
         return self.path / "split.json"
 
     @property
+    def corrections(self) -> Path:
+        """The review whose corrections it trains with, as it was when the run began."""
+        return self.path / "corrections.toml"
+
+    @property
     def results(self) -> Path:
         """The headline numbers, written last."""
         return self.path / "results.toml"
@@ -185,13 +189,6 @@ def _make_directory(runs_home: Path, stem: str) -> RunDirectory:
     raise OSError(f"no free name for {stem} after {_ATTEMPTS} tries")
 
 
-def slug(name: str) -> str:
-    """A part of a file name from any text: `Résumé [1]/../x` -> `Resume-1-x`; `run` when nothing is left."""
-    ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    safe = re.sub(r"[^A-Za-z0-9_]+", "-", ascii_only).strip("-")[:_SLUG_LIMIT].strip("-")
-    return safe or "run"
-
-
 def run_directories(runs_home: Path) -> list[RunDirectory]:
     """Every run under `runs_home`, newest first; hidden directories such as the trash are not runs.
 
@@ -201,7 +198,7 @@ def run_directories(runs_home: Path) -> list[RunDirectory]:
         UserError: when `runs_home` is a file or cannot be read.
     """
     try:
-        names = [name for name in _visible_directories(runs_home) if _holds_recipe(runs_home, name)]
+        names = [name for name in visible_directories(runs_home) if holds_recipe(runs_home, name)]
     except FileNotFoundError:
         return []
     except NotADirectoryError as error:
@@ -211,13 +208,15 @@ def run_directories(runs_home: Path) -> list[RunDirectory]:
     return [RunDirectory(runs_home / name) for name in sorted(names, reverse=True)]
 
 
-def _visible_directories(folder: Path) -> Iterator[str]:
+def visible_directories(folder: Path) -> Iterator[str]:
+    """Names of the directories in `folder` that are not hidden, in any order. Raises: OSError."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if not entry.name.startswith(".") and entry.is_dir():
                 yield entry.name
 
 
-def _holds_recipe(runs_home: Path, name: str) -> bool:
+def holds_recipe(runs_home: Path, name: str) -> bool:
+    """Whether the directory `name` is a run."""
     # Not Path.is_file: it costs five times as much, and there may be ten thousand runs.
     return os.path.isfile(f"{runs_home}/{name}/recipe.toml")  # noqa: PTH113

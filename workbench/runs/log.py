@@ -11,6 +11,7 @@ from workbench.runs.events import (
     EpochDone,
     Event,
     Message,
+    PoolTaught,
     RoundLabelled,
     StageStarted,
     StepDone,
@@ -64,6 +65,10 @@ def describe(event: Event) -> str:
             right = f", {100 * event.accuracy:.2f} % right" if event.accuracy is not None else ""
             chosen = f"{event.selected} of {event.pool} pseudo-labels"
             return f"round {event.round}: {chosen}{right}, {event.flipped} flipped"
+        case PoolTaught():
+            right = f", {100 * event.accuracy:.2f} % right" if event.accuracy is not None else ""
+            where = f"{_stage(event.stage, event.round)} epoch {event.epoch}"
+            return f"{where}: {100 * event.used:.1f} % of {event.images} pool images taught{right}"
         case StepDone():
             return f"{_stage(event.stage, event.round)} step {event.step}: loss {event.loss:.4f}"
         case ConfusionSeen():

@@ -13,14 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, get_args
 
-from pydantic import TypeAdapter, ValidationError
-
 from workbench.runs.events import Event, Reporter
+from workbench.support.validate import validated
 
 _LINE_START = re.compile(rb'\{"t":[^,"]*,"kind":"(\w+)"')
-_ADAPTERS: dict[str, TypeAdapter[Event]] = {
-    event_type.kind: TypeAdapter(event_type) for event_type in get_args(Event)
-}
+_KINDS: dict[str, type[Event]] = {event_type.kind: event_type for event_type in get_args(Event)}
 
 
 class MetricsWriter:
@@ -107,16 +104,21 @@ class Tail:
     """Lines that are no event: torn by a kill, or of a kind that this version does not know."""
 
 
-def read_events(path: Path, offset: int = 0, *, kinds: Collection[str] | None = None) -> Tail:
+def read_events(
+    path: Path, offset: int = 0, *, kinds: Collection[str] | None = None, limit: int | None = None
+) -> Tail:
     """Read the events from byte `offset` to the last newline; a file that is not there has none.
 
     Args:
         kinds: read only events of these kinds; others are passed over without a look, and not counted.
+        limit: stop after about so many bytes, but not before the end of a line.
     """
     try:
         with path.open("rb") as stream:
             stream.seek(offset)
-            text = stream.read()
+            text = stream.read(-1 if limit is None else limit)
+            while limit is not None and b"\n" not in text and (more := stream.read(limit)):
+                text += more
     except FileNotFoundError:
         return Tail([], offset, 0)
     end = text.rfind(b"\n") + 1
@@ -142,9 +144,9 @@ def _is_unwanted(line: bytes, kinds: Collection[str] | None) -> bool:
 def _parse(line: bytes) -> Record | None:
     try:
         values = json.loads(line)
-        adapter = _ADAPTERS.get(values["kind"])
-        return Record(float(values["t"]), adapter.validate_python(values)) if adapter is not None else None
-    except (ValueError, TypeError, KeyError, ValidationError, RecursionError):
+        kind = _KINDS.get(values["kind"])
+        return Record(float(values["t"]), validated(kind, values)) if kind is not None else None
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 

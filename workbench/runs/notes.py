@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tomli_w
-from filelock import FileLock
-from pydantic import TypeAdapter, ValidationError
 
 from workbench.runs.layout import RunDirectory
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.validate import validated
 
 _TAG_LIMIT = 60
 _NOTE_LIMIT = 10_000
@@ -57,6 +56,8 @@ def change_notes(
             raise UserError(f"no tag: '{clean(tag, 80)}'", allowed=f"1 to {_TAG_LIMIT} characters")
     if note is not None and len(note) > _NOTE_LIMIT:
         raise UserError(f"a note of {len(note)} characters", allowed=f"at most {_NOTE_LIMIT}")
+    from filelock import FileLock
+
     try:
         with FileLock(run.lock):
             new = _changed(_load(run.notes), run, add, remove, note, archived)
@@ -87,15 +88,12 @@ def _changed(
     )
 
 
-_NOTES = TypeAdapter(Notes)
-
-
 def _load(path: Path) -> Notes:
     try:
-        return _NOTES.validate_python(tomllib.loads(path.read_text("utf-8")))
+        return validated(Notes, tomllib.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return Notes()
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(
             f"damaged notes: {clean(error, 200)}", where=str(path), hint="mend or remove it"
         ) from error

@@ -41,6 +41,10 @@ class Opinion:
     """Whether the student trained on it; None outside rounds."""
     flipped: bool | None = None
     """Whether the pseudo-label differs from the round before; None outside rounds."""
+    disagreement: float | None = None
+    """How far teacher and student are apart, 0 … 1; None until `changes.with_changes` tells it."""
+    flips: int | None = None
+    """How often the pseudo-label changed over all rounds; None until `changes.with_changes` tells it."""
 
     @property
     def wrong(self) -> bool | None:
@@ -147,7 +151,7 @@ def _second_choices(run: RunDirectory, number: int, ledger: Sequence[PseudoLabel
         return unknown
     if predictions.ids != tuple(row.id for row in ledger):
         return unknown
-    names = _class_names(run, predictions, ledger)
+    names = class_names(run, predictions, ledger)
     best = ([names.get(index) for index in order] for order in _best_two(predictions.probabilities))
     return [
         second if first == row.pseudo_label else first
@@ -161,10 +165,13 @@ def _best_two(probabilities: NDArray[np.float32]) -> list[list[int]]:
     return best
 
 
-def _class_names(
+def class_names(
     run: RunDirectory, predictions: Predictions, ledger: Sequence[PseudoLabel]
 ) -> dict[int, str | None]:
-    """Class index -> name; in an unfinished run of the classes that the pool's true labels tell."""
+    """What the columns of a round's predictions are called.
+
+    Class index -> name; in an unfinished run of the classes that the pool's true labels tell.
+    """
     if run.results.exists():
         return dict(enumerate(read_results(run.results).classes))
     return {
@@ -176,9 +183,11 @@ def _class_names(
 
 def _unfinished(run: RunDirectory) -> UserError:
     rounds = run.ledgers()
+    status = status_of(run)
     going_on = (
-        f"it is running: petbench runs show {run.handle} tells how far it is"
-        if status_of(run).is_running
+        f"it is {'running' if status.is_running else status.value}: "
+        f"petbench runs show {run.handle} tells how far it is"
+        if status.is_active
         else f"petbench resume {run.handle} goes on with it"
     )
     looking = f"petbench inspect {run.handle} --round {rounds[-1][0]} shows its pool now; " if rounds else ""

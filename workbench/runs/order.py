@@ -19,12 +19,12 @@ def sort_runs(summaries: Sequence[RunSummary], by: str) -> list[RunSummary]:
     """
     key = resolve_key(by.removeprefix("-"), keys_of(summaries), where="sort")
     held = [(values_of(summary).get(key), summary) for summary in sorted(summaries, key=lambda s: s.id)]
-    with_value = [(_rank(value), summary) for value, summary in held if value is not None]
+    with_value = [(rank_of(value), summary) for value, summary in held if value is not None]
     with_value.sort(key=lambda pair: pair[0], reverse=by.startswith("-"))
     return [summary for _, summary in with_value] + [summary for value, summary in held if value is None]
 
 
-def _rank(value: Value) -> tuple[int, float, str]:
+def rank_of(value: Value) -> tuple[int, float, str]:
     """Numbers before dates before text, so that values of different kinds still have an order."""
     if isinstance(value, datetime):
         return 1, value.timestamp(), ""

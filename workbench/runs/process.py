@@ -1,28 +1,26 @@
 """Who runs a run, and how it ended: `process.json`, `heartbeat` and `exit.json`.
 
 A process is known by boot id, pid and start ticks together, so a pid that the kernel gave to someone else,
-or a machine that was started anew, is never taken for the run.
+or a machine that was started anew, is never taken for the run. An attempt in the background belongs to its
+supervisor first, while it waits for a device and starts the trainer, then to the trainer.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, TypeVar
-
-import psutil
-from filelock import FileLock
-from pydantic import TypeAdapter, ValidationError
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from workbench.runs.layout import RunDirectory
-from workbench.support.atomic import atomic_write
 from workbench.support.errors import UserError
+from workbench.support.identity import ProcessId, boot_id, is_running, process_id
+from workbench.support.locks import locked
+from workbench.support.records import read_record, write_record
 
-_DEAD_STATES = frozenset("ZXx")  # zombie and dead, proc(5)
+Role = Literal["waiting", "starting", "trainer"]
+"""A supervisor that waits for a device, one that starts its trainer, or a trainer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,27 @@ class ProcessRecord:
     """1 for the first start, one more for every resume."""
     host: str
     device: str
+    """What it computes on, or waits for."""
     started: float
     """Seconds since the epoch."""
+    role: Role = "trainer"
+    supervisor_pid: int = 0
+    """Of a trainer in the background; 0 in the foreground."""
+    supervisor_ticks: int = 0
+
+    @property
+    def identity(self) -> ProcessId:
+        """The process itself."""
+        return ProcessId(self.boot_id, self.pid, self.start_ticks)
+
+    @property
+    def supervisor(self) -> ProcessId | None:
+        """The process that watches over this attempt; None in the foreground."""
+        if self.role != "trainer":
+            return self.identity
+        if not self.supervisor_pid:
+            return None
+        return ProcessId(self.boot_id, self.supervisor_pid, self.supervisor_ticks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,49 +70,82 @@ class ExitRecord:
     """Seconds since the epoch."""
 
 
-def write_process(run: RunDirectory, device: str, *, pid: int | None = None) -> ProcessRecord:
+def write_process(
+    run: RunDirectory, device: str, *, pid: int | None = None, role: Role = "trainer"
+) -> ProcessRecord:
     """Claim `run` for a new attempt of process `pid` (this one unless given).
 
     Raises:
         UserError: another process is running it.
         ProcessLookupError: no process has this pid.
     """
-    owner = os.getpid() if pid is None else pid
-    ticks = _start_ticks(owner)
-    if ticks is None:
-        raise ProcessLookupError(f"no process {owner}")
-    with FileLock(run.lock):
+    owner = process_id(pid)
+    if owner is None:
+        raise ProcessLookupError(f"no process {pid}")
+    with locked(run.lock):
         previous, ended = read_process(run), read_exit(run)
         over = previous is None or (ended is not None and ended.attempt >= previous.attempt)
-        if previous is not None and not over and previous.pid != owner and is_alive(previous):
+        if previous is not None and not over and previous.pid != owner.pid and is_attended(previous):
             raise UserError(
-                f"process {previous.pid} is still running it",
+                "it waits in the queue already"
+                if previous.role == "waiting"
+                else f"process {previous.pid} is still running it",
                 where=run.id,
-                hint=f"kill -INT {previous.pid} stops it after a checkpoint",
+                hint=f"petbench stop {run.handle} "
+                + ("takes it out" if previous.role == "waiting" else "stops it after a checkpoint"),
             )
         attempt = 1 + max(previous.attempt if previous else 0, ended.attempt if ended else 0)
-        record = ProcessRecord(
-            boot_id=_boot_id(),
-            pid=owner,
-            start_ticks=ticks,
-            attempt=attempt,
-            host=socket.gethostname(),
-            device=device,
-            started=time.time(),
+        record = _record(owner, attempt, device, role)
+        write_record(run.process, record)
+    beat(run)
+    return record
+
+
+def note_start(run: RunDirectory, claimed: ProcessRecord, device: str) -> ProcessRecord:
+    """Record that the supervisor of `claimed` has `device` and starts its trainer. Raises: OSError."""
+    record = replace(claimed, role="starting", device=device, started=time.time())
+    with locked(run.lock):
+        write_record(run.process, record)
+    beat(run)
+    return record
+
+
+def join_attempt(run: RunDirectory, attempt: int) -> ProcessRecord:
+    """Make this process the trainer of the attempt that its supervisor claimed.
+
+    Raises:
+        UserError: another process has claimed the run since.
+    """
+    with locked(run.lock):
+        claimed = read_process(run)
+        if claimed is None or claimed.attempt != attempt or claimed.pid != os.getppid():
+            raise UserError(f"attempt {attempt} is not this process's any more", where=run.id)
+        me = process_id()
+        assert me is not None  # this process runs
+        record = replace(
+            _record(me, attempt, claimed.device, "trainer"),
+            supervisor_pid=claimed.pid,
+            supervisor_ticks=claimed.start_ticks,
         )
-        _write_record(run.process, record)
+        write_record(run.process, record)
     beat(run)
     return record
 
 
 def read_process(run: RunDirectory) -> ProcessRecord | None:
     """The latest attempt's process; None where none was recorded or the file is damaged."""
-    return _read_record(run.process, _PROCESS)
+    return read_record(run.process, ProcessRecord)
 
 
 def is_alive(process: ProcessRecord) -> bool:
     """Whether exactly this process runs on this machine: same boot, pid and start; a zombie does not."""
-    return process.boot_id == _boot_id() and _start_ticks(process.pid) == process.start_ticks
+    return is_running(process.identity)
+
+
+def is_attended(process: ProcessRecord) -> bool:
+    """Whether the process or its supervisor, which has yet to say how it ended, is alive."""
+    supervisor = process.supervisor
+    return is_alive(process) or (supervisor is not None and is_running(supervisor))
 
 
 def is_local(process: ProcessRecord) -> bool:
@@ -108,65 +158,42 @@ def beat(run: RunDirectory) -> None:
     run.heartbeat.touch()
 
 
-def write_exit(run: RunDirectory, *, code: int, reason: str = "", signal: int | None = None) -> ExitRecord:
-    """Record how the latest attempt ended.
+def write_exit(
+    run: RunDirectory,
+    *,
+    code: int,
+    reason: str = "",
+    signal: int | None = None,
+    attempt: int | None = None,
+) -> ExitRecord:
+    """Record how an attempt ended, the latest unless given.
 
     Args:
         code: the exit code; 0 done, 1 failed, 2 wrong input, 130 interrupted.
         reason: one line for a person.
         signal: number of the signal that ended it, if one did.
     """
-    process = read_process(run)
-    record = ExitRecord(
-        attempt=process.attempt if process else 1, code=code, signal=signal, reason=reason, ended=time.time()
-    )
-    _write_record(run.exit, record)
+    if attempt is None:
+        process = read_process(run)
+        attempt = process.attempt if process else 1
+    record = ExitRecord(attempt=attempt, code=code, signal=signal, reason=reason, ended=time.time())
+    write_record(run.exit, record)
     return record
 
 
 def read_exit(run: RunDirectory) -> ExitRecord | None:
     """How the latest attempt that ended did so; None where none has or the file is damaged."""
-    return _read_record(run.exit, _EXIT)
+    return read_record(run.exit, ExitRecord)
 
 
-_PROCESS = TypeAdapter(ProcessRecord)
-_EXIT = TypeAdapter(ExitRecord)
-_Record = TypeVar("_Record", ProcessRecord, ExitRecord)
-
-
-def _write_record(path: Path, record: ProcessRecord | ExitRecord) -> None:
-    values: dict[str, Any] = asdict(record)
-    atomic_write(path, json.dumps(values, indent=2) + "\n")
-
-
-def _read_record(path: Path, adapter: TypeAdapter[_Record]) -> _Record | None:
-    try:
-        return adapter.validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return f"{psutil.boot_time():.0f}"
-
-
-def _start_ticks(pid: int) -> int | None:
-    """Start of a process that is alive; None for one that is not, or is a zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return None if Path("/proc/self/stat").exists() else _start_without_proc(pid)
-    # The command's name is in parentheses and may hold spaces and parentheses itself.
-    fields = stat[stat.rindex(")") + 2 :].split()
-    return None if fields[0] in _DEAD_STATES else int(fields[19])
-
-
-def _start_without_proc(pid: int) -> int | None:
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time() * 100)
-    except psutil.Error:
-        return None
+def _record(owner: ProcessId, attempt: int, device: str, role: Role) -> ProcessRecord:
+    return ProcessRecord(
+        boot_id=boot_id(),
+        pid=owner.pid,
+        start_ticks=owner.start_ticks,
+        attempt=attempt,
+        host=socket.gethostname(),
+        device=device,
+        started=time.time(),
+        role=role,
+    )

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import TypeAdapter, ValidationError
 
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.validate import validated
 
 EVALUATIONS = ("val", "test", "teacher_val", "teacher_test")
 
@@ -134,11 +134,7 @@ def read_results(path: Path) -> Results:
             if name in values:
                 values[name]["recall"] = [None if math.isnan(r) else r for r in values[name]["recall"]]
         rounds = [{"pseudo_label_accuracy": None, **row} for row in values.pop("rounds", ())]
-        return _RESULTS.validate_python({**values, "rounds": rounds})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise UserError(f"damaged results: {clean(key)}: {first['msg']}", where=str(path)) from error
+        return validated(Results, {**values, "rounds": rounds})
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"damaged results: {clean(error)}", where=str(path)) from error
 
@@ -163,7 +159,6 @@ def read_headline(path: Path) -> dict[str, dict[str, float]]:
     return tables
 
 
-_RESULTS = TypeAdapter(Results)
 _NUMBER_LINE = re.compile(
     r"^(?:\[{1,2}(?P<table>\w+)\]{1,2}|(?P<key>\w+) = (?P<number>[+-]?(?:[0-9][0-9.eE+-]*|inf|nan)))$",
     re.MULTILINE | re.ASCII,

@@ -10,15 +10,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from workbench.recipe.dump import flatten
+from workbench.runs.epochs import EpochReader
 from workbench.runs.events import EpochDone, StageStarted
 from workbench.runs.layout import RunDirectory
-from workbench.runs.metrics import read_events
 from workbench.runs.notes import read_notes
 from workbench.runs.process import ExitRecord, ProcessRecord, read_exit, read_process
 from workbench.runs.results import EVALUATIONS, read_headline
 from workbench.runs.status import RunStatus, derive_status
-from workbench.runs.timeline import timeline
+from workbench.runs.waiting import position_of
+from workbench.support.flat import flatten
 
 _EVALUATION_NUMBERS = ("images", "accuracy", "loss", "macro_f1", "top5", "calibration_error")
 _RUN_NUMBERS = (
@@ -69,6 +69,8 @@ class RunSummary:
     ended: ExitRecord | None
     problem: str = ""
     """What about its files cannot be read."""
+    queue_position: int | None = None
+    """Of a queued run: 1 for the next."""
 
     @property
     def run(self) -> RunDirectory:
@@ -109,21 +111,26 @@ class RunSummary:
         return ended.reason
 
 
-def summarise(run: RunDirectory) -> RunSummary:
-    """Read a run's small files into its summary; damaged ones are told in `problem` and taken as absent."""
+def summarise(run: RunDirectory, epochs: EpochReader | None = None) -> RunSummary:
+    """Read a run's small files into its summary; damaged ones are told in `problem` and taken as absent.
+
+    Args:
+        epochs: reads the metrics of a run that grows; whoever looks at it often keeps one for it.
+    """
     recipe, problem = _read_recipe(run)
     notes = read_notes(run)
     process, ended = read_process(run), read_exit(run)
     metrics, progress = _read_results(run), None
     if metrics is None:
-        metrics, progress = _read_progress(run, recipe)
+        metrics, progress = _read_progress(run, recipe, epochs or EpochReader())
         if run.results.exists():
             problem = problem or "results.toml is damaged"
     recipe_tags = recipe.get("tags")
     named_tags = [str(tag) for tag in recipe_tags] if isinstance(recipe_tags, list) else []
+    status = derive_status(run, process, ended)
     return RunSummary(
         path=run.path,
-        status=derive_status(run, process, ended),
+        status=status,
         name=str(recipe.get("name", run.slug)),
         created=run.created or datetime.fromtimestamp(run.recipe.stat().st_mtime),
         tags=tuple(dict.fromkeys((*named_tags, *notes.tags))),
@@ -135,7 +142,13 @@ def summarise(run: RunDirectory) -> RunSummary:
         process=process,
         ended=ended,
         problem=problem,
+        queue_position=queue_position(run, status),
     )
+
+
+def queue_position(run: RunDirectory, status: RunStatus) -> int | None:
+    """The place of a queued run, 1 for the next; None for any other."""
+    return position_of(run) if status is RunStatus.QUEUED else None
 
 
 def _read_recipe(run: RunDirectory) -> tuple[dict[str, Any], str]:
@@ -193,13 +206,14 @@ def _read_results(run: RunDirectory) -> dict[str, float] | None:
         return None
 
 
-def _read_progress(run: RunDirectory, recipe: Mapping[str, Any]) -> tuple[dict[str, float], Progress | None]:
+def _read_progress(
+    run: RunDirectory, recipe: Mapping[str, Any], epochs: EpochReader
+) -> tuple[dict[str, float], Progress | None]:
     """The numbers so far, and how far that is, of a run without results."""
     try:
-        tail = read_events(run.metrics, kinds=(StageStarted.kind, EpochDone.kind))
+        events = epochs.read(run.metrics)
     except OSError:
         return {}, None
-    events = timeline([record.event for record in tail.records])
     stages = [event for event in events if isinstance(event, StageStarted)]
     if not stages:
         return {}, None

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.runs.events import ConfusionSeen, EpochDone, Event, RoundLabelled, StageStarted, StepDone
+from workbench.runs.events import (
+    ConfusionSeen,
+    EpochDone,
+    Event,
+    PoolTaught,
+    RoundLabelled,
+    StageStarted,
+    StepDone,
+)
 
-_STAGE_ORDER = {"probe": 0, "fit": 1, "teacher": 1, "student": 2}
+STAGE_ORDER = {"probe": 0, "teacher": 1, "student": 2, "fit": 3}
 _Position = tuple[int, int, int]
 
 
@@ -58,10 +66,10 @@ def _position(event: Event) -> _Position | None:
     match event:
         case EpochDone(split="test"):
             return None
-        case StepDone() | EpochDone() | ConfusionSeen():
-            return (event.round, _STAGE_ORDER[event.stage], event.epoch)
+        case StepDone() | EpochDone() | ConfusionSeen() | PoolTaught():
+            return (event.round, STAGE_ORDER[event.stage], event.epoch)
         case StageStarted():
-            return (event.round, _STAGE_ORDER[event.stage], 0)
+            return (event.round, STAGE_ORDER[event.stage], 0)
         case RoundLabelled():
             return (event.round, -1, 0)
         case _:
@@ -69,7 +77,7 @@ def _position(event: Event) -> _Position | None:
 
 
 def _is_training(event: Event) -> bool:
-    return isinstance(event, StepDone | EpochDone | ConfusionSeen)
+    return isinstance(event, StepDone | EpochDone | ConfusionSeen | PoolTaught)
 
 
 def _identity(event: Event) -> tuple[object, ...] | None:
@@ -77,7 +85,7 @@ def _identity(event: Event) -> tuple[object, ...] | None:
     match event:
         case EpochDone():
             return (event.kind, event.stage, event.round, event.epoch, event.split)
-        case ConfusionSeen():
+        case ConfusionSeen() | PoolTaught():
             return (event.kind, event.stage, event.round, event.epoch)
         case StageStarted():
             return (event.kind, event.stage, event.round)

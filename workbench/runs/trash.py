@@ -9,10 +9,15 @@ from pathlib import Path
 
 from workbench.runs.find import choose
 from workbench.runs.layout import RunDirectory, run_directories
-from workbench.runs.status import status_of
+from workbench.runs.status import RunStatus, status_of
 from workbench.support.errors import UserError
 
 TRASH = ".trash"
+_ACTIVE = {
+    RunStatus.QUEUED: "queued",
+    RunStatus.STARTING: "starting",
+    RunStatus.STOPPING: "being stopped",
+}
 
 
 def move_to_trash(runs: Sequence[RunDirectory]) -> list[RunDirectory]:
@@ -25,8 +30,11 @@ def move_to_trash(runs: Sequence[RunDirectory]) -> list[RunDirectory]:
     for run in runs:
         if run.path.parent.name == TRASH:
             raise UserError("it is in the trash already", where=run.id)
-        if status_of(run).is_running:
-            raise UserError("it is running", where=run.id, hint="stop it first, with Ctrl-C where it runs")
+        status = status_of(run)
+        if status.is_active:
+            raise UserError(
+                f"it is {_ACTIVE.get(status, 'running')}", where=run.id, hint=_stop_first(run, status)
+            )
     return [_move(run, run.path.parent / TRASH / run.id) for run in runs]
 
 
@@ -65,6 +73,12 @@ def empty_trash(runs_home: Path) -> int:
         except OSError as error:
             raise UserError(f"cannot be deleted: {error.strerror}", where=str(entry)) from error
     return len(entries)
+
+
+def _stop_first(run: RunDirectory, status: RunStatus) -> str:
+    if status is RunStatus.STOPPING:
+        return "wait until it has ended"
+    return f"petbench stop {run.handle} {'takes it out' if status is RunStatus.QUEUED else 'ends it'} first"
 
 
 def _move(run: RunDirectory, target: Path) -> RunDirectory:

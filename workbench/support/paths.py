@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -21,6 +22,18 @@ def data_home(option: Path | None = None) -> Path:
 def cache_home() -> Path:
     """`$PETBENCH_CACHE`, else the user's cache directory: decoded stores and features, safe to delete."""
     return _first(None, "PETBENCH_CACHE", Path(platformdirs.user_cache_dir("petbench")))
+
+
+def state_home() -> Path:
+    """`$PETBENCH_STATE`, else the user's state directory: what the app remembers, its log, device leases."""
+    return _first(None, "PETBENCH_STATE", Path(platformdirs.user_state_dir("petbench")))
+
+
+def short_path(path: Path) -> Path:
+    """`path` from the working directory where it lies under it, else as it is; to be shown, not kept."""
+    with contextlib.suppress(ValueError, OSError):  # elsewhere, or the working directory is gone
+        return path.relative_to(Path.cwd())
+    return path
 
 
 def _first(option: Path | None, variable: str, default: Path) -> Path:

@@ -9,12 +9,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from workbench.jobs.lifeline import Lifeline
 from workbench.recipe import Recipe
+from workbench.runs.control import Control, read_request
 from workbench.runs.events import Reporter
 from workbench.runs.layout import RunDirectory
 from workbench.runs.log import RunLog
 from workbench.runs.metrics import MetricsWriter, Tee
-from workbench.runs.process import write_exit, write_process
+from workbench.runs.process import join_attempt, read_process, write_exit, write_process
 from workbench.runs.results import Results
 from workbench.support.clean import clean
 from workbench.support.errors import RunFailed, UserError
@@ -33,6 +35,8 @@ class Outcome:
     results: Results | None = None
     reason: str = ""
     advice: str = ""
+    signal: int | None = None
+    """The number of the one that interrupted it."""
 
 
 def attempt(
@@ -42,25 +46,30 @@ def attempt(
     display: Reporter,
     *,
     command_line: Sequence[str] = (),
+    lifeline: Lifeline | None = None,
 ) -> Outcome:
     """Train `recipe` in `directory` to its results or to a clear end; what there is on disk stays.
+
+    Args:
+        lifeline: in the background, the tie to the supervisor that claimed the attempt; it must be watched.
 
     Raises:
         UserError: another process runs this run, or its directory cannot be written. Any other trouble is in
             the outcome and in `exit.json`.
     """
-    _claim(directory, places)
+    _claim(directory, places, lifeline)
     log = RunLog(directory.log)
-    stop = StopRequest()
+    stop = StopRequest(patient=lifeline is not None)
     try:
         with MetricsWriter(directory.metrics) as metrics, stop.listening(), _warnings_to(log):
             reporter = Tee(metrics, log, display)
             results = execute(directory, recipe, places, reporter, stop, command_line=command_line)
         outcome = Outcome(0, results)
     except Interrupted as error:
-        outcome = Outcome(130, reason=f"stopped by {error.signal_name}", advice=_resume(directory))
+        outcome = _interrupted(directory, error)
     except KeyboardInterrupt:
-        outcome = Outcome(130, reason="stopped at once by a second signal", advice=_resume(directory))
+        reason = "stopped at once by a second signal"
+        outcome = Outcome(130, reason=reason, advice=_resume(directory), signal=signal.SIGINT)
     except UserError as error:
         outcome = Outcome(2, reason=str(error))
     except RunFailed as error:
@@ -69,13 +78,21 @@ def attempt(
         outcome = _outcome_of_disk(directory, log, error)
     except Exception as error:
         outcome = _crashed(directory, log, error)
+    if outcome.code == 130 and lifeline is not None and lifeline.cut and not _request(directory):
+        # Nobody asked for this end, so nobody would think of resuming it: it shall show as lost.
+        with contextlib.suppress(OSError):
+            log.line(f"its supervisor is gone: ended after a checkpoint; {outcome.advice}")
+        return outcome
     _record_end(directory, log, outcome)
     return outcome
 
 
-def _claim(directory: RunDirectory, places: Places) -> None:
+def _claim(directory: RunDirectory, places: Places, lifeline: Lifeline | None) -> None:
     try:
-        write_process(directory, str(places.device))
+        if lifeline is None:
+            write_process(directory, str(places.device))
+        else:
+            join_attempt(directory, lifeline.attempt)
     except OSError as error:
         raise UserError(
             f"the run's directory cannot be written: {error.strerror or error}",
@@ -113,14 +130,28 @@ def _crashed(directory: RunDirectory, log: RunLog, error: Exception) -> Outcome:
 
 
 def _record_end(directory: RunDirectory, log: RunLog, outcome: Outcome) -> None:
-    number = None
-    if outcome.code == 130:
-        number = int(signal.SIGTERM if "SIGTERM" in outcome.reason else signal.SIGINT)
     # On a full disk even these few bytes may fail; the run then shows as lost, and can be resumed too.
     with contextlib.suppress(OSError):
         log.line(f"ended with code {outcome.code}{': ' + outcome.reason if outcome.reason else ''}")
     with contextlib.suppress(OSError):
-        write_exit(directory, code=outcome.code, reason=outcome.reason, signal=number)
+        write_exit(directory, code=outcome.code, reason=outcome.reason, signal=outcome.signal)
+
+
+def _interrupted(directory: RunDirectory, error: Interrupted) -> Outcome:
+    """It says what the front end that sent the signal has said of it, else the signal's name."""
+    request = _request(directory)
+    return Outcome(
+        130,
+        reason=request.reason if request else f"stopped by {error.signal_name}",
+        advice=_resume(directory),
+        signal=int(signal.Signals[error.signal_name]),
+    )
+
+
+def _request(directory: RunDirectory) -> Control | None:
+    """The wish to stop or pause this attempt."""
+    process = read_process(directory)
+    return read_request(directory, process.attempt) if process else None
 
 
 def _resume(directory: RunDirectory) -> str:

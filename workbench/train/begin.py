@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
-from workbench.dataset import load_split, save_split, split_summary
+from workbench.dataset import SplitSummary, load_split, save_split, split_summary
+from workbench.dataset.review import pin_review
 from workbench.model import tune
+from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.runs.layout import RunDirectory
 from workbench.runs.provenance import write_provenance
+from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.train.precision import Precision, choose_precision
 from workbench.train.setup import Setup
 from workbench.train.stage import plan
 from workbench.train.state import RunState
+
+
+def pin_corrections(directory: RunDirectory, recipe: Recipe) -> Path | None:
+    """Keep a copy of the review with the run: resumed, it trains as it began, whatever people said since.
+
+    Returns: the copy, or None for a recipe without corrections.
+
+    Raises:
+        UserError: there is no such review, it is damaged, or the copy of a run that has begun is gone.
+    """
+    if not recipe.data.corrections:
+        return None
+    pinned = directory.corrections
+    if not pinned.exists():
+        if directory.split.exists():
+            raise UserError(
+                "the corrections that the run began with are gone",
+                where=clean(pinned),
+                hint="copy the file back, or launch the recipe as a new run",
+            )
+        pin_review(recipe.data.corrections, pinned)
+    return pinned
 
 
 def pin_split(directory: RunDirectory, setup: Setup, reporter: Reporter) -> None:
@@ -30,7 +56,8 @@ def pin_split(directory: RunDirectory, setup: Setup, reporter: Reporter) -> None
             )
         return
     save_split(directory.split, setup.catalogue, setup.split)
-    summary = split_summary(setup.catalogue, setup.split, setup.recipe.data.target)
+    _say_corrections(setup, reporter)
+    summary = _summary(setup)
     total = summary.total
     reporter.event(
         Message(
@@ -42,12 +69,32 @@ def pin_split(directory: RunDirectory, setup: Setup, reporter: Reporter) -> None
     )
 
 
+def _say_corrections(setup: Setup, reporter: Reporter) -> None:
+    done = setup.corrected
+    if not setup.corrections:
+        return
+    labelled = f"{done.labelled} labelled by hand ({done.from_pool} from the pool)"
+    reporter.event(Message("info", f"corrections: {labelled}, {done.excluded} excluded"))
+    if done.left_alone:
+        reporter.event(
+            Message(
+                "warning",
+                f"corrections: {done.left_alone} left alone: validation and test images are never changed",
+            )
+        )
+
+
+def _summary(setup: Setup) -> SplitSummary:
+    return split_summary(setup.catalogue, setup.split, setup.recipe.data.target, setup.taught)
+
+
 def record_provenance(directory: RunDirectory, setup: Setup, command_line: Sequence[str]) -> None:
     """Write down the code, packages, machine and data of this attempt."""
     device = setup.device
     extra = {
         "data_fingerprint": setup.catalogue.fingerprint,
         "split_fingerprint": setup.split.fingerprint,
+        **({"corrections_fingerprint": setup.corrections} if setup.corrections else {}),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "cuda": (torch.version.cuda or "") if device.type == "cuda" else "",
         "threads": str(torch.get_num_threads()),
@@ -79,7 +126,7 @@ def decide_precision(setup: Setup, reporter: Reporter) -> Precision:
 
 def warn_of_uncovered_classes(setup: Setup, state: RunState, reporter: Reporter) -> None:
     """Say aloud, once, what limits the run before it begins."""
-    summary = split_summary(setup.catalogue, setup.split, setup.recipe.data.target)
+    summary = _summary(setup)
     if summary.covered == len(setup.classes):
         return
     text = (

@@ -41,7 +41,7 @@ def conclude(directory: RunDirectory, network: Network, state: RunState, reporte
         precision=_precision_words(network),
         labelled=len(split.labelled),
         unlabelled=len(split.unlabelled),
-        classes_covered=len(set(network.setup.labels[split.labelled].tolist())),
+        classes_covered=len(set(network.setup.taught[split.labelled].tolist())),
         weights_sha256=digest,
         teacher_val=teacher_val,
         teacher_test=teacher_test,

@@ -20,14 +20,31 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workbench.dataset import Catalogue
+from workbench.model import ImageClassifier, weights_id
 from workbench.runs.events import Message, Reporter
 from workbench.support.atomic import atomic_write
+from workbench.support.fingerprint import fingerprint
+from workbench.train.precision import Dtype
 
 Ints = NDArray[np.int64]
 # (positions) -> for each batch: (features (B, D) float32 on the CPU, positions (B,))
 Extract = Callable[[Ints], Iterator[tuple[Tensor, Ints]]]
 # Rows between two writes of the checksums: what a crash costs.
 CHUNK_BATCHES = 8
+
+
+def feature_folder(
+    cache: Path,
+    catalogue: Catalogue,
+    classifier: ImageClassifier,
+    image_size: int,
+    inference: Dtype,
+    device: torch.device,
+) -> Path:
+    """The bank of a trunk's features on a catalogue, named for everything that decides a feature's value."""
+    parts = [catalogue.fingerprint, weights_id(classifier), image_size, inference, device.type]
+    return cache / "features" / f"{classifier.backbone.replace('/', '_')}-{fingerprint(parts)}"
 
 
 class FeatureBank:

@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM: once, a run checkpoints at the end of the batch; twice, it ends at once."""
+"""Ctrl-C and SIGTERM: once, a run checkpoints at the end of the batch; twice, it ends at once.
+
+In the background only the first one counts: a machine that shuts down signals trainer and supervisor, which
+passes it on, and the supervisor has SIGKILL for a trainer that does not end.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +25,10 @@ class Interrupted(Exception):
 class StopRequest:
     """Set by a signal, looked at by the training loop between batches."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
+        """`patient`: signals after the first change nothing."""
         self.signal_name: str | None = None
+        self._patient = patient
 
     def __bool__(self) -> bool:
         return self.signal_name is not None
@@ -44,6 +50,8 @@ class StopRequest:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.signal_name is not None:
+            if self._patient:
+                return
             raise KeyboardInterrupt
         self.signal_name = signal.Signals(number).name
 

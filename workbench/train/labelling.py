@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.pseudo import Pool, Selection, select
-from workbench.recipe import PseudoLabel
+from workbench.pseudo import Pool, Selection, choose, judge
+from workbench.recipe.pseudo_label import Offline
 from workbench.runs.events import Reporter, RoundLabelled
 from workbench.runs.layout import RunDirectory
 from workbench.runs.ledger import PseudoLabel as LedgerRow
@@ -20,24 +20,23 @@ HISTOGRAM_BINS = 20
 
 def label_pool(
     setup: Setup,
-    knobs: PseudoLabel,
+    knobs: Offline,
     state: RunState,
     number: int,
-    probabilities: NDArray[np.float32],
+    pool: Pool,
     directory: RunDirectory,
     reporter: Reporter,
 ) -> Selection:
     """Select round `number`'s pseudo-labels and record them.
 
     Args:
-        probabilities: (U, C) float32, the teacher's un-noised output on `split.unlabelled`.
+        pool: `split.unlabelled` as the un-noised teacher sees it.
 
     The pool's true labels are read here only to score what was selected, after it was selected.
     """
-    labelled = setup.labels[setup.split.labelled]
-    pool = Pool(probabilities, np.bincount(labelled, minlength=len(setup.classes)))
-    selection = select(pool, knobs, number, state.selection)
-    flipped = np.zeros(len(probabilities), dtype=np.bool_)
+    pool = judge(pool, knobs, state.selection)
+    selection = choose(pool, knobs, number, state.selection)
+    flipped = np.zeros(len(pool.probabilities), dtype=np.bool_)
     if state.pool_predicted is not None:
         flipped = state.pool_predicted != pool.predicted
     truth = setup.labels[setup.split.unlabelled]
@@ -50,17 +49,19 @@ def label_pool(
 def _summary(
     number: int, pool: Pool, selection: Selection, flipped: NDArray[np.bool_], truth: NDArray[np.int64]
 ) -> RoundLabelled:
-    taught = selection.targets.argmax(axis=1)
+    # An image that a rule repeats counts once; one with negative labels alone is told no class.
+    rows, first = np.unique(selection.rows[selection.positive], return_index=True)
+    taught = selection.targets[selection.positive][first].argmax(axis=1)
     confidence = pool.confidence
     histogram, _ = np.histogram(confidence, bins=HISTOGRAM_BINS, range=(0.0, 1.0))
     return RoundLabelled(
         round=number,
         pool=len(confidence),
-        selected=len(selection.rows),
-        accuracy=float((taught == truth[selection.rows]).mean()) if len(selection.rows) else None,
+        selected=len(rows),
+        accuracy=float((taught == truth[rows]).mean()) if len(rows) else None,
         pool_accuracy=float((pool.predicted == truth).mean()),
         flipped=int(flipped.sum()),
-        threshold=float(confidence[selection.rows].min()) if len(selection.rows) else 1.0,
+        threshold=float(confidence[rows].min()) if len(rows) else 1.0,
         per_class=np.bincount(taught, minlength=pool.probabilities.shape[1]).tolist(),
         confidence_histogram=histogram.tolist(),
     )
@@ -78,10 +79,12 @@ def _write_ledger(
     records, classes = setup.catalogue.records, setup.classes
     ids = [records[p].id for p in setup.split.unlabelled]
     taught, weights = pool.predicted.copy(), np.zeros(len(ids), dtype=np.float32)
-    taught[selection.rows] = selection.targets.argmax(axis=1)
-    weights[selection.rows] = selection.weights
+    positive = selection.positive
+    told = selection.rows[positive]
+    taught[told] = selection.targets[positive].argmax(axis=1)
+    np.add.at(weights, told, selection.weights[positive])
     chosen = np.zeros(len(ids), dtype=np.bool_)
-    chosen[selection.rows] = True
+    chosen[told] = True
     top_two = -np.partition(-pool.probabilities, 1, axis=1)[:, :2]
     entropy = -(pool.probabilities * np.log(np.maximum(pool.probabilities, 1e-12))).sum(axis=1)
     rows = [

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from workbench.loader import FeatureBatches, ImageBatches, Samples
+from workbench.loader import Batch, FeatureBatches, ImageBatches, PoolBatch, PoolBatches, Samples, paired
 from workbench.model import parameter_groups, set_noise, tune, unlocked_groups
 from workbench.runs.events import Message, Reporter, StageStarted
 from workbench.support.errors import RunFailed
@@ -21,16 +21,21 @@ from workbench.support.fingerprint import fingerprint
 from workbench.train.interrupt import Interrupted, StopRequest
 from workbench.train.metrics import confusion_matrix, negative_log_likelihood
 from workbench.train.network import Network, changing_weights, clone_weights
+from workbench.train.objectives import Beginning, Clock, Objective, Supervised, make_objective
 from workbench.train.optim import make_optimizer, optimizer_tensors, restore_optimizer, set_rates
 from workbench.train.record import StageRecord, memory_bytes
 from workbench.train.schedule import rate_multiplier
 from workbench.train.stage import Stage
 from workbench.train.state import Best, RunState, Weights
-from workbench.train.step import Stepper
+from workbench.train.step import Stepped, Stepper
 from workbench.train.threads import one_thread
+
+Pending = tuple[Stepped, NDArray[np.int64], NDArray[np.int64]]
+"""A step that the host has not looked at yet, the positions of its labelled and of its unlabelled images."""
 
 # Steps between two looks at the losses: the only time that the host waits for the device.
 INTERVAL = 20
+NOBODY = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +81,18 @@ class StageRun:
         self.module: nn.Module = classifier.head if self.on_features else classifier
         self._changing = frozenset(changing_weights(classifier, tuning))
         self.batches = self._batches(samples)
+        self.pool = self._pool()
+        self.steps = self.batches.steps if self.pool is None else self.pool.steps
         self.optimizer = make_optimizer(stage.optimizer, parameter_groups(classifier, stage.optimizer))
-        self.average = self._average(network.setup.recipe.training.ema)
+        self.average = self._average(stage.ema)
+        self.objective = self._objective(samples)
         self.stepper = Stepper(
             self.module,
             self.optimizer,
             network.precision,
             self.setup.device,
             around.reporter,
-            label_smoothing=self.setup.recipe.training.label_smoothing,
+            self.objective,
             on_features=self.on_features,
             micro_batch=state.micro_batch,
         )
@@ -92,11 +100,11 @@ class StageRun:
         self._saved_at = time.monotonic()
         if restored is not None:
             self._restore(restored)
+        beside = len(samples) - labelled if self.pool is None else len(self.setup.split.unlabelled)
         around.reporter.event(
-            StageStarted(
-                stage.name, stage.round, stage.epochs, labelled, len(samples) - labelled, self.on_features
-            )
+            StageStarted(stage.name, stage.round, stage.epochs, labelled, beside, self.on_features)
         )
+        self._say_how_the_pool_is_seen()
 
     def run(self) -> Best:
         """Train to the end of the stage; the network is left with the best epoch's weights.
@@ -133,51 +141,47 @@ class StageRun:
             unlocked=unlocked_groups(self.stage.finetune, epoch - 1),
         )
         self._train_mode()
-        pending: list[tuple[Tensor, Tensor, NDArray[np.int64]]] = []
+        pending: list[Pending] = []
         interval_started = time.monotonic()
         of_run = self.stage.first_epoch + epoch
         seed = self.setup.recipe.seed
-        for batch in self.batches.epoch(of_run, self.progress.step):
+        for batch, unlabelled in self._epoch(of_run, self.progress.step):
             step = self.progress.step
-            total_step = (epoch - 1) * self.batches.steps + step
+            total_step = (epoch - 1) * self.steps + step
             # Dropout masks are a function of the step, like order and augmentation: resuming needs no
             # generator state.
             torch.manual_seed(int(fingerprint([seed, of_run, step])[:15], 16))
-            set_rates(self.optimizer, self._multiplier(total_step))
-            loss, right = self.stepper.step(batch)
+            rate = self._multiplier(total_step)
+            set_rates(self.optimizer, rate)
+            stepped = self.stepper.step(batch, unlabelled, Clock(total_step, self.steps, rate))
             if self.average is not None:
                 self.average.update_parameters(self.module)
-            pending.append((loss, right, batch.positions))
+            pending.append((stepped, batch.positions, NOBODY if unlabelled is None else unlabelled.positions))
             self.progress.step = step + 1
-            if len(pending) == INTERVAL or step + 1 == self.batches.steps or self._due() or self.around.stop:
+            if len(pending) == INTERVAL or step + 1 == self.steps or self._due() or self.around.stop:
                 self._settle(epoch, total_step + 1, pending, interval_started)
                 pending, interval_started = [], time.monotonic()
                 self._checkpoint_if_due()
                 self.around.stop.raise_if_set()
             if not self.on_features:
-                self.around.reporter.progress(
-                    f"{self.stage.label} epoch {epoch}", step + 1, self.batches.steps
-                )
+                self.around.reporter.progress(f"{self.stage.label} epoch {epoch}", step + 1, self.steps)
 
-    def _settle(
-        self,
-        epoch: int,
-        steps_done: int,
-        pending: list[tuple[Tensor, Tensor, NDArray[np.int64]]],
-        started: float,
-    ) -> None:
+    def _settle(self, epoch: int, steps_done: int, pending: list[Pending], started: float) -> None:
         """Wait for the device, add up the interval's losses, and stop the run where one is not finite."""
-        losses = torch.stack([loss for loss, _, _ in pending]).tolist()
-        right = float(torch.stack([right for _, right, _ in pending]).sum())
-        for offset, (loss, (_, _, positions)) in enumerate(zip(losses, pending, strict=True)):
+        losses = torch.stack([stepped.loss for stepped, _, _ in pending]).tolist()
+        right = float(torch.stack([stepped.right for stepped, _, _ in pending]).sum())
+        for offset, (loss, (_, positions, _)) in enumerate(zip(losses, pending, strict=True)):
             if not np.isfinite(loss):
                 self._fail_on_loss(loss, steps_done - len(pending) + 1 + offset, positions)
-        images = sum(len(positions) for _, _, positions in pending)
+        images = sum(len(positions) for _, positions, _ in pending)
         self.progress.loss_sum += sum(
-            loss * len(positions) for loss, (_, _, positions) in zip(losses, pending, strict=True)
+            loss * len(positions) for loss, (_, positions, _) in zip(losses, pending, strict=True)
         )
         self.progress.right_sum += right
         self.progress.images += images
+        for stepped, _, positions in pending:
+            self._score(stepped, positions)
+        images += sum(len(positions) for _, _, positions in pending)
         self.state.images_trained += images
         seconds = time.monotonic() - started
         self.progress.seconds += seconds
@@ -185,6 +189,18 @@ class StageRun:
         self.around.heartbeat()
         mean = sum(losses) / len(losses)
         self.record.steps(epoch, steps_done, mean, self._rate(), images, seconds)
+
+    def _score(self, stepped: Stepped, positions: NDArray[np.int64]) -> None:
+        """Count how right a batch's pseudo-labels were: here alone the pool's truth is read, to score."""
+        if stepped.pseudo is None:
+            return
+        weights = stepped.pseudo.weights.cpu().numpy().astype(np.float64)
+        right = stepped.pseudo.labels.cpu().numpy() == self.setup.labels[positions]
+        progress = self.progress
+        progress.pool_images += len(positions)
+        progress.pool_weight += float(weights.sum())
+        progress.pool_right += int(right.sum())
+        progress.pool_right_weight += float(weights[right].sum())
 
     def _fail_on_loss(self, loss: float, step: int, positions: NDArray[np.int64]) -> None:
         ids = [self.setup.catalogue.records[p].id for p in positions[:8]]
@@ -208,7 +224,7 @@ class StageRun:
             self.network.classifier.train()
 
     def _multiplier(self, step: int) -> float:
-        return rate_multiplier(self.stage.optimizer, step, self.batches.steps, self.stage.epochs)
+        return rate_multiplier(self.stage.optimizer, step, self.steps, self.stage.epochs)
 
     def _rate(self) -> float:
         return float(max(group["lr"] for group in self.optimizer.param_groups))
@@ -222,7 +238,7 @@ class StageRun:
         """
         started = time.monotonic()
         progress, stage = self.progress, self.stage
-        module = self.module if self.average is None or epoch == 0 else self.average.module
+        module = self._evaluated(epoch)
         validation = self.setup.split.validation
         seen = self.network.evaluated(module, trunk_fixed=self.trunk_fixed)
         probabilities = self.network.probabilities(validation, seen, task=f"{stage.label} validation")
@@ -243,13 +259,32 @@ class StageRun:
         seconds = time.monotonic() - started
         if epoch:
             self.record.trained(epoch, progress, self._rate())
+        if progress.pool_images:
+            self._record_pool(epoch)
         matrix = confusion_matrix(predicted, labels, len(self.setup.classes)).tolist()
         self.record.validated(epoch, loss, accuracy, matrix, self._rate(), seconds)
         progress.epoch, progress.step = epoch, 0
         progress.loss_sum, progress.right_sum, progress.images, progress.seconds = 0.0, 0.0, 0, 0.0
+        progress.pool_images, progress.pool_weight = 0, 0.0
+        progress.pool_right, progress.pool_right_weight = 0, 0.0
         self.state.training_seconds += seconds
         self.state.peak_memory_bytes = max(self.state.peak_memory_bytes, memory_bytes(self.setup.device))
         self.around.heartbeat()
+
+    def _evaluated(self, epoch: int) -> nn.Module:
+        """What is worth evaluating: an objective's teacher, an average of the weights, or the weights."""
+        if epoch == 0:
+            return self.module
+        if self.objective.evaluated is not None:
+            return self.objective.evaluated
+        return self.module if self.average is None else self.average.module
+
+    def _record_pool(self, epoch: int) -> None:
+        progress, thresholds = self.progress, self.objective.thresholds
+        self.record.pool(epoch, progress, [] if thresholds is None else thresholds.tolist())
+        progress.pool_share = progress.pool_weight / progress.pool_images
+        right = progress.pool_right_weight
+        progress.pool_accuracy = right / progress.pool_weight if progress.pool_weight else None
 
     def _stopped_early(self) -> bool:
         patience = self.setup.recipe.training.early_stop
@@ -284,6 +319,7 @@ class StageRun:
         tensors = {f"model/{name}": tensor for name, tensor in self._weights_of(self.module).items()}
         if self.average is not None:
             tensors |= {f"average/{name}": t for name, t in self.average.state_dict().items()}
+        tensors |= {f"objective/{name}": t for name, t in self.objective.state().items()}
         tensors |= {f"optimizer/{name}": t for name, t in optimizer_tensors(self.optimizer).items()}
         return tensors
 
@@ -293,6 +329,7 @@ class StageRun:
 
         self.network.load(part("model/"))
         restore_optimizer(self.optimizer, part("optimizer/"))
+        self.objective.restore(part("objective/"))
         if self.average is not None:
             self.average.load_state_dict(part("average/"))
 
@@ -302,6 +339,53 @@ class StageRun:
             return self.network.image_batches(samples, self.stage.augmentation, batch_size)
         features, rows = self.network.sample_features(samples, self.stage.augmentation)
         return FeatureBatches(features, rows, samples, batch_size=batch_size, seed=self.setup.recipe.seed)
+
+    def _pool(self) -> PoolBatches | None:
+        knobs = self.stage.online
+        if knobs is None:
+            return None
+        weak = self.stage.augmentation.model_copy(update={"mixing": "none"})
+        return self.network.pool_batches(
+            self.setup.split.unlabelled,
+            weak,
+            knobs.second_view(weak),
+            knobs.unlabelled_ratio * self.setup.recipe.training.batch_size,
+        )
+
+    def _epoch(self, epoch: int, first_step: int) -> Iterator[tuple[Batch, PoolBatch | None]]:
+        if self.pool is None:
+            return ((batch, None) for batch in self.batches.epoch(epoch, first_step))
+        assert isinstance(self.batches, ImageBatches)  # views of the pool are never cached
+        return paired(self.batches, self.pool, epoch, first_step)
+
+    def _objective(self, samples: Samples) -> Objective:
+        smoothing = self.setup.recipe.training.label_smoothing
+        if self.stage.online is None:
+            return Supervised(smoothing, negative_labels=bool(samples.rules_out.any()))
+        beginning = Beginning(
+            module=self.module,
+            classes=len(self.setup.classes),
+            pool=len(self.setup.split.unlabelled),
+            device=self.setup.device,
+            label_smoothing=smoothing,
+            optimizer=self.stage.optimizer,
+        )
+        return make_objective(self.stage.online, beginning)
+
+    def _say_how_the_pool_is_seen(self) -> None:
+        knobs = self.stage.online
+        if knobs is None:
+            return
+        batch = self.setup.recipe.training.batch_size
+        cost = ", though it is frozen" if self.trunk_fixed else ""
+        self.around.reporter.event(
+            Message(
+                "info",
+                f"{self.stage.label}: {knobs.strategy}, {self.steps} steps an epoch of {batch} labelled and "
+                f"{knobs.unlabelled_ratio * batch} unlabelled images; their views are drawn anew and "
+                f"cannot be cached, so each goes through the trunk{cost}",
+            )
+        )
 
     def _average(self, decay: float) -> AveragedModel | None:
         if not decay:

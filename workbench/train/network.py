@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from workbench.loader import ImageBatches, Samples, plain_batches
+from workbench.loader import ImageBatches, PoolBatches, Samples, plain_batches
 from workbench.loader.samples import PLAIN
-from workbench.model import ImageClassifier, Tuning, tune, weights_id
+from workbench.loader.views import ViewFormat
+from workbench.model import ImageClassifier, Tuning, tune
 from workbench.recipe import Augmentation
 from workbench.runs.events import Reporter
-from workbench.support.fingerprint import fingerprint
-from workbench.train.features import FeatureBank
+from workbench.train.features import FeatureBank, feature_folder
 from workbench.train.precision import Precision
 from workbench.train.setup import Setup
 from workbench.train.state import Weights
@@ -96,16 +97,14 @@ class Network:
 
     def _open_bank(self) -> FeatureBank:
         setup = self.setup
-        key = fingerprint(
-            [
-                setup.catalogue.fingerprint,
-                weights_id(self.classifier),
-                setup.recipe.data.image_size,
-                self.precision.inference,
-                setup.device.type,
-            ]
+        folder = feature_folder(
+            setup.places.cache,
+            setup.catalogue,
+            self.classifier,
+            setup.recipe.data.image_size,
+            self.precision.inference,
+            setup.device,
         )
-        folder = setup.places.cache / "features" / f"{setup.recipe.model.backbone.replace('/', '_')}-{key}"
         return FeatureBank(
             folder, len(setup.catalogue), self.classifier.feature_width, self._extract, self.reporter
         )
@@ -142,6 +141,17 @@ class Network:
             device=self.setup.device,
         )
 
+    def pool_batches(
+        self, positions: Ints, weak: Augmentation, strong: Augmentation, batch_size: int
+    ) -> PoolBatches:
+        """Batches of two views of each unlabelled image."""
+        form = ViewFormat(
+            self.setup.recipe.data.image_size, self.classifier.mean, self.classifier.std, self.setup.device
+        )
+        return PoolBatches(
+            self.setup.store, positions, weak, strong, form, batch_size, self.setup.recipe.seed
+        )
+
     def _plain(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
         return plain_batches(
             self.setup.store,
@@ -152,6 +162,35 @@ class Network:
             batch_size=INFERENCE_BATCH,
             device=self.setup.device,
         )
+
+    def features(self, positions: Ints, *, trunk_fixed: bool, task: str) -> Tensor:
+        """(K, D) float32 features of plain views on the CPU, by the trunk as it now is."""
+        if trunk_fixed:
+            return self.plain_features(positions).cpu()
+        parts, done = [], 0
+        for images, batch in self._plain(positions):
+            parts.append(self._features_of(images).cpu())
+            done += len(batch)
+            self.reporter.progress(task, done, len(positions))
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def noisy_logits(self, features: Tensor, passes: int, *, dropout: float, seed: int) -> Tensor:
+        """(P, K, C) float32 logits on the CPU of the head with dropout on, drawn from `seed`.
+
+        The head's own dropout rate is put back afterwards.
+        """
+        head: Any = self.classifier.head
+        layer = head.get_submodule("dropout")
+        before, layer.p = layer.p, dropout
+        torch.manual_seed(seed)
+        inputs = features.to(self.setup.device)
+        try:
+            head.train()
+            return torch.stack([head(inputs).float().cpu() for _ in range(passes)])
+        finally:
+            layer.p = before
+            head.eval()
 
     def evaluated(self, module: nn.Module, *, trunk_fixed: bool) -> nn.Module:
         """The part of `module` to evaluate: the head alone, on the bank's features, if the trunk is fixed."""

@@ -61,31 +61,41 @@ class Predictor:
         with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
             for start in range(0, len(paths), BATCH):
                 batch = paths[start : start + BATCH]
-                yield from self._predict_batch(batch, list(pool.map(self._decode, batch)))
+                yield from self._predict_batch(batch, list(pool.map(self.decode, batch)))
 
     def _predict_batch(
         self, paths: Sequence[Path], decoded: Sequence[Square | Unreadable]
     ) -> Iterator[Predicted | Unreadable]:
         squares = [square for square in decoded if isinstance(square, Square)]
-        rows = iter(self._probabilities(squares) if squares else ())
+        rows = iter(self.probabilities(squares) if squares else ())
         for path, outcome in zip(paths, decoded, strict=True):
             yield outcome if isinstance(outcome, Unreadable) else Predicted(path, next(rows))
 
-    def _decode(self, path: Path) -> Square | Unreadable:
+    def decode(self, path: Path) -> Square | Unreadable:
+        """A picture as the run's store would keep it."""
         try:
             return decode_square(path, stored_side(self.form.side))
         except UnreadableImage as error:
             return Unreadable(path, error.reason)
 
     @torch.inference_mode()
-    def _probabilities(self, squares: Sequence[Square]) -> NDArray[np.float32]:
+    def probabilities(self, squares: Sequence[Square]) -> NDArray[np.float32]:
         """(B, C) float32, rows sum to 1."""
         views = plain_views_of(squares, self.form)
-        with torch.autocast(self.form.device.type, torch.bfloat16, enabled=self.dtype == "bf16"):
+        with self._autocast():
             outputs: Tensor = self.classifier.features(views) if self.trunk_fixed else self.classifier(views)
         logits: Tensor = self.classifier.head(outputs.float()) if self.trunk_fixed else outputs.float()
         probabilities: NDArray[np.float32] = torch.softmax(logits, dim=1).cpu().numpy()
         return probabilities
+
+    @torch.inference_mode()
+    def features(self, squares: Sequence[Square]) -> Tensor:
+        """(B, D) float32 on the CPU: what the head sees, in the run's own arithmetic."""
+        with self._autocast():
+            return self.classifier.features(plain_views_of(squares, self.form)).float().cpu()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.form.device.type, torch.bfloat16, enabled=self.dtype == "bf16")
 
 
 def load_predictor(

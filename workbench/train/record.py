@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from workbench.runs.events import ConfusionSeen, EpochDone, Reporter, StepDone
+from workbench.runs.events import ConfusionSeen, EpochDone, PoolTaught, Reporter, StepDone
 from workbench.train.stage import Stage
 from workbench.train.state import StageProgress
 
@@ -38,8 +38,23 @@ class StageRecord:
             loss=progress.loss_sum / images,
             accuracy=progress.right_sum / images,
             rate=rate,
-            images=progress.images,
+            images=progress.images + progress.pool_images,
             seconds=progress.seconds,
+        )
+
+    def pool(self, epoch: int, progress: StageProgress, thresholds: list[float]) -> None:
+        """What the epoch's pseudo-labels were worth; the truth scores them only."""
+        self.reporter.event(
+            PoolTaught(
+                self.stage.name,
+                self.stage.round,
+                epoch,
+                images=progress.pool_images,
+                used=progress.pool_weight / progress.pool_images,
+                accuracy=progress.pool_right_weight / progress.pool_weight if progress.pool_weight else None,
+                pool_accuracy=progress.pool_right / progress.pool_images,
+                thresholds=[round(threshold, 6) for threshold in thresholds],
+            )
         )
 
     def validated(

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from workbench.loader import Samples
 from workbench.loader.samples import PLAIN
 from workbench.recipe import Recipe
+from workbench.recipe.pseudo_label import Offline
 from workbench.runs.events import Message, Reporter
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import beat
 from workbench.runs.results import Results, RoundResult, read_results
 from workbench.train.begin import (
     decide_precision,
+    pin_corrections,
     pin_split,
     record_provenance,
     warn_of_uncovered_classes,
@@ -30,6 +32,7 @@ from workbench.train.network import Network
 from workbench.train.setup import Places, Setup, prepare
 from workbench.train.stage import Stage, plan
 from workbench.train.state import Best, RunState, StageProgress, Weights, pack, unpack
+from workbench.train.teacher import view_pool
 
 
 def execute(
@@ -52,7 +55,8 @@ def execute(
         return read_results(directory.results)
     patient = Interruptible(reporter, stop)
     checkpoint = load_newest(directory.checkpoint, reporter)
-    setup = prepare(recipe, places, patient)
+    corrections = pin_corrections(directory, recipe)
+    setup = prepare(recipe, places, patient, corrections=corrections, pinned=directory.split)
     pin_split(directory, setup, reporter)
     record_provenance(directory, setup, command_line)
     state, tensors, within_stage = _stand(checkpoint)
@@ -88,7 +92,8 @@ def _train(
 ) -> Best:
     """Train one stage, labelling the pool first where a new round begins."""
     setup = network.setup
-    if stage.round and state.selection_round != stage.round:
+    is_offline = isinstance(setup.recipe.pseudo_label, Offline)
+    if is_offline and stage.round and state.selection_round != stage.round:
         _label(directory, stage, network, state, reporter)
     if stage.fresh and restored is None:
         network.reset()
@@ -98,7 +103,7 @@ def _train(
         heartbeat=lambda: beat(directory),
         save=lambda tensors: _save(directory, tensors, state, within_stage=True),
     )
-    samples, labelled = _samples(setup, stage, state)
+    samples, labelled = samples_of(setup, stage, state)
     return StageRun(stage, network, samples, labelled, state, around, restored).run()
 
 
@@ -107,21 +112,18 @@ def _label(
 ) -> None:
     setup = network.setup
     knobs = setup.recipe.pseudo_label
-    assert knobs is not None  # only pseudo-label plans have rounds
-    module = network.evaluated(setup.classifier, trunk_fixed=network.tuning.trunk_fixed)
-    probabilities = network.probabilities(
-        setup.split.unlabelled, module, task=f"label the pool, round {stage.round}"
-    )
-    state.selection = label_pool(setup, knobs, state, stage.round, probabilities, directory, reporter)
+    assert isinstance(knobs, Offline)  # only their plans have rounds
+    pool = view_pool(network, knobs, stage.round, reporter)
+    state.selection = label_pool(setup, knobs, state, stage.round, pool, directory, reporter)
     state.selection_round = stage.round
 
 
-def _samples(setup: Setup, stage: Stage, state: RunState) -> tuple[Samples, int]:
+def samples_of(setup: Setup, stage: Stage, state: RunState) -> tuple[Samples, int]:
     """(what the stage trains on, how many of it are labelled)."""
     split, data = setup.split, setup.recipe.data
     selection = state.selection if stage.round else None
     weights = _class_weights(setup) * np.float32(selection.labelled_weight if selection else 1.0)
-    labelled = Samples.of(split.labelled, setup.labels[split.labelled], len(setup.classes), weights)
+    labelled = Samples.of(split.labelled, setup.taught[split.labelled], len(setup.classes), weights)
     if stage.name != "probe":  # it looks at whole, plain images only
         labelled = labelled.with_head_crops(setup.catalogue, data.head_crops).with_copies(
             stage.augmented_copies
@@ -137,7 +139,7 @@ def _samples(setup: Setup, stage: Stage, state: RunState) -> tuple[Samples, int]
 
 def _class_weights(setup: Setup) -> NDArray[np.float32]:
     """(L,) weight of each labelled image by `training.class_weights`; their mean is 1."""
-    labels = setup.labels[setup.split.labelled]
+    labels = setup.taught[setup.split.labelled]
     if setup.recipe.training.class_weights == "none":
         return np.ones(len(labels), dtype=np.float32)
     counts = np.bincount(labels, minlength=len(setup.classes))
@@ -154,14 +156,17 @@ def _enter(state: RunState, stage: Stage, best: Best, setup: Setup, reporter: Re
         case "teacher":
             state.teacher = best
         case "fit":
-            state.student = best
+            is_better = state.student is None or not state.student.better_than(best.accuracy, best.loss)
+            if state.student is None or (is_better and best.epoch):
+                state.student = best
         case "student":
             state.rounds.append(_round_result(state, stage, best, setup))
             if state.student is None or not state.student.better_than(best.accuracy, best.loss):
                 state.student = best
     if stage.falls_back and best.epoch == 0:
         share = f"{100 * best.accuracy:.2f} %"
-        text = f"{stage.label}: no epoch beat the probe on validation ({share}); keeping the probe"
+        before = "student" if stage.name == "fit" and stage.round else "probe"
+        text = f"{stage.label}: no epoch beat the {before} on validation ({share}); keeping the {before}"
         state.warnings.append(text)
         reporter.event(Message("warning", text))
     state.stage_index += 1
@@ -170,15 +175,31 @@ def _enter(state: RunState, stage: Stage, best: Best, setup: Setup, reporter: Re
 
 def _round_result(state: RunState, stage: Stage, best: Best, setup: Setup) -> RoundResult:
     selection = state.selection
-    assert selection is not None  # a student always has one
-    truth = setup.labels[setup.split.unlabelled][selection.rows]
-    taught = selection.targets.argmax(axis=1)
+    if stage.online is not None:
+        return _online_result(state, stage, best, setup)
+    assert selection is not None  # an offline student always has one
+    rows, first = np.unique(selection.rows[selection.positive], return_index=True)
+    truth = setup.labels[setup.split.unlabelled][rows]
+    taught = selection.targets[selection.positive][first].argmax(axis=1)
     return RoundResult(
         round=stage.round,
-        selected=len(selection.rows),
-        coverage=len(selection.rows) / max(1, len(setup.split.unlabelled)),
+        selected=len(rows),
+        coverage=len(rows) / max(1, len(setup.split.unlabelled)),
         pseudo_label_accuracy=float((taught == truth).mean()) if len(truth) else None,
         flipped=state.flipped,
+        student_val_accuracy=best.accuracy,
+    )
+
+
+def _online_result(state: RunState, stage: Stage, best: Best, setup: Setup) -> RoundResult:
+    """Of an online student, by the last epoch's pseudo-labels."""
+    share = state.progress.pool_share or 0.0
+    return RoundResult(
+        round=stage.round,
+        selected=round(share * len(setup.split.unlabelled)),
+        coverage=share,
+        pseudo_label_accuracy=state.progress.pool_accuracy,
+        flipped=0,
         student_val_accuracy=best.accuracy,
     )
 

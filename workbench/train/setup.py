@@ -9,26 +9,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from workbench.dataset import Catalogue, Split, make_split, open_catalogue
+from workbench.dataset import (
+    Catalogue,
+    Corrected,
+    Review,
+    Split,
+    apply_corrections,
+    load_review,
+    load_split,
+    make_split,
+    open_catalogue,
+)
+from workbench.dataset.review import named_review
 from workbench.loader import ImageStore, open_store
 from workbench.model import ImageClassifier, build, check_network
 from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.support.errors import UserError
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where a run finds its data, keeps what can be computed again, and computes."""
-
-    data_home: Path
-    cache: Path
-    device: torch.device
+from workbench.train.places import Places as Places
+from workbench.train.typical import TypicalImages
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A run's fixed parts. `labels` is the truth of every image; training reads that of labelled ones."""
+    """A run's fixed parts. `labels` is the truth that scores; training reads `taught` of labelled images."""
 
     recipe: Recipe
     places: Places
@@ -36,6 +40,12 @@ class Setup:
     split: Split
     labels: NDArray[np.int64]
     """(N,) int64 true classes by catalogue position."""
+    taught: NDArray[np.int64]
+    """(N,) int64 classes as training is told them: `labels` but where a correction says otherwise."""
+    corrected: Corrected
+    """What the corrections changed, before unreadable images left the split."""
+    corrections: str
+    """The corrections' fingerprint; "" where the recipe has none."""
     classes: tuple[str, ...]
     classifier: ImageClassifier
     store: ImageStore
@@ -69,8 +79,20 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def prepare(recipe: Recipe, places: Places, reporter: Reporter) -> Setup:
+def prepare(
+    recipe: Recipe,
+    places: Places,
+    reporter: Reporter,
+    *,
+    corrections: Path | None = None,
+    pinned: Path | None = None,
+) -> Setup:
     """Open the data, divide it, build the network; what is quick to go wrong comes first.
+
+    Args:
+        corrections: the review to apply in place of the file that `data.corrections` names, such as a run's
+            own copy of it.
+        pinned: a run's own split file, which a representative choice of labels is read from if it is there.
 
     Raises:
         UserError: whatever in the recipe does not fit the data or the backbone.
@@ -79,26 +101,60 @@ def prepare(recipe: Recipe, places: Places, reporter: Reporter) -> Setup:
     catalogue = open_catalogue(recipe.data, data_home=places.data_home, reporter=reporter)
     classes = catalogue.classes(recipe.data.target)
     classifier = build(recipe.model, len(classes), seed=recipe.seed, image_size=recipe.data.image_size)
-    split = make_split(catalogue, recipe.data, recipe.pseudo_label)
+    store = None
+    if recipe.pseudo_label is not None and recipe.pseudo_label.policy == "representative":
+        # The one policy that must look at the images before it divides them.
+        store = _placed(classifier, catalogue, recipe, places, reporter)
+        typical = TypicalImages(recipe, places, catalogue, classifier, store, reporter)
+        split = _pinned(pinned, catalogue) or make_split(catalogue, recipe.data, recipe.pseudo_label, typical)
+    else:
+        split = make_split(catalogue, recipe.data, recipe.pseudo_label)
+    review, corrected = _corrected(recipe, catalogue, split, corrections)
+    split = corrected.split
     _check_batch(recipe, split)
     _check_pool(recipe, split)
     for image in catalogue.left_out:
         reporter.event(Message("warning", f"left out {image.id}: {image.reason}"))
-    store = open_store(catalogue, recipe.data.image_size, cache=places.cache, reporter=reporter)
+    store = store or _placed(classifier, catalogue, recipe, places, reporter)
     split = _without_unreadable(split, store)
-    classifier.to(places.device).to(memory_format=torch.channels_last)
-    if store.fits_on(places.device):
-        store = store.to(places.device)
     return Setup(
         recipe=recipe,
         places=places,
         catalogue=catalogue,
         split=split,
         labels=catalogue.labels(recipe.data.target),
+        taught=corrected.taught,
+        corrected=corrected,
+        corrections=review.fingerprint if recipe.data.corrections else "",
         classes=classes,
         classifier=classifier,
         store=store,
     )
+
+
+def _placed(
+    classifier: ImageClassifier, catalogue: Catalogue, recipe: Recipe, places: Places, reporter: Reporter
+) -> ImageStore:
+    """The decoded images, on the run's device if they fit; puts the network there too."""
+    store = open_store(catalogue, recipe.data.image_size, cache=places.cache, reporter=reporter)
+    classifier.to(places.device).to(memory_format=torch.channels_last)
+    return store.to(places.device) if store.fits_on(places.device) else store
+
+
+def _pinned(path: Path | None, catalogue: Catalogue) -> Split | None:
+    """A run's own division, if it has begun: choosing again could differ in the last bits of a feature."""
+    return load_split(path, catalogue, exact=True) if path is not None and path.exists() else None
+
+
+def _corrected(
+    recipe: Recipe, catalogue: Catalogue, split: Split, pinned: Path | None
+) -> tuple[Review, Corrected]:
+    """The review that the recipe names, and the split under it."""
+    if not recipe.data.corrections:
+        return Review(), Corrected(split, catalogue.labels(recipe.data.target))
+    path = pinned or named_review(recipe.data.corrections)
+    review = load_review(path)
+    return review, apply_corrections(review, catalogue, split, recipe.data.target, where=path)
 
 
 def _without_unreadable(split: Split, store: ImageStore) -> Split:

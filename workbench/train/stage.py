@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from workbench.recipe import Augmentation, Finetune, Optimizer, PseudoLabel, Recipe
+from workbench.recipe.online import MeanTeacher, MetaPseudoLabels, Online
+from workbench.recipe.pseudo_label import Offline
 from workbench.runs.events import StageName
 
 PLAIN_VIEWS = Augmentation(random_crop=False, flip=False)
@@ -26,16 +28,19 @@ class Stage:
     augmented_copies: int
     dropout: float
     stochastic_depth: float
+    ema: float
     falls_back: bool
     """Its starting weights compete on validation: a fine-tune must beat the probe it began from."""
     first_epoch: int
     """Epochs of all stages before it: order and augmentation are functions of the epoch within the run."""
+    online: Online | None = None
+    """The knobs of an objective that labels the pool as it trains."""
 
     @property
     def sees_plain_views(self) -> bool:
         """Whether an image looks the same in every epoch, so that a fixed trunk's features can be kept."""
         drawn_once = not self.augmentation.changes_images or self.augmented_copies > 0
-        return drawn_once and self.augmentation.mixing == "none"
+        return drawn_once and self.augmentation.mixing == "none" and self.online is None
 
     @property
     def label(self) -> str:
@@ -57,10 +62,28 @@ def _stages(recipe: Recipe) -> tuple[Stage, ...]:
     if knobs is None:
         return _with_probe(recipe, _stage(recipe, "fit", 0, recipe.training.epochs, fresh=True))
     stages = _with_probe(recipe, _stage(recipe, "teacher", 0, recipe.training.epochs, fresh=True))
+    if isinstance(knobs, Online):
+        return stages + _online(recipe, knobs)
+    assert isinstance(knobs, Offline)
     for number in range(1, rounds_of(knobs) + 1):
         student = _student(recipe, knobs, number)
         stages += _with_probe(recipe, student) if student.fresh else (student,)
     return stages
+
+
+def _online(recipe: Recipe, knobs: Online) -> tuple[Stage, ...]:
+    """The one student of an online strategy, and what follows it."""
+    fresh = knobs.student == "fresh"
+    stage = _stage(recipe, "student", 1, knobs.epochs_per_round, fresh=fresh)
+    ema = getattr(knobs, "ema", stage.ema)
+    if isinstance(knobs, MeanTeacher):
+        ema = 0.0  # its teacher is the average
+    student = replace(stage, online=knobs, ema=ema)
+    stages = _with_probe(recipe, student) if fresh else (student,)
+    if not isinstance(knobs, MetaPseudoLabels) or not knobs.finetune_epochs:
+        return stages
+    last = _stage(recipe, "fit", 1, knobs.finetune_epochs, fresh=False)
+    return *stages, replace(last, falls_back=True)
 
 
 def rounds_of(knobs: PseudoLabel) -> int:
@@ -87,13 +110,14 @@ def _with_probe(recipe: Recipe, stage: Stage) -> tuple[Stage, ...]:
         augmented_copies=0,
         dropout=0.0,
         stochastic_depth=0.0,
+        ema=recipe.training.ema,
         falls_back=False,
         first_epoch=0,
     )
     return probe, replace(stage, fresh=False, falls_back=True)
 
 
-def _student(recipe: Recipe, knobs: PseudoLabel, number: int) -> Stage:
+def _student(recipe: Recipe, knobs: Offline, number: int) -> Stage:
     noise = knobs.noise
     augmentation = recipe.augmentation
     if noise.policy is not None:
@@ -132,6 +156,7 @@ def _stage(
         augmented_copies=recipe.data.augmented_copies,
         dropout=recipe.model.dropout if dropout is None else dropout,
         stochastic_depth=recipe.model.stochastic_depth if stochastic_depth is None else stochastic_depth,
+        ema=recipe.training.ema,
         falls_back=False,
         first_epoch=0,
     )

@@ -49,7 +49,14 @@ class StageProgress:
     right_sum: float = 0.0
     images: int = 0
     seconds: float = 0.0
-    """Sums over the steps of the epoch under way, over all attempts."""
+    pool_images: int = 0
+    pool_weight: float = 0.0
+    pool_right: int = 0
+    pool_right_weight: float = 0.0
+    """Sums over the steps of the epoch under way, over all attempts; `pool_` of online pseudo-labels."""
+    pool_share: float | None = None
+    pool_accuracy: float | None = None
+    """Of the last whole epoch: the pool's mean weight, and how right its labels were by that weight."""
     best: Best | None = None
 
 
@@ -108,6 +115,8 @@ def pack(state: RunState) -> tuple[Weights, dict[str, Any]]:
         plain["labelled_weight"] = state.selection.labelled_weight
         for part in ("rows", "targets", "weights"):
             tensors[f"selection/{part}"] = torch.from_numpy(getattr(state.selection, part))
+        if state.selection.marginal is not None:
+            tensors["selection/marginal"] = torch.from_numpy(state.selection.marginal)
     if state.pool_predicted is not None:
         tensors["pool/predicted"] = torch.from_numpy(state.pool_predicted)
     return tensors, plain
@@ -118,7 +127,12 @@ def unpack(tensors: Weights, plain: dict[str, Any]) -> RunState:
     selection = None
     if "selection/rows" in tensors:
         parts = {part: tensors[f"selection/{part}"].numpy() for part in ("rows", "targets", "weights")}
-        selection = Selection(**parts, labelled_weight=plain["labelled_weight"])
+        marginal = tensors.get("selection/marginal")
+        selection = Selection(
+            **parts,
+            labelled_weight=plain["labelled_weight"],
+            marginal=None if marginal is None else marginal.numpy(),
+        )
     predicted = tensors.get("pool/predicted")
     return RunState(
         stage_index=plain["stage_index"],

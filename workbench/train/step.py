@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from workbench.loader import Batch
+from workbench.loader import Batch, PoolBatch
 from workbench.runs.events import Message, Reporter
 from workbench.support.errors import RunFailed
-from workbench.train.objective import weighted_cross_entropy
+from workbench.train.objective import matches
+from workbench.train.objectives import Clock, Labelled, Loss, Objective, Pseudo
 from workbench.train.precision import Precision
+
+START = Clock(step=0, steps=1, rate=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """What a step says of itself; all tensors stay on the device."""
+
+    loss: Tensor
+    """() float32, of the whole batch."""
+    right: Tensor
+    """() float32, how many first choices match the labelled targets'."""
+    pseudo: Pseudo | None = None
+    """What the unlabelled batch was taught."""
 
 
 class Stepper:
     """Computes a batch's gradient and takes the step.
 
     Out of memory halves the micro-batch and repeats the batch: the gradient stays that of the whole batch
-    (batch norm alone sees smaller ones).
+    (batch norm alone sees smaller ones). An objective whose loss does not add up in parts gets no such help.
     """
 
     def __init__(
@@ -28,8 +46,8 @@ class Stepper:
         precision: Precision,
         device: torch.device,
         reporter: Reporter,
+        objective: Objective,
         *,
-        label_smoothing: float,
         on_features: bool,
         micro_batch: int,
     ) -> None:
@@ -39,35 +57,42 @@ class Stepper:
         self._precision = precision
         self._device = device
         self._reporter = reporter
-        self._label_smoothing = label_smoothing
+        self._objective = objective
         self._on_features = on_features
 
-    def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def step(self, batch: Batch, unlabelled: PoolBatch | None = None, clock: Clock = START) -> Stepped:
         """Take one optimiser step.
 
-        Returns:
-            loss () float32, the batch's weighted mean, and right () float32, how many first choices match the
-            targets'; both stay on the device.
-
         Raises:
-            RunFailed: out of memory with two or three images at a time.
+            RunFailed: out of memory with two or three images at a time, or with a batch that cannot be cut.
         """
-        while (done := self._try_gradient(batch)) is None:
+        self._objective.begin_step(clock)
+        while (done := self._try_gradient(batch, unlabelled)) is None:
             self._halve(len(batch.weights))
         self._optimizer.step()
+        try:
+            with self._arithmetic():
+                self._objective.end_step(self._module)
+        except torch.OutOfMemoryError:
+            self._fail_whole(len(batch.weights))
         return done
 
-    def _try_gradient(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+    def _try_gradient(self, batch: Batch, unlabelled: PoolBatch | None) -> Stepped | None:
         """`_gradient`, or None out of memory; by then the error has let go of the pass's tensors."""
         try:
-            return self._gradient(batch)
+            return self._gradient(batch, unlabelled)
         except torch.OutOfMemoryError:
             return None
 
-    def _gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _gradient(self, batch: Batch, unlabelled: PoolBatch | None) -> Stepped:
         self._optimizer.zero_grad(set_to_none=True)
-        passes = _passes(len(batch.weights), self.micro_batch)
         total_weight = batch.weights.sum()
+        if not self._objective.can_be_cut:
+            whole = Labelled(batch.inputs, batch.targets, batch.weights, total_weight)
+            found = self._backward(whole, unlabelled)
+            right = matches(found.logits.detach(), batch.targets).sum()
+            return Stepped(found.value.detach(), right, found.pseudo)
+        passes = _passes(len(batch.weights), self.micro_batch)
         loss = torch.zeros((), device=self._device)
         right = torch.zeros((), device=self._device)
         for inputs, targets, weights in zip(
@@ -76,25 +101,28 @@ class Stepper:
             batch.weights.tensor_split(passes),
             strict=True,
         ):
-            logits = self._forward(inputs)
-            part = weighted_cross_entropy(
-                logits, targets, weights, total_weight, label_smoothing=self._label_smoothing
-            )
-            part.backward()  # type: ignore[no-untyped-call]
-            loss += part.detach()
-            right += (logits.detach().argmax(dim=1) == targets.argmax(dim=1)).sum()
-        return loss, right
+            part = self._backward(Labelled(inputs, targets, weights, total_weight), None)
+            loss += part.value.detach()
+            right += matches(part.logits.detach(), targets).sum()
+        return Stepped(loss, right)
 
-    def _forward(self, inputs: Tensor) -> Tensor:
+    def _backward(self, labelled: Labelled, unlabelled: PoolBatch | None) -> Loss:
+        with self._arithmetic():
+            found = self._objective.loss(self._module, labelled, unlabelled)
+        found.value.backward()  # type: ignore[no-untyped-call]
+        return found
+
+    def _arithmetic(self) -> contextlib.AbstractContextManager[None]:
         if self._on_features:
-            return self._module(inputs)  # type: ignore[no-any-return]
-        with self._precision.autocast(self._device, "training"):
-            return self._module(inputs)  # type: ignore[no-any-return]
+            return contextlib.nullcontext()
+        return self._precision.autocast(self._device, "training")
 
     def _halve(self, batch_size: int) -> None:
         tried = min(self.micro_batch or batch_size, batch_size)
         size = tried // 2
         self._optimizer.zero_grad(set_to_none=True)
+        if not self._objective.can_be_cut:
+            self._fail_whole(batch_size)
         if size < 2:
             raise RunFailed(
                 f"out of device memory with {tried} images at a time",
@@ -108,6 +136,13 @@ class Stepper:
                 "warning",
                 f"out of device memory: going on with {size} images a pass; batches stay {batch_size}",
             )
+        )
+
+    def _fail_whole(self, batch_size: int) -> NoReturn:
+        raise RunFailed(
+            f"out of device memory with {batch_size} labelled images a step and their share of the pool",
+            advice="lower training.batch_size, pseudo_label.unlabelled_ratio or data.image_size, "
+            "or train fewer layers",
         )
 
 

@@ -1,0 +1,178 @@
+"""Every offline strategy on cached features of a frozen EfficientNet-Lite0: one table, one command.
+
+    python -m benchmarks.strategies [--data-dir DIR] [--cache DIR] [--seeds 5] [--jobs 2]
+        [--labels 37 4 10% …] [--strategies class_balanced …] [--out FILE.json]
+
+Each cell is `petbench run`'s own code on recipes/lite_pseudo_class_balanced.toml with other [pseudo_label]
+knobs, seeds 0, 1, … of run and split alike. Prints test accuracy in percent, mean ± standard deviation over
+the seeds, validation's mean in brackets (by which to choose), and "BELOW" where the mean student is below
+its teacher.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import tomllib
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from workbench.recipe import Recipe
+from workbench.recipe.dump import dump_recipe
+from workbench.support.paths import cache_home, data_home
+
+BASE = Path(__file__).parent.parent / "recipes" / "lite_pseudo_class_balanced.toml"
+LABELS: dict[str, dict[str, Any]] = {
+    "1% random": {"labelled_fraction": 0.01, "stratified": False},
+    "37, one a class": {"labels_per_class": 1},
+    "37 representative": {"labels_per_class": 1, "representative": "kmeans"},
+    "4 a class": {"labels_per_class": 4},
+    "10% random": {"labelled_fraction": 0.1, "stratified": False},
+    "50% random": {"labelled_fraction": 0.5, "stratified": False},
+}
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "one_shot": {"strategy": "one_shot", "student": "fresh"},
+    "iterative": {"strategy": "iterative"},
+    "threshold": {"strategy": "iterative", "select": "threshold"},
+    "class_balanced": {"strategy": "class_balanced"},
+    "curriculum": {"strategy": "curriculum"},
+    "ups": {"strategy": "ups"},
+    "noisy_student": {"strategy": "noisy_student", "noise": {"dropout": 0.5}},
+    "label_propagation": {"strategy": "label_propagation", "student": "fresh"},
+    "propagation + sinkhorn": {
+        "strategy": "label_propagation", "student": "fresh", "balance": "sinkhorn",
+    },
+    "prototype": {"strategy": "prototype", "student": "fresh"},
+    "balanced + vote": {"strategy": "class_balanced", "propagation": 0.5, "balance": "sinkhorn"},
+}  # fmt: skip
+# Of the student, whatever the strategy: enough to fit from a fresh head on cached features.
+EPOCHS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of the table."""
+
+    labels: str
+    strategy: str
+    seed: int
+    data: Path
+    cache: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a run came to."""
+
+    labels: str
+    strategy: str
+    seed: int
+    validation: float
+    test: float
+    teacher_test: float
+
+
+def main() -> None:
+    """Run what was asked for, and print it."""
+    options = _options()
+    data, cache = data_home(options.data_dir), options.cache or cache_home()
+    # Seeds outermost, so that a stopped table has whole columns; the first run alone fills the cache.
+    jobs = [
+        Job(labels, strategy, seed, data, cache)
+        for seed in range(options.seeds)
+        for labels in options.labels
+        for strategy in options.strategies
+    ]
+    done = [run(jobs[0])]
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        for one in pool.map(run, jobs[1:]):
+            done.append(one)
+            if options.out is not None:
+                options.out.write_text(json.dumps([asdict(one) for one in done], indent=1))
+    for line in table(done):
+        print(line)
+
+
+def run(job: Job) -> Done:
+    """One run, in a directory of its own that goes away."""
+    import torch
+
+    from workbench.runs.events import Silent
+    from workbench.runs.layout import create_run
+    from workbench.train.interrupt import StopRequest
+    from workbench.train.run import execute
+    from workbench.train.setup import Places
+
+    torch.set_num_threads(1)
+    values = tomllib.loads(BASE.read_text(encoding="utf-8"))
+    values["pseudo_label"] = {"epochs_per_round": EPOCHS} | LABELS[job.labels] | STRATEGIES[job.strategy]
+    values["seed"] = job.seed
+    values["data"]["split_seed"] = job.seed
+    if job.labels == "1% random":
+        values["training"]["batch_size"] = 29  # a batch must fit into the labelled images
+    recipe = Recipe.model_validate(values)
+    places = Places(job.data, job.cache, torch.device("cpu"))
+    with tempfile.TemporaryDirectory() as home:
+        directory = create_run(Path(home), recipe.name, dump_recipe(recipe), datetime.now())
+        results = execute(directory, recipe, places, Silent(), StopRequest())
+    assert results.teacher_test is not None  # every offline strategy has a teacher
+    accuracies = (results.val.accuracy, results.test.accuracy, results.teacher_test.accuracy)
+    return Done(job.labels, job.strategy, job.seed, *accuracies)
+
+
+def table(done: Iterable[Done]) -> list[str]:
+    """The runs as Markdown: a row a strategy, a column an amount of labels."""
+    done = list(done)
+    columns = list(dict.fromkeys(one.labels for one in done))
+    lines = ["| strategy | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    teachers = []
+    for labels in columns:
+        by_seed = {one.seed: one.teacher_test for one in done if one.labels == labels}
+        teachers.append(_spread(list(by_seed.values())))
+    lines.append("| the teacher | " + " | ".join(teachers) + " |")
+    for strategy in dict.fromkeys(one.strategy for one in done):
+        cells = []
+        for labels in columns:
+            mine = [one for one in done if (one.strategy, one.labels) == (strategy, labels)]
+            cells.append(_cell(mine))
+        lines.append(f"| {strategy} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cell(runs: list[Done]) -> str:
+    if not runs:
+        return "–"
+    test = [one.test for one in runs]
+    validation = 100 * statistics.mean(one.validation for one in runs)
+    below = statistics.mean(test) < statistics.mean(one.teacher_test for one in runs)
+    return f"{_spread(test)} ({validation:.1f})" + (" BELOW" if below else "")
+
+
+def _spread(values: list[float]) -> str:
+    mean = 100 * statistics.mean(values)
+    return f"{mean:.1f}" + (f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else "")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data-dir", type=Path, help="holds oxford-iiit-pet/; else $PETBENCH_DATA")
+    parser.add_argument("--cache", type=Path, help="features and decoded images; else $PETBENCH_CACHE")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each")
+    parser.add_argument("--labels", nargs="+", choices=LABELS, default=list(LABELS))
+    parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
+    parser.add_argument("--out", type=Path, help="also write every run as JSON here")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

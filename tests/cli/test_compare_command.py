@@ -1,0 +1,153 @@
+"""`petbench runs compare` as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from typer.testing import CliRunner
+
+from tests.runs.making import finish, make_results, make_run
+from tests.runs.test_curves import write_epochs
+from tests.runs.test_seeds import run_tested
+from workbench.cli.console import console
+from workbench.cli.runs import app
+from workbench.runs.layout import RunDirectory
+from workbench.support.errors import UserError
+
+
+def compare(*arguments: str) -> str:
+    """The output of `petbench runs compare ARGUMENTS`; a user's mistake is raised."""
+    result = CliRunner().invoke(app, ["compare", *arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunDirectory]:
+    """Two recipes under two seeds each; the second gets eight images more right."""
+    home = tmp_path / "runs"
+    monkeypatch.setenv("PETBENCH_RUNS", str(home))
+    monkeypatch.setattr(console, "_width", 80)
+    return [
+        run_tested(home, name, seed, right, age_seconds=10 * age + seed, model={"backbone": name})
+        for age, (name, right) in enumerate((("plain", "++" + "-" * 8), ("better", "+" * 10)))
+        for seed in range(2)
+    ]
+
+
+def test_a_baseline_is_pinned_wherever_it_was_named(runs: list[RunDirectory]) -> None:
+    text = compare(runs[0].handle, runs[2].handle, "--baseline", runs[2].handle)
+    assert "B ★" in text
+    assert "20.00 −80.00" in text
+    record = json.loads(compare(runs[0].id, runs[2].id, "-b", runs[2].id, "--json"))
+    assert record["baseline"] == runs[2].id
+    assert record["metrics"]["test.accuracy"]["deltas"] == [-0.8, 0.0]
+    assert [run["id"] for run in record["runs"]] == [runs[0].id, runs[2].id]
+
+
+def test_a_baseline_that_was_not_named_is_taken_along(runs: list[RunDirectory]) -> None:
+    record = json.loads(compare(runs[1].id, runs[2].id, "-b", runs[0].id, "--json"))
+    assert [run["id"] for run in record["runs"]] == [runs[0].id, runs[1].id, runs[2].id]
+    assert record["baseline"] == runs[0].id
+
+
+def test_mcnemars_test_is_told_with_what_it_counts(runs: list[RunDirectory]) -> None:
+    text = compare(runs[0].handle, runs[2].handle)
+    row = next(line for line in text.splitlines() if ".008✱" in line)
+    assert row.split() == ["B", "10", "+80.00", "0", "8", ".008✱"]
+    assert json.loads(compare(runs[0].id, runs[2].id, "--json"))["paired"][1]["p"] == pytest.approx(2**-7)
+
+
+def test_missing_predictions_are_told_and_do_not_stop_the_comparison(runs: list[RunDirectory]) -> None:
+    runs[2].predictions("test").unlink()
+    text = compare(runs[0].handle, runs[2].handle)
+    assert "not paired" in text
+    assert "no predictions/test.npz" in text
+    runs[2].predictions("test").write_bytes(b"not a zip")
+    assert "damaged" in compare(runs[0].handle, runs[2].handle)
+
+
+def test_damaged_results_of_one_run_leave_the_others_comparable(runs: list[RunDirectory]) -> None:
+    runs[2].results.write_text("classes = [")
+    text = compare(*(run.handle for run in runs[:3]))
+    assert "warning" in text
+    assert "damaged results" in text
+    assert "20.00" in text
+
+
+def test_groups_show_mean_spread_and_tests_over_seeds(runs: list[RunDirectory]) -> None:
+    text = compare(*(run.handle for run in runs), "--group")
+    row = next(line for line in text.splitlines() if "better" in line and "2/2" in line)
+    assert "100.00 ±0.00" in row
+    assert "+80.00" in row
+    assert ".008✱" in row
+    groups = json.loads(compare(*(run.id for run in runs), "-g", "--json"))["groups"]
+    assert [group["seeds"] for group in groups["groups"]] == [["0", "1"], ["0", "1"]]
+
+
+def test_one_seed_is_said_to_have_no_spread(runs: list[RunDirectory]) -> None:
+    assert "one seed, so no spread" in compare(*(run.handle for run in runs[:3]), "-g")
+
+
+def test_confusions_are_shown_on_request(runs: list[RunDirectory]) -> None:
+    assert "confusion" not in compare(runs[0].handle, runs[2].handle)
+    assert "no test confusion differs" in compare(runs[0].handle, runs[2].handle, "--confusion")
+
+
+@pytest.mark.parametrize("name", ["table.md", "table.csv", "table.json"])
+def test_a_files_name_tells_its_format(runs: list[RunDirectory], tmp_path: Path, name: str) -> None:
+    target = tmp_path / name
+    said = compare(runs[0].id, runs[2].id, "--export", str(target)).replace("\n", "")
+    assert "written to" in said
+    first = target.read_text().lstrip()
+    assert first.startswith({"md": "| recipe", "csv": "section,key", "json": "{"}[name.rpartition(".")[2]])
+
+
+def test_a_name_that_tells_no_format_is_refused(runs: list[RunDirectory], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="tells no format"):
+        compare(runs[0].id, runs[2].id, "--export", str(tmp_path / "table.xlsx"))
+
+
+def test_twenty_runs_fit_eighty_columns_and_one_more_is_refused(runs: list[RunDirectory]) -> None:
+    home = runs[0].path.parent
+    for number in range(17):
+        finish(make_run(home, f"a rather long name of a run {number}", seed=number), make_results())
+    everything = [run.name for run in home.iterdir()]
+    text = compare(*everything[:20])
+    assert max(cell_len(line) for line in text.splitlines()) <= 80
+    assert " T " in text
+    with pytest.raises(UserError, match="too many"):
+        compare(*everything)
+
+
+def test_curves_are_drawn_on_one_scale_and_told_point_by_point(runs: list[RunDirectory]) -> None:
+    write_epochs(runs[0], 0.15, 0.25)
+    write_epochs(runs[2], 0.35, 0.55, 0.95)
+    text = compare(runs[0].handle, runs[2].handle, "--curve", "val.accuracy")
+    rows = [line.split() for line in text.splitlines() if "▁" in line or "█" in line]
+    assert (rows[0][0], rows[1][0]) == ("A", "B")
+    assert rows[0][-3:] == ["20.00", "20.00", "2"]
+    assert rows[1][-3:] == ["90.00", "90.00", "3"]
+    assert rows[1][-4].endswith("█")
+    curve = json.loads(compare(runs[0].id, runs[2].id, "--curve", "val.loss", "--by", "step", "--json"))[
+        "curve"
+    ]
+    assert (curve["metric"], curve["axis"]) == ("val.loss", "step")
+    assert curve["runs"][0]["x"] == [10.0, 20.0]
+    assert curve["runs"][1]["y"] == pytest.approx([0.7, 0.5, 0.1])
+
+
+def test_a_run_without_epochs_has_an_empty_curve(runs: list[RunDirectory]) -> None:
+    text = compare(runs[0].handle, runs[2].handle, "--curve", "train.loss")
+    assert "train loss by epoch" in text
+
+
+@pytest.mark.parametrize("wrong", [("--curve", "nothing"), ("--by", "moon")])
+def test_a_curve_that_is_not_known_is_refused(runs: list[RunDirectory], wrong: tuple[str, str]) -> None:
+    with pytest.raises(UserError, match=wrong[1]):
+        compare(runs[0].handle, runs[2].handle, *wrong)

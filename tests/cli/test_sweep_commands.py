@@ -1,0 +1,139 @@
+"""`petbench sweep`, `runs group`, `lr-find` and `paper`, as a shell would start them."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.whole import Petbench, Said
+from tests.runs.making import finish, make_results
+from tests.train.making import HEAD, recipe_text
+from workbench.paper.recipes import recipes_folder, table1_sweep
+from workbench.recipe import dump_recipe
+from workbench.runs.layout import create_run, run_directories
+
+TABLE = '[sweep]\nseeds = 2\n"optimizer.learning_rate" = [1e-3, 1e-2]\n'
+
+
+@pytest.fixture
+def swept(home: Path, sample: Path) -> Path:
+    """A sweep of two points and two seeds on the tiny sample."""
+    path = home / "swept.toml"
+    path.write_text(recipe_text(HEAD, sample) + TABLE)
+    return path
+
+
+def _json(said: Said) -> Any:
+    assert said.code == 0, said.err
+    return json.loads(said.out)
+
+
+def test_a_sweep_runs_to_a_table_and_run_again_trains_nothing(
+    petbench: Petbench, swept: Path, home: Path
+) -> None:
+    first = petbench("sweep", swept, "--device", "cpu")
+    assert first.code == 0, first.err
+    assert "4 of 4 runs finished" in first.out
+    assert first.out.count(" ± ") >= 4
+    assert "best by validation: learning_rate=" in first.out
+    assert len(run_directories(home / "runs")) == 4
+    again = _json(petbench("sweep", swept, "--device", "cpu", "--json"))
+    assert len(run_directories(home / "runs")) == 4
+    assert [point["point"] for point in again] == ["learning_rate=0.001", "learning_rate=0.01"]
+    best = max(again, key=lambda point: point["val"]["mean"])
+    assert best["best"] is True
+    assert [run["status"] for run in best["runs"]] == ["finished", "finished"]
+
+
+def test_collecting_trains_nothing_and_says_what_is_to_do(
+    petbench: Petbench, swept: Path, home: Path
+) -> None:
+    said = petbench("sweep", swept, "--collect")
+    assert said.code == 0
+    assert "0 of 4 runs finished" in said.out
+    assert said.out.count("2 to do") == 2
+    assert run_directories(home / "runs") == []
+
+
+def test_run_refuses_a_sweep_and_sweep_a_single_run(petbench: Petbench, swept: Path, sample: Path) -> None:
+    refused = petbench("run", swept)
+    assert refused.code == 2
+    assert f"petbench sweep {swept}" in refused.err
+    single = swept.with_name("single.toml")
+    single.write_text(recipe_text(HEAD, sample))
+    refused = petbench("sweep", single)
+    assert refused.code == 2
+    assert f"petbench run {single}" in refused.err
+
+
+def test_pruning_in_the_background_is_refused_with_the_reason(petbench: Petbench, swept: Path) -> None:
+    said = petbench("sweep", swept, "--background", "--set", "sweep.prune={epochs=1}")
+    assert said.code == 2
+    assert "decide on the way" in said.err
+
+
+def test_recipe_check_checks_every_run_of_a_sweep(petbench: Petbench, swept: Path) -> None:
+    (report,) = _json(petbench("recipe", "check", swept, "--json"))
+    assert report["valid"]
+    assert report["summary"].startswith("a sweep of 4 runs, 2 points")
+    swept.write_text(swept.read_text() + '"finetune.layers" = [["head"], ["layer9"]]\n')
+    said = petbench("recipe", "check", swept)
+    assert said.code == 2
+    assert "layer9" in said.err
+
+
+def test_runs_group_prints_mean_and_spread_over_seeds(petbench: Petbench, swept: Path) -> None:
+    assert petbench("sweep", swept, "--device", "cpu").code == 0
+    groups = _json(petbench("runs", "group", "--json"))
+    assert [len(group["runs"]) for group in groups] == [2, 2]
+    assert groups[0]["val.accuracy"]["mean"] >= groups[1]["val.accuracy"]["mean"]
+    by_seed = _json(petbench("runs", "group", "--by", "seed", "--json"))
+    assert {group["by"]["seed"] for group in by_seed} == {0, 1}
+    assert petbench("runs", "group", "--by", "sede").code == 2
+
+
+def test_lr_find_draws_suggests_and_keeps_its_losses(petbench: Petbench, sample: Path, home: Path) -> None:
+    path = home / "head.toml"
+    path.write_text(recipe_text(HEAD, sample))
+    said = petbench("lr-find", path, "--steps", "40", "--device", "cpu")
+    assert said.code == 0, said.err
+    assert "suggestion: optimizer.learning_rate = " in said.out
+    (kept,) = (home / "runs" / "lr-find").glob("*-tiny.json")
+    record = json.loads(kept.read_text())
+    assert len(record["rates"]) == len(record["losses"]) == len(record["smoothed"])
+    assert f"optimizer.learning_rate={record['suggestion']:g}" in said.out
+    assert run_directories(home / "runs") == []
+
+
+def test_paper_table1_collects_prints_and_writes_files(petbench: Petbench, home: Path) -> None:
+    sweep = table1_sweep("efficientnet_lite0", seeds=1)
+    for run in sweep.runs:
+        directory = create_run(home / "runs", "cell", dump_recipe(run.recipe), datetime(2026, 1, 1))
+        finish(directory, make_results(0.6, teacher_accuracy=0.7))
+    arguments = ("paper", "table1", "--backbone", "efficientnet_lite0", "--seeds", "1", "--collect")
+    said = petbench(*arguments)
+    assert said.code == 0, said.err
+    assert "BELOW ITS TEACHER" in said.out
+    assert "41.56" in said.out
+    stem = home / "runs" / "paper" / "table1-efficientnet_lite0-random"
+    assert "| 1 % | teacher | 41.56 | 70.00 | +28.44 | 1 |" in stem.with_suffix(".md").read_text()
+    assert stem.with_suffix(".svg").read_text().startswith("<svg")
+    cells = _json(petbench(*arguments, "--json"))["cells"]
+    assert len(cells) == 9
+
+
+def test_paper_figures_says_where_there_is_nothing_to_draw(petbench: Petbench) -> None:
+    drawn = _json(petbench("paper", "figures", "--only", "1,6", "--collect", "--json"))
+    assert [(one["figure"], one["lines"]) for one in drawn] == [("1", 0), ("6", 0)]
+    said = petbench("paper", "figures", "--only", "4")
+    assert said.code == 2
+    assert "1, 2, 3, 5, 6, 7" in said.err
+
+
+def test_paper_recipes_lists_every_shipped_one(petbench: Petbench) -> None:
+    listed = {Path(one["file"]).name for one in _json(petbench("paper", "recipes", "--json"))}
+    assert listed == {path.name for path in recipes_folder().glob("*.toml")}

@@ -1,0 +1,302 @@
+"""Following a run: equal to the timeline, incremental, bounded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.runs.making import make_run
+from workbench.runs.curve_table import CurveTable
+from workbench.runs.events import (
+    ConfusionSeen,
+    EpochDone,
+    Event,
+    Message,
+    RoundLabelled,
+    StageName,
+    StageStarted,
+    StepDone,
+)
+from workbench.runs.follow import RunFollower
+from workbench.runs.following import Following
+from workbench.runs.history import EPOCHS_A_STAGE, LOSS, PLACE, STEP, History, stage_of
+from workbench.runs.layout import RunDirectory
+from workbench.runs.metrics import MetricsWriter, Record
+from workbench.runs.process import write_exit
+from workbench.runs.status import RunStatus
+from workbench.runs.timeline import STAGE_ORDER, timeline
+
+ITERATIVE: dict[str, Any] = {
+    "training": {"epochs": 2, "batch_size": 10},
+    "pseudo_label": {
+        "strategy": "iterative",
+        "labelled_fraction": 0.1,
+        "rounds": 2,
+        "epochs_per_round": 2,
+        "select": "top_fraction",
+        "fraction": 0.5,
+    },
+}
+
+
+def step(stage: StageName, round_: int, epoch: int, number: int, loss: float = 1.0) -> StepDone:
+    return StepDone(stage, round_, epoch, number, loss, 1e-3, 200.0, 2**30)
+
+
+def ended(stage: StageName, round_: int, epoch: int, split: str = "val", accuracy: float = 0.5) -> EpochDone:
+    return EpochDone(stage, round_, epoch, split, 1.0 / epoch, accuracy, 1e-3, 100.0, 2.0)  # type: ignore[arg-type]
+
+
+def labelled(round_: int) -> RoundLabelled:
+    return RoundLabelled(round_, 90, 45, 0.9, 0.8, 3, 0.7, [20, 25], [0] * 20)
+
+
+def stage_events(stage: StageName, round_: int, epochs: int = 2, steps: int = 3) -> list[Event]:
+    """A whole stage of ten labelled images, as the trainer writes it."""
+    begun: list[Event] = [labelled(round_)] if stage == "student" else []
+    events = [*begun, StageStarted(stage, round_, epochs, 10, 45 * round_, False)]
+    for epoch in range(1, epochs + 1):
+        events += [step(stage, round_, epoch, (epoch - 1) * steps + i) for i in range(1, steps + 1)]
+        events += [ended(stage, round_, epoch, "train", 0.9), ended(stage, round_, epoch)]
+        events.append(ConfusionSeen(stage, round_, epoch, [[epoch, 1], [0, 5]]))
+    return events
+
+
+def write(run: RunDirectory, events: list[Event]) -> None:
+    with MetricsWriter(run.metrics) as writer:
+        for event in events:
+            writer.event(event)
+
+
+def test_a_run_is_laid_out_on_three_axes_through_its_stages(tmp_path: Path) -> None:
+    run = make_run(tmp_path, **ITERATIVE)
+    write(run, [*stage_events("teacher", 0), *stage_events("student", 1)])
+    seen = RunFollower(run).refresh()
+    assert seen.val.at.epoch.tolist() == [1, 2, 3, 4]
+    assert seen.steps.at.step.tolist() == list(range(1, 13))
+    assert seen.steps.at.epoch.tolist() == pytest.approx([i / 3 for i in range(1, 13)])
+    assert [(mark.label, mark.epoch, mark.step) for mark in seen.stages] == [("teacher", 0, 0), ("r1", 2, 6)]
+    assert (np.diff(seen.steps.at.seconds) >= 0).all()
+    assert [confusion.epoch for confusion in seen.confusions] == [1, 2, 1, 2]
+    assert seen.rounds == (labelled(1),)
+
+
+def test_the_teachers_level_is_its_best_epoch_by_accuracy_then_loss(tmp_path: Path) -> None:
+    run = make_run(tmp_path, **ITERATIVE)
+    accuracies = (0.5, 0.8, 0.8, 0.7)
+    events: list[Event] = [StageStarted("teacher", 0, 4, 10, 0, False)]
+    write(run, events + [ended("teacher", 0, i, accuracy=a) for i, a in enumerate(accuracies, start=1)])
+    teacher = RunFollower(run).refresh().teacher
+    assert teacher is not None
+    assert (teacher.epoch, teacher.accuracy) == (3, 0.8)
+
+
+def test_nothing_new_gives_the_very_same_value_and_news_another(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    follower = RunFollower(run)
+    first = follower.refresh()
+    assert follower.refresh() is first
+    write(run, stage_events("fit", 0))
+    second = follower.refresh()
+    assert second is not first
+    assert follower.refresh() is second
+    write_exit(run, code=1, reason="the disk is full")
+    last = follower.refresh()
+    assert (last.status, last.reason) == (RunStatus.FAILED, "the disk is full")
+    assert len(second.val.loss) == len(last.val.loss) == 2
+
+
+def test_a_value_that_was_given_out_never_changes(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    follower = RunFollower(run)
+    write(run, stage_events("fit", 0, epochs=2))
+    before = follower.refresh()
+    losses = before.steps.loss.copy()
+    write(run, [step("fit", 0, 1, 2, loss=9.0), *stage_events("fit", 0)[1:]])
+    follower.refresh()
+    assert np.array_equal(before.steps.loss, losses)
+
+
+def test_a_line_that_is_still_being_written_waits(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    write(run, stage_events("fit", 0, epochs=1))
+    whole = run.metrics.read_bytes()
+    follower = RunFollower(run)
+    run.metrics.write_bytes(whole[:-20])
+    assert len(follower.refresh().confusions) == 0
+    with run.metrics.open("ab") as stream:
+        stream.write(whole[-20:])
+    assert len(follower.refresh().confusions) == 1
+
+
+@pytest.mark.parametrize("longer", [False, True])
+def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path, longer: bool) -> None:
+    run = make_run(tmp_path)
+    write(run, stage_events("fit", 0, epochs=3))
+    follower = RunFollower(run)
+    assert len(follower.refresh().val.loss) == 3
+    run.metrics.unlink()
+    write(run, stage_events("teacher", 0, epochs=5 if longer else 1))
+    seen = follower.refresh()
+    assert len(seen.val.loss) == (5 if longer else 1)
+    assert [mark.event.stage for mark in seen.stages] == ["teacher"]
+
+
+def test_a_file_that_was_cut_off_in_place_is_read_anew(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    write(run, stage_events("fit", 0, epochs=3))
+    follower = RunFollower(run)
+    follower.refresh()
+    lines = run.metrics.read_bytes().splitlines(keepends=True)
+    with run.metrics.open("r+b") as stream:
+        stream.truncate(sum(map(len, lines[:7])))
+    assert len(follower.refresh().val.loss) == 1
+
+
+def test_a_long_file_is_taken_up_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.runs.follow._READ_BYTES", 2000)
+    run = make_run(tmp_path)
+    write(run, stage_events("fit", 0, epochs=10))
+    follower = RunFollower(run)
+    shares = [follower.refresh().read_share]
+    while shares[-1] < 1:
+        shares.append(follower.refresh().read_share)
+    assert shares == sorted(shares)
+    assert len(shares) > 2
+    while (seen := follower.refresh()) is not follower.refresh():
+        pass
+    assert len(seen.val.loss) == 10
+
+
+def test_silence_between_attempts_is_no_time_of_the_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    lines = []
+    for second, event in [(0, ended("fit", 0, 1)), (10, ended("fit", 0, 2)), (90_000, ended("fit", 0, 3))]:
+        record = {"t": 1e9 + second, "kind": event.kind}
+        record |= {name: getattr(event, name) for name in event.__slots__}
+        lines.append(json.dumps(record) + "\n")
+    run.metrics.write_text("".join(lines))
+    assert RunFollower(run).refresh().val.at.seconds.tolist() == pytest.approx([0, 10, 10])
+
+
+def test_progress_weighs_the_rounds_to_come_by_their_images(tmp_path: Path) -> None:
+    run = make_run(tmp_path, **ITERATIVE)
+    write(run, stage_events("teacher", 0))
+    going = RunFollower(run).refresh().going
+    assert going is not None
+    # 2 epochs of 10 images are done; 2 of 10 + 45 and 2 of 10 + 90 are to come.
+    assert going.fraction == pytest.approx(20 / (20 + 110 + 200))
+    assert (going.rounds, going.epoch, going.epochs, going.is_rough) == (2, 2, 2, False)
+
+
+def test_a_confident_round_of_unknown_size_makes_the_estimate_rough(tmp_path: Path) -> None:
+    recipe = {**ITERATIVE, "pseudo_label": {**ITERATIVE["pseudo_label"], "select": "threshold"}}
+    run = make_run(tmp_path, **recipe)
+    write(run, stage_events("teacher", 0))
+    going = RunFollower(run).refresh().going
+    assert going is not None
+    assert going.is_rough
+
+
+def test_a_run_without_files_can_be_followed(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.recipe.write_text("this is = no TOML [")
+    seen = RunFollower(run).refresh()
+    assert seen.recipe == {}
+    assert (seen.going, seen.best, seen.teacher, seen.read_share) == (None, None, None, 1.0)
+
+
+_STAGES: tuple[tuple[StageName, int], ...] = (("teacher", 0), ("student", 1), ("student", 2))
+
+
+@st.composite
+def attempts(draw: st.DrawFn) -> list[Event]:
+    """The events of attempts that go on from anywhere before where the last one ended."""
+    whole: list[Event] = [event for stage, r in _STAGES for event in stage_events(stage, r)]
+    events: list[Event] = []
+    start = 0
+    for _ in range(draw(st.integers(1, 4))):
+        end = draw(st.integers(start, len(whole)))
+        if events:
+            now = next((e for e in reversed(whole[: start + 1]) if isinstance(e, StageStarted)), whole[0])
+            events.append(now)
+        events += whole[start:end]
+        events.append(Message("info", f"an attempt ended at {end}"))
+        start = draw(st.integers(0, end))
+    return events
+
+
+@settings(max_examples=200, deadline=None)
+@given(attempts(), st.integers(1, 40))
+def test_what_is_followed_equals_the_timeline_of_all_events(events: list[Event], chunk: int) -> None:
+    history = History()
+    records = [Record(1e9 + i, event) for i, event in enumerate(events)]
+    for i in range(0, len(records), chunk):
+        history.add(records[i : i + chunk])
+    kept = timeline(events)
+
+    def place(event: StepDone | EpochDone | ConfusionSeen | StageStarted) -> int:
+        epoch = 0 if isinstance(event, StageStarted) else event.epoch
+        return (4 * event.round + 1 + STAGE_ORDER[event.stage]) * EPOCHS_A_STAGE + epoch
+
+    steps = [(place(e), e.step) for e in kept if isinstance(e, StepDone)]
+    assert history.steps.rows[:, [PLACE, STEP]].tolist() == [list(map(float, row)) for row in steps]
+    for table, split in ((history.train, "train"), (history.val, "val")):
+        wanted = [place(e) for e in kept if isinstance(e, EpochDone) and e.split == split]
+        assert table.rows[:, PLACE].tolist() == wanted
+    assert [p for p, _ in history.confusions] == [place(e) for e in kept if isinstance(e, ConfusionSeen)]
+    assert set(history.stages) == {stage_of(place(e)) for e in kept if isinstance(e, StageStarted)}
+    assert set(history.rounds) == {e.round for e in kept if isinstance(e, RoundLabelled)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=12))
+def test_a_thinned_table_keeps_its_extremes_its_order_and_its_bound(sizes: list[int]) -> None:
+    table = CurveTable(2, extremes_of=1, most=64)
+    rng = np.random.default_rng(sum(sizes))
+    values = rng.normal(size=sum(sizes))
+    start = 0
+    for size in sizes:
+        table.extend([(float(i), float(values[i])) for i in range(start, start + size)])
+        start += size
+    rows = table.rows
+    assert (np.diff(rows[:, 0]) > 0).all()
+    assert np.array_equal(values[rows[:, 0].astype(int)], rows[:, 1])
+    assert rows[:, 1].min() == values.min()
+    assert rows[:, 1].max() == values.max()
+    assert rows[-1, 0] == start - 1 or start > 64
+    assert len(rows) <= 64 + max(2, 4 * start // 64)
+
+
+def test_memory_of_a_million_steps_has_a_bound() -> None:
+    table = CurveTable(7, extremes_of=LOSS)
+    block = np.ones((50_000, 7))
+    for i in range(20):
+        block[:, LOSS] = np.sin(np.arange(50_000) / 1000 + i)
+        table.extend(block)
+    assert len(table) < 40_000
+
+
+def test_old_confusions_are_thinned_and_the_latest_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.runs.history._MATRIX_BYTES", 10 * 16)
+    history = History()
+    for number in range(1, 60):
+        history.add([Record(1e9 + number, ConfusionSeen("fit", 0, number, [[number, 0], [0, 1]]))])
+        seen = [confusion.epoch for _, confusion in history.confusions]
+        assert seen[-1] == number
+        assert seen == sorted(set(seen))
+        assert len(seen) <= 11
+    assert seen[0] == 1
+
+
+def test_a_following_tells_nothing_of_an_earlier_attempts_end(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    write_exit(run, code=130, reason="stopped by SIGTERM")
+    seen: Following = RunFollower(run).refresh()
+    assert seen.reason == "stopped by SIGTERM"

@@ -1,0 +1,202 @@
+"""Meta Pseudo Labels: what the teacher learns from its student, against finite differences."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from workbench.loader import PoolBatch
+from workbench.model import ImageClassifier
+from workbench.model.architecture import Architecture, LayerGroup
+from workbench.recipe import Optimizer
+from workbench.recipe.online import MetaPseudoLabels
+from workbench.train.objectives import Beginning, Clock, Labelled
+from workbench.train.objectives.meta_pseudo_labels import MetaPseudoLabelsObjective, uda_loss
+
+CLASSES, SIDE = 3, 2
+CPU = torch.device("cpu")
+
+
+def _network(seed: int) -> ImageClassifier:
+    """(B, 3, 2, 2) -> tanh features -> logits."""
+    torch.manual_seed(seed)
+    trunk = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 4), nn.Tanh())
+    architecture = Architecture(
+        name="tiny",
+        trunk=trunk,
+        groups=(LayerGroup("body", ("1",)),),
+        feature_width=4,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.2, 0.2, 0.2),
+        native_size=SIDE,
+    )
+    return ImageClassifier(architecture, CLASSES)
+
+
+def _labelled() -> Labelled:
+    random = torch.Generator().manual_seed(5)
+    targets = torch.eye(CLASSES)[torch.tensor([0, 1, 2, 1])]
+    return Labelled(
+        torch.randn(4, 3, SIDE, SIDE, generator=random), targets, torch.ones(4), torch.tensor(4.0)
+    )
+
+
+def _pool(images: int) -> PoolBatch:
+    """Both views of an image are the same."""
+    views = torch.randn(images, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(6))
+    return PoolBatch(views, views.clone(), torch.arange(images), np.arange(images))
+
+
+def _objective(teacher: ImageClassifier, **knobs: Any) -> MetaPseudoLabelsObjective:
+    table = MetaPseudoLabels(labels_per_class=4, **{"uda_weight": 0.0, **knobs})
+    optimizer = Optimizer(name="sgd", learning_rate=0.1, momentum=0.0)
+    return MetaPseudoLabelsObjective(table, Beginning(teacher, CLASSES, 10, CPU, 0.0, optimizer))
+
+
+def _step(
+    objective: MetaPseudoLabelsObjective, student: nn.Module, pool: PoolBatch, rate: float
+) -> dict[str, Tensor]:
+    """A whole step with plain gradient descent; returns the teacher's gradient by name."""
+    before = {name: tensor.clone() for name, tensor in objective.state().items()}
+    objective.begin_step(Clock(0, 1, 1.0))
+    student.train()
+    student.zero_grad()
+    objective.loss(student, _labelled(), pool).value.backward()  # type: ignore[no-untyped-call]
+    torch.optim.SGD(student.parameters(), lr=rate).step()
+    objective.end_step(student)
+    after = objective.state()
+    return {k: (before[k] - after[k]) / 0.1 for k in before if k.startswith("teacher/")}
+
+
+def _loss(model: nn.Module) -> float:
+    labelled = _labelled()
+    with torch.no_grad():
+        return float(functional.cross_entropy(model(labelled.inputs), labelled.targets))
+
+
+def test_the_expected_feedback_is_the_gradient_of_the_students_loss_after_its_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over all labels it may draw, the teacher descends E[ℓ_L(θ')], here differentiated numerically."""
+    teacher, pool, rate = _network(1), _pool(1), 2.0
+    own = _step(_objective(teacher, feedback=False), _network(2), pool, rate)
+    with torch.no_grad():
+        shares = torch.softmax(teacher(pool.weak), dim=1)[0].tolist()
+    expected_gradient = {name: torch.zeros_like(tensor) for name, tensor in own.items()}
+    losses = []
+    for label, share in enumerate(shares):
+        objective, student = _objective(teacher, baseline=1e-9), _network(2)
+
+        def draw(probabilities: Tensor, label: int = label) -> Tensor:
+            return torch.full((len(probabilities),), label)
+
+        monkeypatch.setattr(objective, "_labels", draw)
+        gradient = _step(objective, student, pool, rate)
+        losses.append(_loss(student))
+        for name, tensor in gradient.items():
+            expected_gradient[name] += share * (tensor - own[name])
+
+    def expectation(changed: ImageClassifier) -> float:
+        with torch.no_grad():
+            found = torch.softmax(changed(pool.weak.double()), dim=1)[0]
+        return sum(float(p) * loss for p, loss in zip(found, losses, strict=True))
+
+    assert max(losses) - min(losses) > 0.1
+    for name, parameter in teacher.named_parameters():
+        for index in range(0, parameter.numel(), 5):
+            ends = []
+            for nudge in (1e-5, -1e-5):
+                changed = copy.deepcopy(teacher).double()
+                with torch.no_grad():
+                    changed.get_parameter(name).view(-1)[index] += nudge
+                ends.append(expectation(changed))
+            numeric = (ends[0] - ends[1]) / 2e-5
+            assert float(expected_gradient[f"teacher/{name}"].view(-1)[index]) == pytest.approx(
+                numeric, abs=2e-5
+            )
+
+
+def test_the_feedback_is_to_first_order_the_rate_times_the_product_of_the_gradients() -> None:
+    teacher, student, pool, rate = _network(1), _network(2), _pool(6), 2e-3
+    labels = teacher(pool.weak).argmax(dim=1)
+    labelled = _labelled()
+    on_labels = torch.autograd.grad(
+        functional.cross_entropy(student(labelled.inputs), labelled.targets), list(student.parameters())
+    )
+    on_pool = torch.autograd.grad(
+        functional.cross_entropy(student(pool.strong), labels), list(student.parameters())
+    )
+    product = rate * sum(float((a * b).sum()) for a, b in zip(on_labels, on_pool, strict=True))
+    objective = _objective(teacher, labels="argmax", baseline=1.0)  # the average is the last feedback itself
+    _step(objective, student, pool, rate)
+    assert float(objective.state()["usual"]) == pytest.approx(product, rel=0.05)
+
+
+def test_without_feedback_the_teacher_does_not_know_of_its_student() -> None:
+    first, second = (_objective(_network(1), feedback=False, labels="argmax") for _ in range(2))
+    ours = _step(first, _network(2), _pool(6), 2.0)
+    theirs = _step(second, _network(3), _pool(6), 0.0)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert float(first.state()["usual"]) == 0
+    third, fourth = (_objective(_network(1), labels="argmax") for _ in range(2))
+    heard = _step(third, _network(2), _pool(6), 2.0)
+    other = _step(fourth, _network(3), _pool(6), 2.0)
+    assert any(not torch.equal(heard[name], other[name]) for name in heard)
+
+
+def test_soft_targets_of_its_own_would_give_the_teacher_no_gradient() -> None:
+    """Why labels are hard: H(sg[p], p) is at its minimum over p."""
+    logits = torch.randn(8, CLASSES, requires_grad=True)
+    loss = functional.cross_entropy(logits, torch.softmax(logits, dim=1).detach())
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert gradient.abs().max() < 1e-7
+
+
+def test_the_usual_feedback_is_a_running_average_from_0() -> None:
+    teacher = _network(1)
+    last = _objective(teacher, baseline=1.0, labels="argmax")
+    _step(last, _network(2), _pool(6), 1.0)
+    average = _objective(teacher, baseline=0.25, labels="argmax")
+    _step(average, _network(2), _pool(6), 1.0)
+    assert float(average.state()["usual"]) == pytest.approx(0.25 * float(last.state()["usual"]), rel=1e-5)
+
+
+def test_the_teachers_consistency_loss_is_its_equation() -> None:
+    random = torch.Generator().manual_seed(9)
+    weak, strong = 3 * torch.randn(12, CLASSES, generator=random), torch.randn(12, CLASSES, generator=random)
+    w, s = weak.numpy().astype(np.float64), strong.numpy().astype(np.float64)
+    q = np.exp(w) / np.exp(w).sum(axis=1, keepdims=True)
+    sharp = np.exp(w / 0.7) / np.exp(w / 0.7).sum(axis=1, keepdims=True)
+    log_p = s - np.log(np.exp(s).sum(axis=1, keepdims=True))
+    expected = ((q.max(axis=1) >= 0.6) * -(sharp * log_p).sum(axis=1)).mean()
+    assert float(uda_loss(weak, strong, 0.7, 0.6)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_student_learns_from_the_pool_alone() -> None:
+    student, pool = _network(2), _pool(6)
+    objective = _objective(_network(1), labels="argmax")
+    objective.begin_step(Clock(0, 1, 1.0))
+    loss = objective.loss(student, _labelled(), pool)
+    labels = _network(1)(pool.weak).argmax(dim=1)
+    torch.testing.assert_close(loss.value, functional.cross_entropy(student(pool.strong), labels))
+
+
+def test_its_state_restores_the_teacher_its_optimiser_and_the_average() -> None:
+    objective, student = _objective(_network(1)), _network(2)
+    torch.manual_seed(0)
+    _step(objective, student, _pool(6), 1.0)
+    saved = {name: tensor.clone() for name, tensor in objective.state().items()}
+    other = _objective(_network(7))
+    other.restore(saved)
+    twin = copy.deepcopy(student)
+    found = []
+    for each, model in ((objective, student), (other, twin)):
+        torch.manual_seed(1)
+        found.append(_step(each, model, _pool(6), 1.0))
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])

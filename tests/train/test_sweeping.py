@@ -1,0 +1,125 @@
+"""Sweeps carried out with real, tiny runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.train.making import HEAD, places, recipe_text, tiny, train
+from workbench.recipe.sweep import Sweep, parse_sweep
+from workbench.runs.layout import run_directories
+from workbench.runs.results import read_results
+from workbench.runs.status import RunStatus
+from workbench.runs.summary import RunSummary
+from workbench.runs.sweeps import PRUNED, best_point, epochs_done, find_runs, points_of
+from workbench.train.many import Ended, Task, train_all
+from workbench.train.sweeping import carry_out
+
+RATES = '[sweep]\n"optimizer.learning_rate" = [1e-5, 1e-3, 1e-2, 3e-2]\n'
+HALVING = "prune = { epochs = 1, keep = 0.5 }\n"
+
+
+class Carried:
+    """A sweep under one home; `go` carries it out and returns the tasks that were trained."""
+
+    def __init__(self, sample: Path, home: Path, table: str) -> None:
+        self.home = home
+        self.sweep: Sweep = parse_sweep(recipe_text(HEAD, sample) + table)
+        self.ended: list[Ended] = []
+
+    def go(self, *, retry: bool = False, jobs: int = 1) -> list[Task]:
+        tasks: list[Task] = []
+
+        def train_them(those: Sequence[Task]) -> None:
+            tasks.extend(those)
+            train_all(those, places(self.home), jobs=jobs, told=self.ended.append)
+
+        carry_out(self.sweep, self.home / "runs", train_them, retry=retry, say=lambda _: None)
+        return tasks
+
+    def runs(self) -> dict[str, RunSummary]:
+        """Point -> its run, of the sweep as written."""
+        found = points_of(self.sweep.runs, find_runs(self.home / "runs", self.sweep.runs))
+        return {point.name: point.runs[0] for point in found if point.runs[0] is not None}
+
+
+def test_a_sweep_trains_what_is_missing_and_nothing_twice(sample: Path, tmp_path: Path) -> None:
+    carried = Carried(sample, tmp_path, "[sweep]\nseeds = 2\n")
+    train(carried.sweep.runs[1].recipe, tmp_path)
+    assert [task.recipe.seed for task in carried.go()] == [0]
+    assert carried.go() == []
+    assert len(run_directories(tmp_path / "runs")) == 2
+    assert all(run.status is RunStatus.FINISHED for run in carried.runs().values())
+
+
+def test_halving_parks_the_worse_half_and_the_others_end_as_if_never_parked(
+    sample: Path, tmp_path: Path
+) -> None:
+    carried = Carried(sample, tmp_path, RATES + HALVING)
+    carried.go()
+    runs = carried.runs()
+    finished = {name for name, run in runs.items() if run.status is RunStatus.FINISHED}
+    pruned = {name for name, run in runs.items() if PRUNED in run.tags}
+    assert len(finished) == 1  # of three epochs, the looks come after the first and the second
+    assert pruned == set(runs) - finished
+    assert sorted(epochs_done(runs[name].run) for name in pruned) == [1, 1, 2]
+    assert runs[next(iter(pruned))].reason == "paused"
+    (name,) = finished
+    rate = name.partition("=")[2]
+    alone = train(tiny(HEAD, sample, f"optimizer.learning_rate={rate}"), tmp_path / "alone")
+    assert read_results(runs[name].run.results).weights_sha256 == alone.results.weights_sha256
+
+
+def test_a_pruned_sweep_that_is_run_again_trains_nothing(sample: Path, tmp_path: Path) -> None:
+    carried = Carried(sample, tmp_path, RATES + HALVING)
+    assert len(carried.go()) == 4 + 2 + 1
+    assert carried.go() == []
+
+
+def test_the_finer_search_follows_the_best_by_validation(sample: Path, tmp_path: Path) -> None:
+    refine = 'refine = { key = "optimizer.learning_rate", steps = 1 }\n'
+    carried = Carried(sample, tmp_path, RATES.replace("1e-5, ", "") + refine)
+    tasks = carried.go()
+    best = best_point(points_of(carried.sweep.runs, find_runs(tmp_path / "runs", carried.sweep.runs)))
+    assert best is not None
+    finer = [run.recipe.optimizer.learning_rate for run in carried.sweep.around(best.name)]
+    assert [task.recipe.optimizer.learning_rate for task in tasks[3:]] == finer
+    assert carried.go() == []
+
+
+def test_a_failed_run_stops_no_other_and_is_tried_again_when_asked(sample: Path, tmp_path: Path) -> None:
+    runaway = """[sweep.cases.runaway]
+optimizer.name = "sgd"
+optimizer.learning_rate = 10.0
+optimizer.weight_decay = 10.0
+training.epochs = 20
+[sweep.cases.sound]
+training.epochs = 1
+"""
+    carried = Carried(sample, tmp_path, runaway)
+    carried.go()
+    failed = [ended for ended in carried.ended if ended.code == 1]
+    assert len(failed) == 1
+    assert "loss" in failed[0].reason
+    assert len(carried.ended) == 2
+    assert carried.go() == []
+    assert len(carried.go(retry=True)) == 1
+
+
+@pytest.mark.slow
+def test_runs_side_by_side_give_the_same_results_as_one_after_the_other(sample: Path, tmp_path: Path) -> None:
+    table = "[sweep]\nseeds = 3\n"
+    one, other = Carried(sample, tmp_path / "one", table), Carried(sample, tmp_path / "two", table)
+    one.go()
+    other.go(jobs=2)
+    hashes = [
+        {
+            run.recipe["seed"]: read_results(run.run.results).weights_sha256
+            for run in find_runs(carried.home / "runs", carried.sweep.runs).values()
+        }
+        for carried in (one, other)
+    ]
+    assert len(hashes[0]) == 3
+    assert hashes[0] == hashes[1]

@@ -1,0 +1,162 @@
+"""`petbench launch`, `stop` and `pause`: runs that go on when the terminal is gone."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli.console import console, print_json
+from workbench.cli.runs_arguments import Json, RunNames, RunsDir
+from workbench.jobs import Launched, cancel_run, check_launch, is_background, launch, pause_run, stop_run
+from workbench.jobs.notify import split_command
+from workbench.recipe import Recipe, load_recipe
+from workbench.runs.control import GRACE_SECONDS
+from workbench.runs.find import find_run
+from workbench.runs.layout import RunDirectory
+from workbench.runs.status import RunStatus, status_of
+from workbench.support.clean import clean
+from workbench.support.paths import data_home, runs_home
+from workbench.support.units import human_seconds
+
+_LOOK_SECONDS = 0.2
+
+Grace = Annotated[
+    float,
+    typer.Option(
+        "--grace",
+        min=0,
+        metavar="SECONDS",
+        help="A run in the background that has not ended by then is killed, and loses what followed its last "
+        "checkpoint.",
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Come back only when the runs have ended.")]
+
+
+def launch_(
+    recipes: Annotated[
+        list[Path], typer.Argument(metavar="RECIPE...", help="Recipes, TOML files; each is a run.")
+    ],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key for these runs: --set seed=1."),
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            metavar="KEY=V1,V2",
+            help="A run for each value, and for each combination of several: "
+            "--grid seed=0,1,2 --grid optimizer.learning_rate=1e-4,1e-3.",
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="auto (a free GPU, else the CPU), cpu, cuda or cuda:N.")
+    ] = "auto",
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            "--notify",
+            metavar="COMMAND",
+            help="Run this when a run has ended, with PETBENCH_RUN_ID, _STATUS, _NAME and _RUN_DIR in its "
+            "environment; else $PETBENCH_NOTIFY.",
+        ),
+    ] = None,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
+    ] = None,
+) -> None:
+    """Train recipes in the background: they go on when this terminal is gone, one after the other a device.
+
+    All recipes are checked before the first one starts.
+    """
+    if notify:
+        split_command(notify)
+    home, data = runs_home(runs_dir), data_home(data_dir)
+    checked = [recipe for path in recipes for recipe in _recipes(path, grid or (), changes or ())]
+    for recipe in checked:
+        check_launch(recipe, data_home=data, device=device)
+    launched: list[Launched] = []
+    for recipe in checked:
+        one = launch(recipe, home, data_home=data, device=device, command_line=sys.argv, notify=notify)
+        launched.append(one)
+        if not as_json:
+            console.print(told(one), soft_wrap=True)
+    if as_json:
+        print_json(
+            [
+                {"id": one.run.id, "path": str(one.run.path), "queue_position": one.position}
+                for one in launched
+            ]
+        )
+
+
+def stop(runs: RunNames, grace: Grace = GRACE_SECONDS, wait: Wait = False, runs_dir: RunsDir = None) -> None:
+    """Stop runs: each checkpoints at the end of its batch and ends; one that waits leaves the queue."""
+    _ask([find_run(runs_home(runs_dir), run) for run in runs], stop_run, "stop", grace, wait)
+
+
+def pause(runs: RunNames, grace: Grace = GRACE_SECONDS, wait: Wait = False, runs_dir: RunsDir = None) -> None:
+    """Park runs: as stop, to free their device; petbench resume --background queues them again."""
+    _ask([find_run(runs_home(runs_dir), run) for run in runs], pause_run, "pause", grace, wait)
+
+
+def cancel(runs: Sequence[RunDirectory]) -> None:
+    """Take runs out of the queue and say so. Raises: UserError, for one that does not wait."""
+    for run in runs:
+        cancel_run(run)
+        console.print(f"{clean(run.id)}: out of the queue", soft_wrap=True)
+
+
+def told(launched: Launched) -> str:
+    """Where a run that was launched stands, and how to follow it."""
+    place = "starts now" if launched.position == 0 else f"waits, {launched.position} in the queue"
+    return (
+        f"run {clean(launched.run.id)}: {place}; petbench runs show {launched.run.handle} tells how far it is"
+    )
+
+
+def _recipes(path: Path, grid: Sequence[str], changes: Sequence[str]) -> list[Recipe]:
+    """What a recipe file asks for: one run, or one for each point of the grid."""
+    if not grid:
+        return [load_recipe(path, changes)]
+    from workbench.recipe.grid import expand_grid, parse_grid
+
+    return [point.recipe for point in expand_grid(path, parse_grid(grid), changes)]
+
+
+def _ask(
+    runs: Sequence[RunDirectory],
+    ask: Callable[..., None],
+    verb: str,
+    grace: float,
+    wait: bool,
+) -> None:
+    for run in runs:
+        before, background = status_of(run), is_background(run)
+        ask(run, grace_seconds=grace)
+        console.print(f"{clean(run.id)}: {_promise(before, background, verb, grace)}", soft_wrap=True)
+    if wait:
+        for run in runs:
+            while status_of(run).is_active:
+                time.sleep(_LOOK_SECONDS)
+            console.print(f"{clean(run.id)}: {status_of(run).value}", soft_wrap=True)
+
+
+def _promise(before: RunStatus, background: bool, verb: str, grace: float) -> str:
+    """What will become of a run that was just asked."""
+    if before is RunStatus.QUEUED:
+        return "leaves the queue"
+    if before is RunStatus.STARTING:
+        return f"{verb}s before it has begun"
+    checkpoint = f"{verb}s at the end of its batch, after a checkpoint"
+    if background:
+        return f"{checkpoint}; killed if that takes longer than {human_seconds(grace)}"
+    return f"{checkpoint}; it runs in the foreground, where Ctrl-C twice ends it at once"

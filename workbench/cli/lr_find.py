@@ -1,0 +1,127 @@
+"""`petbench lr-find`: the learning-rate range test, drawn in the terminal and kept as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workbench.cli.console import console, error_console, print_json
+from workbench.cli.recipe import Overrides
+from workbench.cli.run import DataDir, Device, RunsDir
+from workbench.cli.runs_arguments import Json
+from workbench.recipe import Recipe, load_recipe, recipe_fingerprint
+from workbench.support.atomic import atomic_write
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.support.paths import cache_home, data_home, runs_home
+from workbench.support.slug import slug
+
+if TYPE_CHECKING:
+    from workbench.train.lr_find import RangeTest
+
+FOLDER = "lr-find"
+"""In the runs directory, beside the runs; it holds no recipe.toml, so it is none."""
+
+
+def lr_find(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.")],
+    changes: Overrides = None,
+    low: Annotated[float, typer.Option("--low", help="The rate to begin with.")] = 1e-7,
+    high: Annotated[
+        float, typer.Option("--high", help="The rate to end with, if the loss lasts so long.")
+    ] = 10,
+    steps: Annotated[int, typer.Option("--steps", min=20, max=10_000, help="Optimiser steps in all.")] = 100,
+    device: Device = "auto",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the JSON there.")
+    ] = None,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Try growing learning rates on a recipe's labelled images, and suggest one.
+
+    Smith 2017: the loss falls fastest at a good rate and runs away above it. Nothing is validated; the rate
+    that a sweep finds on validation is worth more.
+    """
+    from workbench.cli.display import Display
+    from workbench.train import Places, find_device
+    from workbench.train.lr_find import range_test
+
+    loaded = load_recipe(recipe, changes or ())
+    places = Places(data_home=data_home(data_dir), cache=cache_home(), device=find_device(device))
+    with Display(error_console) as display:
+        test = range_test(loaded, places, display, low=low, high=high, steps=steps)
+    record = _record(test, loaded)
+    written = _write(record, output or _default_file(runs_home(runs_dir), loaded))
+    if as_json:
+        print_json({**record, "file": str(written)})
+        return
+    console.print(range_chart(test, width=min(console.width, 100)))
+    for line in _story(test, recipe):
+        console.print(line, soft_wrap=True)
+    console.print(f"kept in {clean(written)}", soft_wrap=True)
+
+
+def range_chart(test: RangeTest, *, width: int, height: int = 16) -> str:
+    """The smoothed loss over the logarithm of the rate as text; a vertical line at the suggestion."""
+    import plotext
+
+    from workbench.train.lr_find import DIVERGED
+
+    figure = plotext.figure
+    figure.clear()
+    figure.theme("colorless")
+    figure.plot_size(width, height)
+    figure.title("smoothed loss over log10 of the learning rate; the line is the suggestion")
+    ceiling = min(max(test.smoothed), DIVERGED * min(test.smoothed))  # the last step would flatten the rest
+    points = [(r, s) for r, s in zip(test.rates, test.smoothed, strict=True) if s <= ceiling]
+    rates, losses = [math.log10(rate) for rate, _ in points], [loss for _, loss in points]
+    signal = figure.signal(rates, losses, marker="braille")
+    signal.lines()
+    figure.draw(signal)
+    figure.line(math.log10(test.suggestion), orientation=1)
+    return str(figure.build().string(colorless=True)).rstrip("\n")
+
+
+def _story(test: RangeTest, recipe: Path) -> list[str]:
+    on = "the head alone, on cached features" if test.on_features else "the network, on images"
+    lines = [
+        f"{len(test.rates)} steps of {on}",
+        f"steepest fall at {test.steepest:g}; least loss divided by ten: {test.least_tenth:g}",
+        f"suggestion: optimizer.learning_rate = {test.suggestion:g}",
+        f"  petbench run {clean(recipe)} --set optimizer.learning_rate={test.suggestion:g}",
+    ]
+    if not test.diverged:
+        lines.insert(2, "the loss never ran away: a higher --high or more --steps may show more")
+    return lines
+
+
+def _record(test: RangeTest, recipe: Recipe) -> dict[str, Any]:
+    return {
+        "recipe": recipe.name,
+        "fingerprint": recipe_fingerprint(recipe),
+        "optimizer": recipe.optimizer.name,
+        "batch_size": recipe.training.batch_size,
+        "suggestion": test.suggestion,
+        **asdict(test),
+    }
+
+
+def _default_file(home: Path, recipe: Recipe) -> Path:
+    return home / FOLDER / f"{datetime.now():%Y%m%d-%H%M%S}-{slug(recipe.name)}.json"
+
+
+def _write(record: dict[str, Any], path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, json.dumps(record, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror or error}", where=str(path)) from error
+    return path

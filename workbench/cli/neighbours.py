@@ -1,0 +1,77 @@
+"""`petbench neighbours`: the labelled training images that a run holds most like an image."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from workbench.cli.console import console, error_console, print_json
+from workbench.cli.display import Display
+from workbench.dataset import open_catalogue
+from workbench.dataset.find_images import find_images
+from workbench.recipe import load_recipe
+from workbench.runs.find import find_run
+from workbench.support.clean import clean
+from workbench.support.paths import cache_home, data_home, runs_home
+
+
+def neighbours(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, a unique part of it, or a path.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE_ID...", help="Ids of images of the run's data.", show_default=False),
+    ],
+    count: Annotated[
+        int, typer.Option("--count", metavar="N", min=1, max=1000, help="So many neighbours of each.")
+    ] = 6,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+    runs_dir: Annotated[
+        Path | None, typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
+    ] = None,
+) -> None:
+    """List the labelled training images most like an image to the run's network, with their classes.
+
+    Likeness is the cosine of the backbone's features, 1 at most. The first call for a run whose backbone was
+    trained computes the features of its labelled images; later calls find them in the cache.
+    """
+    directory = find_run(runs_home(runs_dir), run)
+    recipe = load_recipe(directory.recipe)
+    with Display(error_console) as display:
+        catalogue = open_catalogue(recipe.data, data_home=data_home(data_dir), reporter=display)
+        positions = find_images(catalogue, images)
+        from workbench.train.neighbours import neighbours as find
+        from workbench.train.predict import load_predictor
+        from workbench.train.setup import find_device
+
+        predictor = load_predictor(directory, recipe, find_device(device))
+        found = find(
+            directory,
+            recipe,
+            catalogue,
+            predictor,
+            positions,
+            count,
+            cache=cache_home(),
+            reporter=display,
+        )
+    if as_json:
+        print_json(
+            [
+                {"id": name, "neighbours": [asdict(near) for near in nearest]}
+                for name, nearest in zip(images, found, strict=True)
+            ]
+        )
+        return
+    for name, nearest in zip(images, found, strict=True):
+        console.print(Text(clean(name), style="bold"), soft_wrap=True)
+        for near in nearest:
+            line = f"  {near.similarity:.3f}  {clean(near.label)}  {clean(near.id)}"
+            console.print(Text(line), soft_wrap=True)

@@ -1,0 +1,133 @@
+"""`petbench preview`: what training will see of a few real images, as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from workbench.cli.console import console, error_console, print_json
+from workbench.cli.display import Display
+from workbench.cli.picture_files import OutDir, make_out
+from workbench.dataset import UnreadableImage, open_catalogue
+from workbench.dataset.find_images import find_images
+from workbench.recipe import Recipe, load_recipe
+from workbench.recipe.online import Online
+from workbench.recipe.pseudo_label import Offline
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.support.paths import data_home
+
+if TYPE_CHECKING:
+    from workbench.loader.preview import Preview
+    from workbench.loader.views import ViewFormat
+
+
+def preview(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False)],
+    out: OutDir,
+    images: Annotated[
+        int,
+        typer.Option("--images", metavar="N", min=1, max=64, help="So many images, of different classes."),
+    ] = 6,
+    views: Annotated[
+        int, typer.Option("--views", metavar="N", min=1, max=64, help="So many training views of each.")
+    ] = 4,
+    named: Annotated[
+        list[str] | None,
+        typer.Option("--image", metavar="ID", help="Show this image; may be given again, for others too."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Another choice of images and views; else the recipe's seed."),
+    ] = None,
+    student: Annotated[
+        bool,
+        typer.Option(
+            "--student", help="As the students of a pseudo-label recipe see them, with their noise."
+        ),
+    ] = False,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a key: --set augmentation.policy=rand.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
+    ] = None,
+) -> None:
+    """Draw the augmented training views that a recipe makes of real images, exactly as training draws them.
+
+    Writes plain-00.png (the image as evaluation sees it) and view-00-00.png, view-00-01.png, … a training
+    image. Where the recipe mixes images, they are mixed with one another.
+    """
+    loaded = load_recipe(recipe, changes or ())
+    if student and loaded.pseudo_label is None:
+        raise UserError("no students: the recipe has no [pseudo_label]", where="--student")
+    with Display(error_console) as display:
+        catalogue = open_catalogue(loaded.data, data_home=data_home(data_dir), reporter=display)
+    chosen = find_images(catalogue, named) if named else None
+    folder = make_out(out)
+    from workbench.loader.preview import choose_images, previews
+
+    seed = loaded.seed if seed is None else seed
+    positions = chosen or choose_images(catalogue, loaded.data, images, seed)
+    augmentation = loaded.augmentation
+    if student and isinstance(loaded.pseudo_label, Offline) and loaded.pseudo_label.noise.policy is not None:
+        augmentation = augmentation.model_copy(update={"policy": loaded.pseudo_label.noise.policy})
+    if student and isinstance(loaded.pseudo_label, Online):
+        augmentation = loaded.pseudo_label.second_view(augmentation)
+    try:
+        drawn = previews(
+            catalogue, positions, loaded.data, augmentation, _form(loaded), views=views, seed=seed
+        )
+    except UnreadableImage as error:
+        raise UserError(
+            f"an image cannot be read: {clean(error.reason)}", hint="petbench data check names it"
+        ) from error
+    classes = catalogue.classes(loaded.data.target)
+    labels = catalogue.labels(loaded.data.target)[positions].tolist()
+    records = [
+        _write(folder, number, shown, classes[label])
+        for number, (shown, label) in enumerate(zip(drawn, labels, strict=True))
+    ]
+    if as_json:
+        print_json(records)
+        return
+    for record in records:
+        line = f"{record['id']}  {record['label']}  {len(record['views'])} views"
+        console.print(Text(clean(line)), soft_wrap=True)
+    console.print(Text(f"in {clean(folder)}"), soft_wrap=True)
+
+
+def _form(recipe: Recipe) -> ViewFormat:
+    """How pixels become numbers and back; only erasing, which paints the mean, shows a network's own."""
+    import torch
+
+    from workbench.loader.views import ViewFormat
+
+    mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    if recipe.augmentation.erasing:
+        from workbench.model import skeleton
+
+        network = skeleton(recipe.model, 2, image_size=recipe.data.image_size)
+        mean, std = network.mean, network.std
+    return ViewFormat(recipe.data.image_size, mean, std, torch.device("cpu"))
+
+
+def _write(folder: Path, number: int, shown: Preview, label: str) -> dict[str, str | list[str]]:
+    """Save one image's pictures; what the JSON says of it."""
+    from workbench.loader.pictures import save_png
+
+    plain = folder / f"plain-{number:02d}.png"
+    save_png(shown.plain, plain)
+    paths = [folder / f"view-{number:02d}-{view:02d}.png" for view in range(len(shown.views))]
+    for pixels, path in zip(shown.views, paths, strict=True):
+        save_png(pixels, path)
+    return {
+        "id": shown.record.id,
+        "label": label,
+        "plain": str(plain),
+        "views": [str(path) for path in paths],
+    }

@@ -1,0 +1,84 @@
+"""`petbench runs group`: runs of one recipe under several seeds as one line, with mean and spread."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from workbench.cli.console import cell, console, make_table, print_json
+from workbench.cli.runs_arguments import Json, RunsDir
+from workbench.cli.sweep import spread_record, told_spread
+from workbench.runs.filter import filter_runs
+from workbench.runs.groups import RunGroup, group_runs
+from workbench.runs.index import list_runs
+from workbench.runs.keys import keys_of, resolve_key
+from workbench.support.paths import runs_home
+
+
+def group(
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            metavar="KEYS",
+            help="Group by these keys, comma-separated, such as backbone,lr; else by all of the recipe but "
+            "its seeds.",
+        ),
+    ] = "",
+    filter_text: Annotated[
+        str, typer.Option("--filter", "-f", metavar="EXPR", help="Only runs that fit, as for runs ls.")
+    ] = "",
+    least: Annotated[
+        int, typer.Option("--least", min=1, metavar="N", help="Only groups of so many runs or more.")
+    ] = 1,
+    archived: Annotated[bool, typer.Option("--archived", help="Archived runs too.")] = False,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Group runs and print mean ± sample standard deviation of their accuracies, best validation first."""
+    everything = list_runs(runs_home(runs_dir))
+    known = keys_of(everything)
+    keys = [resolve_key(key.strip(), known, where="--by") for key in by.split(",") if key.strip()]
+    chosen = filter_runs(filter_text, (run for run in everything if archived or not run.archived))
+    groups = [one for one in group_runs(chosen, keys) if len(one.runs) >= least]
+    groups.sort(key=lambda one: -_validation(one))
+    if as_json:
+        print_json([_record(one) for one in groups])
+        return
+    numbers = ("runs", "val %", "test %", "teacher test %")
+    table = make_table((*(keys or ("name",)), *numbers, "seeds"), right=numbers)
+    for one in groups:
+        table.add_row(
+            *([cell("–" if value is None else value) for _, value in one.shared] or [cell(one.name)]),
+            str(len(one.runs)),
+            *(told_spread(one.over(key)) for key in _NUMBERS),
+            cell(_seeds(one)),
+        )
+    console.print(table)
+    console.print(f"{len(chosen)} runs in {len(groups)} groups; ± is the sample standard deviation")
+
+
+_NUMBERS = ("val.accuracy", "test.accuracy", "teacher.test.accuracy")
+_SHOWN_SEEDS = 8
+
+
+def _validation(one: RunGroup) -> float:
+    spread = one.over("val.accuracy")
+    return -1.0 if spread is None else spread.mean
+
+
+def _seeds(one: RunGroup) -> str:
+    seeds = list(dict.fromkeys(one.seeds))
+    more = f" and {len(seeds) - _SHOWN_SEEDS} more" if len(seeds) > _SHOWN_SEEDS else ""
+    return ", ".join(seeds[:_SHOWN_SEEDS]) + more
+
+
+def _record(one: RunGroup) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "by": dict(one.shared),
+        "runs": [run.id for run in one.runs],
+        "seeds": list(one.seeds),
+        **{key: spread_record(one.over(key)) for key in _NUMBERS},
+    }

@@ -1,0 +1,210 @@
+"""A review as TOML: one `[[correction]]` a verdict, oldest first; strict to read, harmless to print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from workbench.recipe.toml_text import parse_toml
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.support.nearest import nearest
+
+MAX_BYTES = 2 * 1024 * 1024
+"""Of a review file: about ten thousand verdicts."""
+
+HEADER = "[[correction]]"
+PREFACE = """\
+# What a person said of single images, in petbench's Inspect or by `petbench review`. A recipe uses it with
+#   [data]
+#   corrections = "PATH"
+# The last entry on an image counts. Delete an entry to take it back.
+schema = 1
+"""
+
+
+class Verdict(StrEnum):
+    """What is to become of an image."""
+
+    ACCEPT = "accept"
+    """The model was right: train on the image with the class that it said."""
+    RELABEL = "relabel"
+    """Train on the image with another class."""
+    EXCLUDE = "exclude"
+    """Do not train on the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A person's verdict on one image; text is kept as it came and cleaned only where it is shown."""
+
+    id: str
+    verdict: Verdict
+    label: str
+    """The class to train it with; "" for `EXCLUDE`."""
+    said: str = ""
+    """What the model had said; "" where that is not known."""
+    run: str = ""
+    """Id of the run whose word was judged; "" where there was none."""
+    when: datetime | None = field(default=None, compare=False)
+    """With its time zone; None: `record` puts in the present."""
+
+
+def entries_of(text: str, where: Path) -> list[Correction]:
+    """Every verdict of a review's text, oldest first.
+
+    Args:
+        where: the text's file, for messages.
+
+    Raises:
+        UserError: too large, not TOML, or not a review; names the entry.
+    """
+    values = parse_toml(text, clean(where), max_bytes=MAX_BYTES).values
+    try:
+        written = _File.model_validate(values).correction
+    except ValidationError as error:
+        raise _not_a_review(where, values, error.errors(include_url=False)[0]) from None
+    for number, entry in enumerate(written, start=1):
+        excludes = entry.verdict == "exclude"
+        if excludes == bool(entry.label):
+            what = "has a label" if excludes else "has no label"
+            raise UserError(
+                f"{_name(number, entry.id)}: {entry.verdict} {what}",
+                where=clean(where),
+                allowed='accept and relabel need label = "CLASS", exclude has none',
+            )
+    return [
+        Correction(entry.id, Verdict(entry.verdict), entry.label, entry.said, entry.run, entry.when)
+        for entry in written
+    ]
+
+
+def file_text(entries: Sequence[Correction]) -> str:
+    """The content of a file with these verdicts.
+
+    Raises:
+        UserError: as `entry_text`.
+    """
+    return "\n".join([PREFACE, *map(entry_text, entries)])
+
+
+def entry_text(correction: Correction) -> str:
+    """A verdict as a `[[correction]]`.
+
+    Raises:
+        UserError: text that TOML cannot hold.
+    """
+    lines = [
+        HEADER,
+        f"id = {_quoted(correction.id)}",
+        f"verdict = {_quoted(correction.verdict)}",
+    ]
+    if correction.label:
+        lines.append(f"label = {_quoted(correction.label)}")
+    if correction.said:
+        lines.append(f"said = {_quoted(correction.said)}")
+    if correction.run:
+        lines.append(f"run = {_quoted(correction.run)}")
+    if correction.when is not None:
+        lines.append(f"when = {correction.when.isoformat()}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A TOML string in which everything that could drive a terminal is an escape.
+
+    Raises:
+        UserError: a lone surrogate, which TOML cannot hold.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"not valid text: '{clean(text, 80)}'") from error
+    # JSON's escapes are a subset of TOML's.
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(char if clean(char) == char else f"\\u{ord(char):04x}" for char in quoted)
+
+
+class _Entry(BaseModel):
+    """A `[[correction]]`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: Annotated[str, Field(min_length=1, max_length=4096)]
+    verdict: Literal["accept", "relabel", "exclude"]
+    label: Annotated[str, Field(max_length=1024)] = ""
+    said: Annotated[str, Field(max_length=1024)] = ""
+    run: Annotated[str, Field(max_length=1024)] = ""
+    when: datetime | None = None
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
+    correction: list[_Entry] = []
+
+
+def _not_a_review(where: Path, values: dict[str, Any], error: ErrorDetails) -> UserError:
+    """The first thing that is wrong, by entry and key, with what is allowed there."""
+    place, value = error["loc"], clean(error["input"], 80)
+    if len(place) < 2:
+        known = ("schema", "correction")
+        wrong = clean(place[0] if place else "the file", 80)
+        return UserError(
+            f"not a review: {wrong}: {_said(error)}",
+            where=clean(where),
+            allowed="schema = 1 and [[correction]] entries",
+            hint=_did_you_mean(wrong, known),
+        )
+    number = int(place[1])
+    raw = values["correction"][number]
+    image = raw.get("id", "") if isinstance(raw, dict) else ""
+    entry = _name(number + 1, image)
+    if len(place) < 3:
+        return UserError(f"{entry}: {_said(error)}", where=clean(where))
+    key = clean(place[2], 80)
+    if error["type"] == "extra_forbidden":
+        return UserError(
+            f"{entry}: unknown key {key}",
+            where=clean(where),
+            allowed=tuple(_Entry.model_fields),
+            hint=_did_you_mean(key, _Entry.model_fields),
+        )
+    if key == "verdict" and error["type"] == "literal_error":
+        return UserError(
+            f"{entry}: verdict '{value}'",
+            where=clean(where),
+            allowed=tuple(Verdict),
+            hint=_did_you_mean(value, list(Verdict)),
+        )
+    return UserError(f"{entry}: {key}: {_said(error)}", where=clean(where))
+
+
+def _said(error: ErrorDetails) -> str:
+    message = clean(error["msg"], 200)
+    return message[:1].lower() + message[1:]
+
+
+def _did_you_mean(word: str, known: Collection[str]) -> str:
+    near = nearest(word, known)
+    return f"did you mean {near}?" if near else ""
+
+
+def _name(number: int, image: object) -> str:
+    return f"correction {number} ({clean(image, 80)})" if image else f"correction {number}"
+
+
+def too_large(where: Path) -> UserError:
+    """The error of a review over the cap on size."""
+    return UserError(
+        "too large for a review", where=clean(where), allowed=f"at most {MAX_BYTES // 1024**2} MiB"
+    )

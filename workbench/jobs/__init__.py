@@ -1,0 +1,28 @@
+"""Runs in the background: supervisors, the queue, device leases, what may be asked of them. No torch here."""
+
+from workbench.jobs.control import cancel_run, is_background, pause_run, stop_run
+from workbench.jobs.device import Device, devices
+from workbench.jobs.lease import Holder, holders
+from workbench.jobs.queue import QueueEntry, move_in_queue, queue_of
+from workbench.jobs.start import Launched, check_launch, launch, resume_run
+from workbench.jobs.usage import GpuUse, gpu_usage
+
+__all__ = [
+    "Device",
+    "GpuUse",
+    "Holder",
+    "Launched",
+    "QueueEntry",
+    "cancel_run",
+    "check_launch",
+    "devices",
+    "gpu_usage",
+    "holders",
+    "is_background",
+    "launch",
+    "move_in_queue",
+    "pause_run",
+    "queue_of",
+    "resume_run",
+    "stop_run",
+]

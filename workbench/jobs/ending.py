@@ -1,0 +1,97 @@
+"""How a trainer ended, in words, where it could not say so itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.runs.control import Control
+from workbench.runs.layout import RunDirectory
+from workbench.support.clean import clean
+
+_VMSTAT = Path("/proc/vmstat")
+_TAIL_BYTES = 4096
+_REASON_LIMIT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What `exit.json` is to hold."""
+
+    code: int
+    signal: int | None
+    reason: str
+
+
+def ending_of(
+    run: RunDirectory,
+    returncode: int,
+    *,
+    request: Control | None,
+    killed_after_seconds: float | None,
+    kernel_killed: bool,
+) -> Ending:
+    """What became of a trainer that left no record of its end.
+
+    Args:
+        returncode: as `subprocess` gives it, a signal's number below zero.
+        request: the wish to stop or pause it, if there was one.
+        killed_after_seconds: the grace after which its supervisor killed it, if it did.
+        kernel_killed: the kernel has killed some process for want of memory meanwhile.
+    """
+    number = -returncode if returncode < 0 else None
+    asked = request.reason if request else ""
+    if killed_after_seconds is not None:
+        reason = f"{asked or 'stopped'}: killed, as it did not end within {killed_after_seconds:.0f} s"
+        return Ending(130, number, f"{reason}; what followed its last checkpoint is lost")
+    if number in (signal.SIGTERM, signal.SIGINT):
+        return Ending(130, number, asked or f"stopped by {signal.Signals(number).name} before it had begun")
+    if number is not None:
+        return Ending(128 + number, number, _killed(number, kernel_killed))
+    if returncode == 0:
+        if run.results.exists():
+            return Ending(0, None, "")
+        return Ending(1, None, "it ended without results and without a word")
+    return Ending(returncode, None, last_words(run) or f"the trainer ended with code {returncode}")
+
+
+def memory_kills() -> int:
+    """How often the kernel has killed a process for want of memory since boot; 0 where it does not tell."""
+    try:
+        for line in _VMSTAT.read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return 0
+
+
+def last_words(run: RunDirectory) -> str:
+    """The last thing that the log says, for an end that nobody recorded."""
+    try:
+        with run.log.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = stream.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    problem = [line for line in lines if line.startswith("petbench: ")]
+    told = problem or [line for line in lines if line.strip()]
+    return clean(told[-1].strip().removeprefix("petbench: "), _REASON_LIMIT) if told else ""
+
+
+def _killed(number: int, kernel_killed: bool) -> str:
+    name = _name(number)
+    if number != signal.SIGKILL:
+        return f"the trainer crashed: signal {number} ({name}); run.log may tell more"
+    if kernel_killed:
+        return f"killed by signal 9 ({name}): the machine ran out of memory"
+    return f"killed by signal 9 ({name}): out of memory, or by hand?"
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

@@ -1,0 +1,187 @@
+"""Starting a run in the background: its directory, its supervisor, its place in the queue."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import workbench
+from workbench.jobs.device import wanted_devices
+from workbench.jobs.queue import join_queue
+from workbench.runs.layout import RunDirectory, create_run
+from workbench.runs.process import write_process
+from workbench.runs.status import RunStatus, status_of
+from workbench.support.errors import UserError
+
+if TYPE_CHECKING:
+    from workbench.recipe import Recipe
+
+NOTIFY = "PETBENCH_NOTIFY"
+_HELD_BACK = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A run that goes its own way from here."""
+
+    run: RunDirectory
+    position: int
+    """0: a device is free for it; n: n-th in the queue."""
+
+
+def launch(
+    recipe: Recipe,
+    runs_home: Path,
+    *,
+    data_home: Path | None = None,
+    device: str = "auto",
+    command_line: Sequence[str] = (),
+    notify: str | None = None,
+) -> Launched:
+    """Make a run's directory and start its supervisor, which outlives this process; returns at once.
+
+    Args:
+        data_home: `--data-dir`; else what the environment says.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        command_line: for the run's provenance.
+        notify: a command to run when the run ends; else `$PETBENCH_NOTIFY`.
+
+    Raises:
+        UserError: no such device or data set, or the directory or the queue cannot be written.
+    """
+    from workbench.recipe.dump import dump_recipe
+
+    check_launch(recipe, data_home=data_home, device=device)
+    run = create_run(runs_home, recipe.name, dump_recipe(recipe), datetime.now())
+    try:
+        if recipe.data.corrections:  # pinned now: the review may change while the run waits its turn
+            from workbench.dataset.review import pin_review
+
+            pin_review(recipe.data.corrections, run.corrections)
+        return _start(run, data_home, device, command_line, notify)
+    except UserError:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+
+
+def check_launch(recipe: Recipe, *, data_home: Path | None = None, device: str = "auto") -> None:
+    """See that there is what a launch needs, before there is anything to clean up.
+
+    Raises:
+        UserError: no such device, or the data set is not there.
+    """
+    from workbench.dataset.open import locate
+    from workbench.support import paths
+
+    wanted_devices(device)
+    if recipe.data.dataset != "sample" or recipe.data.root:
+        locate(recipe.data, data_home=paths.data_home(data_home))
+
+
+def resume_run(
+    run: RunDirectory,
+    *,
+    data_home: Path | None = None,
+    device: str = "auto",
+    command_line: Sequence[str] = (),
+    notify: str | None = None,
+) -> Launched:
+    """A new attempt at a run that was stopped, lost or failed, by a new supervisor, queued like a launch.
+
+    Raises:
+        UserError: it is active or finished, there is no such device, or the queue cannot be written.
+    """
+    wanted_devices(device)
+    status = status_of(run)
+    if status is RunStatus.FINISHED:
+        raise UserError("it is finished", where=run.id, hint=f"petbench runs show {run.handle}")
+    if status.is_active:
+        raise UserError(f"it is {status.value}", where=run.id, hint=f"petbench stop {run.handle} ends that")
+    return _start(run, data_home, device, command_line, notify)
+
+
+def _start(
+    run: RunDirectory,
+    data_home: Path | None,
+    device: str,
+    command_line: Sequence[str],
+    notify: str | None,
+) -> Launched:
+    try:
+        child = _spawn(run, data_home, device, command_line, notify)
+    except OSError as error:
+        raise UserError(f"no supervisor can be started: {error.strerror or error}", where=run.id) from error
+    try:
+        process = write_process(run, device, pid=child.pid, role="waiting")
+        position = join_queue(run, process, device, wanted_devices(device))
+    except (OSError, UserError) as error:
+        child.kill()
+        child.wait()
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"it cannot be queued: {error.strerror or error}", where=run.id) from error
+    # Reaps it if it ends before this process does, which may be an app that stays open for days.
+    threading.Thread(target=child.wait, name=f"reap-{run.handle}", daemon=True).start()
+    return Launched(run, position)
+
+
+def _spawn(
+    run: RunDirectory,
+    data_home: Path | None,
+    device: str,
+    command_line: Sequence[str],
+    notify: str | None,
+) -> subprocess.Popen[bytes]:
+    """Start the supervisor, tied to nothing of this process: no terminal, no session, no pipe."""
+    hook = os.environ.get(NOTIFY, "") if notify is None else notify
+    arguments = [
+        str(run.path.absolute()),
+        f"--device={device}",
+        f"--data-dir={data_home.absolute() if data_home else ''}",
+        f"--notify={hook}",
+        f"--launched-by={shlex.join(command_line)}",
+    ]
+    with run.log.open("ab") as log, _signals_held_back():
+        return subprocess.Popen(
+            [*python_module("workbench.jobs.supervisor"), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=child_environment(),
+            start_new_session=True,
+            close_fds=True,
+        )
+
+
+def python_module(name: str) -> list[str]:
+    """The command that runs a module of this petbench; files in the working directory cannot shadow it."""
+    return [sys.executable, "-P", "-m", name]
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """This process's environment, in which a child finds this petbench even where it is not installed."""
+    root = str(Path(workbench.__file__).parent.parent)
+    inherited = os.environ.get("PYTHONPATH", "")
+    paths = [root, *(path for path in inherited.split(os.pathsep) if path and path != root)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **changes}
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """A child started here keeps these signals waiting until it is ready for them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,115 @@
+"""What training will see of a few images: its own augmented views, without a store of the whole data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from workbench.dataset.catalogue import Catalogue, ImageRecord
+from workbench.loader.batches import BatchOrder, ImageBatches
+from workbench.loader.decoding import decode_square
+from workbench.loader.pictures import Pixels, pixels_of
+from workbench.loader.samples import PLAIN, Samples
+from workbench.loader.store import ImageStore, stored_side
+from workbench.loader.views import ViewFormat, plain_views
+from workbench.recipe import Augmentation, Data
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Preview:
+    """An image as evaluation sees it, and as training may; (S, S, 3) uint8 each."""
+
+    record: ImageRecord
+    plain: Pixels
+    views: tuple[Pixels, ...]
+
+
+def choose_images(catalogue: Catalogue, data: Data, count: int, seed: int) -> list[int]:
+    """Positions of `count` training images of as many classes as there are, drawn by `seed`.
+
+    With head_crops = "only", images without a head box are passed over: training never sees them.
+    """
+    draws = np.random.default_rng(seed)
+    train = draws.permutation(catalogue.positions("train"))
+    if data.head_crops == "only":
+        train = train[[catalogue.records[p].head is not None for p in train.tolist()]]
+    labels = catalogue.labels(data.target)[train]
+    order = draws.permutation(len(catalogue.classes(data.target)))
+    # The first image of every class, then the second of every class, …
+    turn = np.zeros(len(train), dtype=np.int64)
+    for label in np.unique(labels):
+        turn[labels == label] = np.arange((labels == label).sum())
+    chosen: list[int] = train[np.lexsort((order[labels], turn))][:count].tolist()
+    return chosen
+
+
+def previews(
+    catalogue: Catalogue,
+    positions: Sequence[int],
+    data: Data,
+    augmentation: Augmentation,
+    form: ViewFormat,
+    *,
+    views: int,
+    seed: int,
+) -> list[Preview]:
+    """Training views of these images, drawn by the loader itself; mixing blends them with one another.
+
+    With fixed copies (`data.augmented_copies`) an image has no more views than copies, with head crops every
+    other view is of the head, or all are.
+
+    Raises:
+        UnreadableImage: an image cannot be decoded.
+        UserError: head_crops = "only" and no image has a head box.
+    """
+    records = tuple(catalogue.records[position] for position in positions)
+    few = replace(catalogue, records=records)
+    store = _small_store(records, form.side)
+    labels = few.labels(data.target)
+    samples = Samples.of(np.arange(len(few)), labels, len(few.classes(data.target)))
+    samples = samples.with_head_crops(few, data.head_crops).with_copies(data.augmented_copies)
+    drawn: list[list[Pixels]] = [[] for _ in records]
+    for position, view in _drawn(store, samples, augmentation, form, views, seed):
+        if len(drawn[position]) < views:
+            drawn[position].append(pixels_of(view[None], form)[0])
+    plain = pixels_of(plain_views(store, np.arange(len(few)), form), form)
+    return [Preview(*parts) for parts in zip(records, plain, map(tuple, drawn), strict=True)]
+
+
+def _drawn(
+    store: ImageStore, samples: Samples, augmentation: Augmentation, form: ViewFormat, views: int, seed: int
+) -> Iterator[tuple[int, Tensor]]:
+    """(position, view) of as many epochs as `views` may need; the plain ones among fixed copies left out."""
+    batches = ImageBatches(
+        store,
+        samples,
+        augmentation,
+        side=form.side,
+        mean=form.mean,
+        std=form.std,
+        batch_size=len(samples),
+        seed=seed,
+        device=form.device,
+    )
+    order = BatchOrder(len(samples), len(samples), seed)
+    is_fixed = bool((samples.copies >= PLAIN).any())
+    for epoch in range(1, 2 if is_fixed else views + 1):
+        rows = order.shuffled(epoch)
+        for batch in batches.epoch(epoch):
+            by_sample = np.argsort(rows)  # so that an image's views come in the order of its samples
+            for sample in range(len(samples)):
+                if samples.copies[sample] != PLAIN:
+                    yield int(samples.positions[sample]), batch.inputs[int(by_sample[sample])]
+
+
+def _small_store(records: Sequence[ImageRecord], side: int) -> ImageStore:
+    """These images alone, as the store of the whole data set would keep them."""
+    with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
+        squares = list(pool.map(lambda record: decode_square(record.path, stored_side(side)), records))
+    sizes: NDArray[np.int64] = np.array([(square.width, square.height) for square in squares], dtype=np.int64)
+    return ImageStore(np.stack([square.pixels for square in squares]), sizes, (), np.zeros(0, dtype=np.int64))

@@ -1,0 +1,217 @@
+"""`runs/.index.sqlite`: what summaries were made from which files, so that thousands are not read again.
+
+The directories are the truth. An entry counts only while the sizes and times of the run's files are those
+it was made from; the cache is made anew where it is missing or damaged, and done without where it cannot be
+opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from workbench.runs.layout import RunDirectory
+from workbench.runs.process import ExitRecord, ProcessRecord
+from workbench.runs.status import derive_status
+from workbench.runs.summary import Progress, RunSummary, queue_position
+
+INDEX = ".index.sqlite"
+_VERSION = 1  # of the cached form; a cache of another version is emptied
+_LOCK_SECONDS = 5.0
+# File times may be as coarse as this (ext3, some network file systems), so a file changed a moment ago may
+# change again unseen: such runs are not cached yet.
+_SETTLED_NS = 2_000_000_000
+_STAMPED = (
+    "",  # the directory itself: changes with every atomic write in it
+    "recipe.toml",
+    "results.toml",
+    "metrics.jsonl",
+    "process.json",
+    "exit.json",
+    "notes.toml",
+)
+_SEPARATOR = "\x1e"  # JSON text escapes control characters, so it never holds one
+_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a run's files look like from outside."""
+
+    text: str
+    folder: str
+    """The directory's part of it: one look tells whether anything was written atomically since."""
+    settled: bool
+    """Whether they have looked so for long enough to trust it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A cached summary as text, and the stamp of the files that it was made from."""
+
+    stamp: str
+    text: str
+
+
+def stamp_of(run: RunDirectory) -> Stamp:
+    """The run's files as they are now; a file that is not there has a dash."""
+    parts: list[str] = []
+    newest = 0
+    folder = str(run.path)
+    for name in _STAMPED:
+        part, changed = _look(f"{folder}/{name}")
+        parts.append(part)
+        newest = max(newest, changed)
+    return Stamp(" ".join(parts), parts[0], time.time_ns() - newest > _SETTLED_NS)
+
+
+def folder_stamp(run: RunDirectory) -> str:
+    """The directory's part of the stamp, for a seventh of the price."""
+    return _look(f"{run.path}/")[0]
+
+
+def _look(path: str) -> tuple[str, int]:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - Path.stat costs twice as much, seven times a run
+    except OSError:
+        return "-", 0
+    return f"{found.st_ino:x}.{found.st_size:x}.{found.st_mtime_ns:x}", found.st_mtime_ns
+
+
+def recall(run: RunDirectory, entry: Entry | None, stamp: Stamp | None) -> RunSummary | None:
+    """The cached summary with the status of this moment; None where the entry is stale or damaged.
+
+    Args:
+        stamp: how the files look now; None takes the entry unseen.
+    """
+    if entry is None or (stamp is not None and entry.stamp != stamp.text):
+        return None
+    try:
+        return _from_text(run, entry.text)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def entry_of(summary: RunSummary, stamp: Stamp) -> Entry:
+    """What to keep: a JSON object, then one for each table of the recipe, a separator between them."""
+    tables: dict[str, dict[str, Any]] = {}
+    for key, value in summary.recipe.items():
+        tables.setdefault(key.partition(".")[0] if "." in key else "", {})[key] = value
+    facts = json.dumps(
+        {
+            "name": summary.name,
+            "created": summary.created.isoformat(),
+            "tags": summary.tags,
+            "note": summary.note,
+            "archived": summary.archived,
+            "metrics": dict(summary.metrics),
+            "progress": summary.progress and asdict(summary.progress),
+            "process": summary.process and asdict(summary.process),
+            "ended": summary.ended and asdict(summary.ended),
+            "problem": summary.problem,
+        }
+    )
+    return Entry(stamp.text, _SEPARATOR.join([facts, *map(json.dumps, tables.values())]))
+
+
+def _from_text(run: RunDirectory, text: str) -> RunSummary:
+    facts, *tables = text.split(_SEPARATOR)
+    values = json.loads(facts)
+    process = ProcessRecord(**values["process"]) if values["process"] else None
+    ended = ExitRecord(**values["ended"]) if values["ended"] else None
+    status = derive_status(run, process, ended)
+    return RunSummary(
+        path=run.path,
+        status=status,
+        name=values["name"],
+        created=datetime.fromisoformat(values["created"]),
+        tags=tuple(values["tags"]),
+        note=values["note"],
+        archived=values["archived"],
+        recipe={key: value for table in tables for key, value in _read_table(table).items()},
+        metrics=values["metrics"],
+        progress=Progress(**values["progress"]) if values["progress"] else None,
+        process=process,
+        ended=ended,
+        problem=values["problem"],
+        queue_position=queue_position(run, status),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _read_table(text: str) -> Mapping[str, Any]:
+    """A table of a recipe; most runs share most of theirs, so each text is parsed once."""
+    values: dict[str, Any] = json.loads(text)
+    return values
+
+
+def load_entries(runs_home: Path, newest: int | None = None) -> dict[str, Entry]:
+    """What is cached, by run id; of the `newest` ids only where given. Nothing without a usable cache."""
+    path = runs_home / INDEX
+    if not path.is_file():
+        return {}
+    try:
+        with _opened(path) as database:
+            if _version(database) != _VERSION:
+                return {}
+            rows = database.execute(
+                "SELECT id, stamp, summary FROM runs ORDER BY id DESC LIMIT ?",
+                (-1 if newest is None else newest,),
+            )
+            return {str(id_): Entry(str(stamp), str(summary)) for id_, stamp, summary in rows}
+    except sqlite3.Error as error:
+        _remove_if_corrupt(path, error)
+        return {}
+
+
+def store_entries(runs_home: Path, fresh: Mapping[str, Entry], gone: Set[str]) -> None:
+    """Keep new summaries and forget runs that went; a cache that cannot be written is left as it is."""
+    if not fresh and not gone:
+        return
+    path = runs_home / INDEX
+    try:
+        with _opened(path) as database:
+            database.execute("BEGIN IMMEDIATE")
+            if _version(database) != _VERSION:
+                database.execute("DROP TABLE IF EXISTS runs")
+                database.execute("CREATE TABLE runs (id TEXT PRIMARY KEY, stamp TEXT, summary TEXT)")
+                database.execute(f"PRAGMA user_version = {_VERSION}")
+            database.executemany("DELETE FROM runs WHERE id = ?", [(id_,) for id_ in gone])
+            database.executemany(
+                "INSERT OR REPLACE INTO runs VALUES (?, ?, ?)",
+                [(id_, entry.stamp, entry.text) for id_, entry in fresh.items()],
+            )
+            database.execute("COMMIT")
+    except (sqlite3.Error, UnicodeEncodeError) as error:
+        _remove_if_corrupt(path, error)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection without Python's implicit transactions; closing it rolls back what was not committed."""
+    database = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _version(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _remove_if_corrupt(path: Path, error: Exception) -> None:
+    """Clear a damaged cache away for the next listing to make anew; others keep the file they have open."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code in _CORRUPT:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+"""The end of `run.log`, followed: a log of any size costs what is new in it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_TAIL_BYTES = 2 * 2**20
+_MOST_LINES = 20_000
+_LONGEST_LINE = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class LogLines:
+    """The last lines of a log, as they stand in the file: show them through `clean` only."""
+
+    lines: tuple[str, ...]
+    before_bytes: int
+    """Bytes of the file before the first of these lines."""
+    size: int
+    """Of the file, in bytes."""
+
+
+EMPTY_LOG = LogLines((), 0, 0)
+
+
+class LogTail:
+    """Reads the last two MiB of a log, then what is appended; at most the last 20,000 lines are kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log = EMPTY_LOG
+        self._offset = 0
+        self._rest = b""
+        self._file = -1
+
+    def refresh(self) -> LogLines:
+        """The lines as they are now; the very same object as the last time when nothing has changed.
+
+        A line that is still being written is left for later. A log that is not there has no lines; one that
+        was replaced or cut off is read anew.
+        """
+        try:
+            with self._path.open("rb") as stream:
+                now = os.fstat(stream.fileno())
+                if now.st_ino != self._file or now.st_size < self._offset:
+                    self._start_over(now)
+                if now.st_size == self._offset:
+                    return self._log
+                stream.seek(self._offset)
+                text = stream.read(_TAIL_BYTES if now.st_size - self._offset > _TAIL_BYTES else -1)
+        except OSError:
+            self._log, self._offset, self._rest, self._file = EMPTY_LOG, 0, b"", -1
+            return self._log
+        if now.st_size - self._offset > _TAIL_BYTES:
+            # More than a tail's worth since the last look: begin again at the end.
+            self._start_over(now)
+            return self.refresh()
+        self._take(text, now.st_size)
+        return self._log
+
+    def _start_over(self, now: os.stat_result) -> None:
+        """Begin at the first whole line of the tail."""
+        self._file, self._rest = now.st_ino, b""
+        self._offset = max(0, now.st_size - _TAIL_BYTES)
+        self._log = LogLines((), self._offset, now.st_size)
+
+    def _take(self, text: bytes, size: int) -> None:
+        first = not self._log.lines and self._log.before_bytes > 0 and not self._rest
+        before = self._log.before_bytes
+        self._offset += len(text)
+        whole, newline, rest = (self._rest + text).rpartition(b"\n")
+        self._rest = rest[:_LONGEST_LINE]
+        new = whole.split(b"\n") if newline else []
+        if first and len(new) > 1:
+            before += len(new[0]) + 1  # the tail begins within a line
+            new = new[1:]
+        lines = [line[:_LONGEST_LINE].decode("utf-8", "backslashreplace").rstrip("\r") for line in new]
+        kept = [*self._log.lines, *lines]
+        if len(kept) > _MOST_LINES:
+            dropped = kept[:-_MOST_LINES]
+            before += sum(len(line.encode("utf-8", "replace")) + 1 for line in dropped)
+            kept = kept[-_MOST_LINES:]
+        self._log = LogLines(tuple(kept), before, size)

@@ -1,0 +1,119 @@
+"""Runs that differ in nothing but their seeds, and how far a number spreads over them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.runs.summary import RunSummary
+
+SEED_KEYS = ("seed", "data.split_seed")
+"""The recipe keys that may differ within a group."""
+_SPOKEN_OF = ("name", "description", "tags", "schema", "training.checkpoint_seconds")
+_SEED_WORDS = re.compile(r"(?:(?<![a-z])(?:data\.)?(?:split_)?(?:seed|s)[\s=_-]*\d*)$", re.IGNORECASE)
+_LOOSE_END = " ,;/·_-="
+
+
+@dataclass(frozen=True, slots=True)
+class SeedGroup:
+    """Runs of one recipe under several seeds."""
+
+    name: str
+    runs: tuple[int, ...]
+    """Their places in the list that was grouped, in its order."""
+    seeds: tuple[str, ...]
+    """`0`, or `0/1` where the split has another seed than the run; one a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A number over seeds."""
+
+    mean: float
+    deviation: float | None
+    """Sample standard deviation (divisor n − 1); None for one seed, which has no spread."""
+    count: int
+
+
+def spread(values: Iterable[float | None]) -> Spread | None:
+    """Mean and sample standard deviation of the values there are; None without any."""
+    held = [value for value in values if value is not None]
+    if not held:
+        return None
+    deviation = statistics.stdev(held) if len(held) > 1 and all(map(math.isfinite, held)) else None
+    return Spread(math.fsum(held) / len(held), deviation, len(held))
+
+
+def group_by_seed(summaries: Sequence[RunSummary]) -> list[SeedGroup]:
+    """The runs in groups of equal recipes but for `SEED_KEYS`, in order of each group's first run.
+
+    A run whose recipe cannot be read is a group of its own. Names do not count: a sweep's runs find each
+    other.
+    """
+    groups: dict[str, list[int]] = {}
+    for place, summary in enumerate(summaries):
+        groups.setdefault(_sameness(summary.recipe) or f"unreadable {place}", []).append(place)
+    return [
+        SeedGroup(
+            name=common_name([summaries[place].name for place in places]),
+            runs=tuple(places),
+            seeds=tuple(seed_of(summaries[place].recipe) for place in places),
+        )
+        for places in groups.values()
+    ]
+
+
+def seed_of(recipe: Mapping[str, Any]) -> str:
+    """The run's seed, with the split's behind a slash where that is another one."""
+    seed, split_seed = (recipe.get(key, 0) for key in SEED_KEYS)
+    return str(seed) if seed == split_seed else f"{seed}/{split_seed}"
+
+
+def common_name(names: Sequence[str]) -> str:
+    """What the names begin with, less a dangling `seed=`; the first name where they share nothing.
+
+    >>> common_name(["sweep/lr=1e-05,seed=0", "sweep/lr=1e-05,seed=1"])
+    'sweep/lr=1e-05'
+    """
+    if len(set(names)) == 1:
+        return names[0]
+    shared = names[0]
+    for name in names:
+        while not name.startswith(shared):
+            shared = shared[:-1]
+    return _SEED_WORDS.sub("", shared).rstrip(_LOOSE_END) or names[0]
+
+
+def paired_t(differences: Sequence[float]) -> float | None:
+    """Two-sided p of Student's paired t test over seeds: is the mean difference nought?
+
+    None for fewer than two seeds and where the differences have no spread. The closed forms for whole degrees
+    of freedom are Abramowitz & Stegun 1964, 26.7.3 and 26.7.4.
+    """
+    over = spread(differences)
+    if over is None or not over.deviation:
+        return None
+    t = abs(over.mean) / (over.deviation / math.sqrt(over.count))
+    freedom = over.count - 1
+    angle = math.atan(t / math.sqrt(freedom))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = freedom % 2
+    term = total = 1.0
+    for k in range(2 + odd, freedom, 2):  # (1·3·…)/(2·4·…)·cos^k for even freedom, (2·4·…)/(3·5·…) for odd
+        term *= (k - 1) / k * cosine * cosine
+        total += term
+    within = sine * total
+    if odd:
+        within = 2 / math.pi * (angle + (within * cosine if freedom > 1 else 0.0))
+    return max(0.0, 1.0 - within)
+
+
+def _sameness(recipe: Mapping[str, Any]) -> str:
+    """Equal for recipes that differ in nothing but seeds and words; empty for one that could not be read."""
+    kept = {key: value for key, value in recipe.items() if key not in (*SEED_KEYS, *_SPOKEN_OF)}
+    return json.dumps(kept, sort_keys=True, default=str) if recipe else ""

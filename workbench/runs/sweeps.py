@@ -1,0 +1,148 @@
+"""A sweep's runs among all runs: found again by what they train, and told point by point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.recipe import load_recipe, recipe_fingerprint
+from workbench.recipe.sweep import SweepRun
+from workbench.runs.epochs import EpochReader
+from workbench.runs.events import EpochDone
+from workbench.runs.index import list_runs
+from workbench.runs.layout import RunDirectory
+from workbench.runs.seeds import Spread, spread
+from workbench.runs.status import RunStatus
+from workbench.runs.summary import RunSummary
+from workbench.support.errors import UserError
+
+PRUNED = "pruned"
+"""The tag of a run that its sweep gave up."""
+_TELLTALE = ("seed", "data.split_seed", "model.backbone")
+_RANKS = {RunStatus.FINISHED: 3, RunStatus.STOPPED: 1, RunStatus.LOST: 1, RunStatus.FAILED: 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of a sweep, over its repeats."""
+
+    name: str
+    settings: tuple[tuple[str, object], ...]
+    runs: tuple[RunSummary | None, ...]
+    """One a repeat, in the sweep's order; None where it has not begun."""
+    repeats: tuple[str, ...]
+    val: Spread | None
+    """Validation accuracy of the finished runs."""
+    test: Spread | None
+    is_pruned: bool
+
+    @property
+    def finished(self) -> int:
+        """How many of its runs are finished."""
+        return sum(run is not None and run.status is RunStatus.FINISHED for run in self.runs)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of its runs are finished."""
+        return self.finished == len(self.runs)
+
+    @property
+    def state(self) -> str:
+        """Where its runs stand, in a few words."""
+        if self.is_complete:
+            return ""
+        if self.is_pruned:
+            return PRUNED
+        others = [
+            run.status.value if run else "to do"
+            for run in self.runs
+            if run is None or run.status is not RunStatus.FINISHED
+        ]
+        return ", ".join(f"{others.count(word)} {word}" for word in dict.fromkeys(others))
+
+
+def find_runs(home: Path, wanted: Sequence[SweepRun]) -> dict[str, RunSummary]:
+    """Fingerprint -> the run in `home` that trained, or trains, that recipe.
+
+    Of several the one that is furthest stands: finished, then under way, then one that can go on, then
+    failed; of equals the newest. Names do not matter: a run that was made otherwise counts as well.
+
+    Raises:
+        UserError: `home` is a file or cannot be read.
+    """
+    prints = {recipe_fingerprint(run.recipe): run.recipe for run in wanted}
+    # Reading a recipe against the schema is slow; comparing three of its keys first is not.
+    telltales = {(r.seed, r.data.split_seed, r.model.backbone) for r in prints.values()}
+    found: dict[str, RunSummary] = {}
+    for summary in list_runs(home):  # newest first
+        if tuple(summary.recipe.get(key) for key in _TELLTALE) not in telltales:
+            continue
+        try:
+            fingerprint = recipe_fingerprint(load_recipe(summary.run.recipe))
+        except UserError:
+            continue
+        if fingerprint in prints and (fingerprint not in found or _rank(summary) > _rank(found[fingerprint])):
+            found[fingerprint] = summary
+    return found
+
+
+def points_of(runs: Sequence[SweepRun], found: Mapping[str, RunSummary]) -> list[Point]:
+    """The sweep's points in order, each with the runs that were found."""
+    grouped: dict[str, list[SweepRun]] = {}
+    for run in runs:
+        grouped.setdefault(run.point, []).append(run)
+    return [_point(name, members, found) for name, members in grouped.items()]
+
+
+def best_point(points: Sequence[Point]) -> Point | None:
+    """The complete point with the highest mean validation accuracy, the first of equals; None without any.
+
+    The test split has no say.
+    """
+    complete = [point for point in points if point.is_complete and point.val is not None]
+    return max(complete, key=lambda point: point.val.mean if point.val else 0.0, default=None)
+
+
+def accuracy_until(run: RunDirectory, epoch: int) -> float | None:
+    """The best validation accuracy of a run's first stage (its probe aside) up to an epoch.
+
+    None where no epoch was validated yet.
+    """
+    return max((e.accuracy for e in _first_stage(run) if e.epoch <= epoch), default=None)
+
+
+def epochs_done(run: RunDirectory) -> int:
+    """The epochs that a run's first stage (its probe aside) has behind it."""
+    return max((event.epoch for event in _first_stage(run)), default=0)
+
+
+def _first_stage(run: RunDirectory) -> list[EpochDone]:
+    try:
+        events = EpochReader().read(run.metrics)
+    except OSError:
+        return []
+    return [e for e in events if isinstance(e, EpochDone) and e.split == "val" and is_first_stage(e)]
+
+
+def is_first_stage(event: EpochDone) -> bool:
+    """Whether an epoch is of the supervised stage that every run has: the fit, or the teacher."""
+    return event.stage in ("fit", "teacher") and event.round == 0
+
+
+def _point(name: str, members: Sequence[SweepRun], found: Mapping[str, RunSummary]) -> Point:
+    runs = tuple(found.get(recipe_fingerprint(member.recipe)) for member in members)
+    finished = [run for run in runs if run is not None and run.status is RunStatus.FINISHED]
+    return Point(
+        name=name,
+        settings=members[0].settings,
+        runs=runs,
+        repeats=tuple(member.repeat for member in members),
+        val=spread(run.val_accuracy for run in finished),
+        test=spread(run.test_accuracy for run in finished),
+        is_pruned=any(run is not None and PRUNED in run.tags for run in runs),
+    )
+
+
+def _rank(summary: RunSummary) -> int:
+    return _RANKS.get(summary.status, 2)

@@ -1,0 +1,83 @@
+"""Small JSON files that hold one flat record: written whole, read strictly, damaged ones taken as absent."""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+import typing
+from dataclasses import MISSING, asdict, fields
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from workbench.support.atomic import atomic_write
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_Record = TypeVar("_Record", bound="DataclassInstance")
+_LIMIT_BYTES = 64 * 1024
+"""No record comes near this; a file that grew beyond it is damaged, and is not read into memory."""
+
+
+def write_record(path: Path, record: DataclassInstance) -> None:
+    """Replace `path` with `record`, atomically and durably. Raises: OSError."""
+    atomic_write(path, json.dumps(asdict(record), indent=2) + "\n")
+
+
+def read_record(path: Path, kind: type[_Record]) -> _Record | None:
+    """The record in `path`; None where there is none or it is damaged."""
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(_LIMIT_BYTES + 1)
+        return record_from(json.loads(text), kind) if len(text) <= _LIMIT_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def record_from(values: object, kind: type[_Record]) -> _Record:
+    """A record from parsed JSON. Keys that `kind` does not have are ignored: a newer petbench may add some.
+
+    Raises:
+        ValueError: a value is missing or of another type.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"no {kind.__name__}: {type(values).__name__}")
+    hints = _hints(kind)
+    given: dict[str, Any] = {}
+    for field in fields(kind):
+        if field.name in values:
+            given[field.name] = _checked(values[field.name], hints[field.name], field.name)
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise ValueError(f"{kind.__name__} lacks {field.name}")
+    return kind(**given)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _checked(value: Any, hint: Any, name: str) -> Any:
+    """`value` as a `hint`: a scalar, a Literal, a StrEnum, a tuple of those, or one of those or None."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        (hint,) = (argument for argument in arguments if argument is not type(None))
+        return _checked(value, hint, name)
+    if origin is typing.Literal:
+        if isinstance(value, str) and value in arguments:
+            return value
+    elif origin is tuple and isinstance(value, list):
+        return tuple(_checked(item, arguments[0], name) for item in value)
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if math.isfinite(value):
+            return float(value)
+    elif isinstance(hint, type) and issubclass(hint, StrEnum) and isinstance(value, str):
+        return hint(value)
+    elif hint in (int, str, bool) and type(value) is hint:
+        return value
+    raise ValueError(f"{name} is no {hint}: {str(value)[:40]!r}")

@@ -1,0 +1,210 @@
+"""Many runs: one after the other here, or side by side in processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from workbench.jobs.control import pause_run, stop_run
+from workbench.jobs.device import devices
+from workbench.jobs.lease import lease_if_free
+from workbench.recipe import Recipe, dump_recipe, load_recipe
+from workbench.runs.events import EpochDone, Event, Reporter, Silent
+from workbench.runs.layout import RunDirectory, create_run
+from workbench.runs.status import INTERRUPTED
+from workbench.runs.sweeps import is_first_stage
+from workbench.support.errors import RunFailed, UserError
+from workbench.train.attempt import attempt
+from workbench.train.interrupt import Interrupted
+from workbench.train.setup import Places
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A run to train: from its beginning, or on from its last checkpoint."""
+
+    recipe: Recipe
+    home: Path
+    """Where a new run's directory is made, when its turn comes."""
+    run: RunDirectory | None = None
+    """The run to go on with; None for a new one."""
+    until: int | None = None
+    """Park it once its first stage (its probe aside) has so many epochs behind it; None: to its end."""
+
+    def begun(self) -> RunDirectory:
+        """The run to go on with, or a new one's directory. Raises: UserError, where none can be made."""
+        if self.run is not None:
+            return self.run
+        return create_run(self.home, self.recipe.name, dump_recipe(self.recipe), datetime.now())
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a task ended."""
+
+    run: RunDirectory
+    code: int
+    """0 with results or parked as asked; else as the exit codes of `petbench run`."""
+    is_parked: bool = False
+    reason: str = ""
+
+
+def train_all(
+    tasks: Sequence[Task],
+    places: Places,
+    *,
+    jobs: int = 1,
+    command_line: Sequence[str] = (),
+    reporter: Reporter | None = None,
+    told: Callable[[Ended], None] = lambda _: None,
+) -> None:
+    """Train every task, at most `jobs` at a time; one that fails stops no other.
+
+    Several at a time share the CPU's cores evenly, and on a machine with several GPUs (device `cuda` without
+    a number) take them in turn.
+
+    Args:
+        reporter: shows the run under way; with one job only.
+        told: called as each task ends.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; every run under way has written a checkpoint.
+        RunFailed: a process that trained was killed.
+    """
+    if jobs == 1 or len(tasks) < 2:
+        for task in tasks:
+            ended = _train(task.begun(), task, places, command_line, reporter or Silent())
+            told(ended)
+            if ended.code == INTERRUPTED:
+                raise Interrupted("SIGINT")
+        return
+    _train_beside(tasks, places, min(jobs, len(tasks)), command_line, told)
+
+
+class _Park:
+    """A reporter that pauses its own run once enough epochs are done; resumed, it goes on exactly."""
+
+    def __init__(self, inner: Reporter, run: RunDirectory, until: int | None) -> None:
+        self._inner, self._run, self._until = inner, run, until
+        self.asked = False
+
+    def event(self, event: Event) -> None:
+        """Pass it on; after the last epoch wanted, ask the run to pause."""
+        self._inner.event(event)
+        if self._until is None or self.asked or not isinstance(event, EpochDone) or event.split != "val":
+            return
+        if event.stage != "probe" and (not is_first_stage(event) or event.epoch >= self._until):
+            self.asked = True
+            pause_run(self._run)
+
+    def progress(self, task: str, done: int, total: int) -> None:
+        """Pass it on."""
+        self._inner.progress(task, done, total)
+
+
+def _train(
+    run: RunDirectory, task: Task, places: Places, command_line: Sequence[str], reporter: Reporter
+) -> Ended:
+    park = _Park(reporter, run, task.until)
+    try:
+        with _leased(run, places.device):
+            outcome = attempt(run, load_recipe(run.recipe), places, park, command_line=command_line)
+    except UserError as error:
+        return Ended(run, 2, reason=str(error))
+    if outcome.code == 2 and task.run is None and not any(run.checkpoint.iterdir()):
+        shutil.rmtree(run.path, ignore_errors=True)  # it has nothing to keep, as with petbench run
+    if outcome.code == INTERRUPTED and park.asked and outcome.signal == signal.SIGTERM:
+        return Ended(run, 0, is_parked=True)
+    return Ended(run, outcome.code, reason=outcome.reason)
+
+
+@contextlib.contextmanager
+def _leased(run: RunDirectory, device: torch.device) -> Iterator[None]:
+    """Have the device's lease if it is free, so that the queue in the background leaves the device alone."""
+    name = "cpu" if device.type == "cpu" else f"cuda:{device.index or 0}"
+    found = next((one for one in devices() if one.name == name), None)
+    if found is None:
+        yield
+        return
+    with lease_if_free(found, run):
+        yield
+
+
+def _train_beside(
+    tasks: Sequence[Task],
+    places: Places,
+    jobs: int,
+    command_line: Sequence[str],
+    told: Callable[[Ended], None],
+) -> None:
+    waiting = list(enumerate(tasks))
+    working: dict[Future[Ended], RunDirectory] = {}
+    interrupted = False
+    # Spawned: a forked process would inherit torch's threads and CUDA context in an unknown state.
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, torch.get_num_threads() // jobs)
+    with (
+        ProcessPoolExecutor(jobs, context, _begin_worker, (threads,)) as pool,
+        _signals_as_interrupt(),
+    ):
+        while working or (waiting and not interrupted):
+            try:
+                while waiting and len(working) < jobs and not interrupted:
+                    number, task = waiting.pop(0)
+                    run, own = task.begun(), _place_of(places, number)
+                    working[pool.submit(_train, run, task, own, tuple(command_line), Silent())] = run
+                done, _ = wait(working, return_when=FIRST_COMPLETED)
+                for future in done:
+                    del working[future]
+                    told(future.result())
+            except KeyboardInterrupt:
+                interrupted = True
+                for run in working.values():
+                    with contextlib.suppress(UserError):  # not begun yet, or just ended
+                        stop_run(run)
+            except BrokenProcessPool as error:
+                raise RunFailed(
+                    "a process that trained was killed, probably for want of memory",
+                    advice="give fewer --jobs; the same command goes on where this one ended",
+                ) from error
+    if interrupted:
+        raise Interrupted("SIGINT")
+
+
+def _begin_worker(threads: int) -> None:
+    """A group of its own: Ctrl-C in the terminal reaches the parent alone, which asks each run once."""
+    os.setpgrp()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+
+
+def _place_of(places: Places, number: int) -> Places:
+    if places.device.type != "cuda" or places.device.index is not None:
+        return places
+    return replace(places, device=torch.device("cuda", number % torch.cuda.device_count()))
+
+
+@contextlib.contextmanager
+def _signals_as_interrupt() -> Iterator[None]:
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # SIGINT too: a shell starts what it puts in the background with SIGINT ignored.
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,123 @@
+"""What an objective is: a loss over a labelled and an unlabelled batch, and what it keeps between steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from workbench.loader import PoolBatch
+from workbench.recipe import Optimizer
+from workbench.train.objective import weighted_cross_entropy
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A labelled batch, or a part of one."""
+
+    inputs: Tensor
+    """(B, 3, side, side) float32 images, or (B, D) features."""
+    targets: Tensor
+    """(B, C) float32, rows sum to 1."""
+    weights: Tensor
+    """(B,) float32."""
+    total_weight: Tensor
+    """() float32, of the whole batch: so the losses of its parts add up."""
+
+    def cross_entropy(self, logits: Tensor, label_smoothing: float) -> Tensor:
+        """The supervised loss of logits (B, C), () float32."""
+        return weighted_cross_entropy(
+            logits, self.targets, self.weights, self.total_weight, label_smoothing=label_smoothing
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pseudo:
+    """What an unlabelled batch was taught."""
+
+    labels: Tensor
+    """(U,) int64 classes."""
+    weights: Tensor
+    """(U,) float32 in [0, 1]: 0 or 1 where a threshold decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A step's loss, and what it was made of."""
+
+    value: Tensor
+    """() float32, to be differentiated."""
+    logits: Tensor
+    """(B, C) of the labelled images."""
+    pseudo: Pseudo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where a stage stands before a step."""
+
+    step: int
+    """Steps done since the stage began."""
+    steps: int
+    """Steps an epoch."""
+    rate: float
+    """What every peak learning rate is multiplied by now."""
+
+    @property
+    def epochs(self) -> float:
+        """Epochs done, with a fraction."""
+        return self.step / self.steps
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What an objective is made of as its stage begins."""
+
+    module: nn.Module
+    """The network that the stage trains, as it stands."""
+    classes: int
+    pool: int
+    """Unlabelled images."""
+    device: torch.device
+    label_smoothing: float
+    optimizer: Optimizer
+    """The knobs of the stage's own optimiser."""
+
+
+class Objective:
+    """A loss. What it keeps between steps is in `state`, so that a resumed run goes on exactly.
+
+    A step is `begin_step`, `loss`, the gradient and the optimiser's step, `end_step`. `loss` is under the
+    autocast of training; random numbers come from torch's global generator, which is seeded every step.
+    """
+
+    can_be_cut = False
+    """Whether the losses of a batch's parts add up to the batch's own."""
+
+    def begin_step(self, clock: Clock) -> None:
+        """A step is about to begin."""
+
+    def loss(self, model: nn.Module, labelled: Labelled, unlabelled: PoolBatch | None) -> Loss:
+        """The loss of one batch; `unlabelled` is there for objectives with a pool."""
+        raise NotImplementedError
+
+    def end_step(self, model: nn.Module) -> None:
+        """The optimiser has taken its step."""
+
+    @property
+    def evaluated(self) -> nn.Module | None:
+        """A network to evaluate in place of the trained one, such as a teacher; None: that one."""
+        return None
+
+    @property
+    def thresholds(self) -> Tensor | None:
+        """(C,) float32, the confidence that each class's pseudo-labels need now; None without thresholds."""
+        return None
+
+    def state(self) -> dict[str, Tensor]:
+        """All that later steps depend on, by name."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Put back what `state` gave."""

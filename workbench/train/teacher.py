@@ -1,0 +1,82 @@
+"""What a rule may know of the teacher: its word on the pool, its features, how it wavers under dropout."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from workbench.pseudo import (
+    Passes,
+    Pool,
+    fit_temperature,
+    needs_features,
+    needs_passes,
+    soft_targets,
+)
+from workbench.recipe.pseudo_label import FromProbabilities, Offline, Prototype, Ups
+from workbench.runs.events import Message, Reporter
+from workbench.support.clean import clean
+from workbench.support.fingerprint import fingerprint
+from workbench.train.network import Network
+
+
+def view_pool(network: Network, knobs: Offline, number: int, reporter: Reporter) -> Pool:
+    """The pool as the teacher, un-noised and as the network now stands, sees it in round `number`.
+
+    Only validation images lend their true labels, and only to `calibrate`.
+    """
+    setup = network.setup
+    split = setup.split
+    labels = setup.taught[split.labelled]
+    fixed = network.tuning.trunk_fixed
+    module = network.evaluated(setup.classifier, trunk_fixed=fixed)
+    task = f"label the pool, round {number}"
+    probabilities = network.probabilities(split.unlabelled, module, task=task)
+    if isinstance(knobs, FromProbabilities) and knobs.calibrate:
+        seen = network.probabilities(split.validation, module, task="calibrate on validation")
+        temperature = fit_temperature(seen, setup.labels[split.validation])
+        reporter.event(Message("info", f"round {number}: the teacher's temperature is {temperature:.3f}"))
+        probabilities = soft_targets(probabilities, temperature)
+    pool = Pool(probabilities, np.bincount(labels, minlength=len(setup.classes)))
+    if needs_features(knobs):
+        features = network.features(split.unlabelled, trunk_fixed=fixed, task=f"features, round {number}")
+        known = network.features(split.labelled, trunk_fixed=fixed, task="features of labelled images")
+        pool = replace(pool, features=features.numpy(), labelled_features=known.numpy(), labels=labels)
+    if isinstance(knobs, Ups) and needs_passes(knobs):
+        pool = replace(pool, passes=_passes(network, knobs, number))
+    if isinstance(knobs, Prototype) and number == 1:
+        _warn_of_missing_means(network, pool, reporter)
+    return pool
+
+
+@torch.inference_mode()
+def _passes(network: Network, knobs: Ups, number: int) -> Passes:
+    """Moments over passes with dropout before the head; the trunk, as in evaluation, runs once."""
+    setup = network.setup
+    fixed = network.tuning.trunk_fixed
+    features = network.features(setup.split.unlabelled, trunk_fixed=fixed, task=f"passes, round {number}")
+    logits = network.noisy_logits(
+        features,
+        knobs.passes,
+        dropout=knobs.pass_dropout,
+        seed=int(fingerprint([setup.recipe.seed, "passes", number])[:15], 16),
+    )
+    plain = torch.softmax(logits, dim=2)
+    tempered = torch.softmax(logits / knobs.negative_temperature, dim=2)
+    return Passes(
+        plain.mean(dim=0).numpy(),
+        plain.std(dim=0).numpy(),
+        tempered.mean(dim=0).numpy(),
+        tempered.std(dim=0).numpy(),
+    )
+
+
+def _warn_of_missing_means(network: Network, pool: Pool, reporter: Reporter) -> None:
+    missing = np.flatnonzero(pool.labelled_counts == 0)
+    if len(missing):
+        names = ", ".join(clean(network.setup.classes[label]) for label in missing[:3])
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        text = f"prototype: no labelled image of {names}{more}: their images go to other classes' means"
+        reporter.event(Message("warning", text))
