@@ -1,0 +1,110 @@
+"""Driving the app in a test: a fixed clock, a view read once, the screen as plain text."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+from tests.runs.making import NOW
+from workbench.runs.watching import RunsWatch
+from workbench.tui.app import PetbenchApp
+from workbench.tui.feed import RunsChanged
+from workbench.tui.places import Place, RunsPlace
+from workbench.tui.screens.place import PlaceScreen
+from workbench.tui.session import Session
+
+NARROW = (80, 24)
+WIDE = (160, 48)
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    runs_home: Path,
+    *,
+    place: Place | None = None,
+    size: tuple[int, int] = NARROW,
+    data_home: Path | None = None,
+    session: Session | None = None,
+) -> AsyncIterator[Pilot[None]]:
+    """The app on `runs_home`, with the runs read and `place` on top; a fault in it fails the test.
+
+    The clock stands at `making.NOW`; nothing is read by itself: `reread` does that.
+    """
+    app = PetbenchApp(
+        runs_home,
+        data_home or runs_home / "no-data-here",
+        session or Session(None),
+        now=NOW.timestamp,
+        live=False,
+    )
+    async with app.run_test(size=size) as pilot:
+        await reread(pilot)
+        if place is not None and not isinstance(place, RunsPlace):
+            app.go(place)
+            await settle(pilot)
+        yield pilot
+        assert not app.faults, app.faults
+
+
+async def reread(pilot: Pilot[None]) -> None:
+    """Have the app read its runs directory once more, completely."""
+    app = bench(pilot)
+    watch = RunsWatch(app.runs_home)
+    view = watch.refresh()
+    while not view.complete:
+        view = watch.refresh()
+    app.post_message(RunsChanged(view))
+    await settle(pilot)
+
+
+async def settle(pilot: Pilot[None]) -> None:
+    """Wait until what the screen reads, one thing after another, is read and drawn.
+
+    Not for actions: one of them may wait for an answer.
+    """
+    for _ in range(6):
+        await pilot.pause()
+        reading = [w for w in pilot.app.workers if not w.is_finished and not w.group.startswith("act-")]
+        if not reading:
+            break
+        await pilot.app.workers.wait_for_complete(reading)
+    await pilot.pause()
+
+
+def bench(pilot: Pilot[None]) -> PetbenchApp:
+    """The app under the pilot."""
+    assert isinstance(pilot.app, PetbenchApp)
+    return pilot.app
+
+
+def top(pilot: Pilot[None]) -> PlaceScreen[Any]:
+    """The screen on top, which must be one of the five."""
+    assert isinstance(pilot.app.screen, PlaceScreen)
+    return pilot.app.screen
+
+
+def said(pilot: Pilot[None]) -> list[str]:
+    """Every notification so far, oldest first."""
+    return [notification.message for notification in pilot.app._notifications]
+
+
+def coloured(pilot: Pilot[None]) -> bool:
+    """Whether anything on the screen is neither black, white nor grey."""
+    for strip in pilot.app.screen._compositor.render_strips():
+        for style in (segment.style for segment in strip if segment.style is not None):
+            triplets = (colour.triplet for colour in (style.color, style.bgcolor) if colour is not None)
+            if any(t is not None and not t.red == t.green == t.blue for t in triplets):
+                return True
+    return False
+
+
+def screen_text(pilot: Pilot[None]) -> str:
+    """What the terminal shows, as lines of text without colours."""
+    app = pilot.app
+    width, height = app.size
+    lines = app.screen._compositor.render_strips()
+    return "\n".join(line.text[:width].rstrip() for line in lines[:height]) + "\n"

@@ -1,0 +1,171 @@
+"""Watch in every state of a run: what it shows, and what it says in words."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.tui.driving import NARROW, WIDE, bench, opened, screen_text, settle
+from tests.tui.runs.states import queued, sleeper
+from tests.tui.watch.driving import Snapshot, press, reread, screen
+from tests.tui.watch.runs import (
+    START,
+    alive,
+    dead,
+    failed,
+    made,
+    parked,
+    preparing,
+    stalled,
+    starting,
+    stopping,
+)
+from workbench.runs.events import EpochDone
+from workbench.runs.layout import RunDirectory
+from workbench.runs.metrics import MetricsWriter
+from workbench.tui.places import WatchPlace
+from workbench.tui.screens.asking import AskYesNo
+from workbench.tui.screens.watch.process_use import ProcessMeter, ProcessUse
+
+Become = Callable[[RunDirectory, subprocess.Popen[bytes]], object]
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+async def test_a_finished_run_as_it_is_kept(
+    ended: RunDirectory, size: tuple[int, int], snapshot: Snapshot
+) -> None:
+    async with opened(ended.path.parent, place=WatchPlace(ended.id), size=size) as pilot:
+        snapshot(pilot, "watch-finished")
+        for key, name in (("2", "confusion"), ("3", "pseudo"), ("4", "log"), ("5", "recipe")):
+            await press(pilot, key)
+            snapshot(pilot, f"watch-{name}")
+
+
+@pytest.fixture
+def steady(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What differs from one machine to another stands still: paths, and what processes take."""
+    monkeypatch.chdir(home.parent)
+    monkeypatch.setattr(ProcessMeter, "read", lambda _meter, _pid: ProcessUse(1.25, 3 * 2**29))
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+@pytest.mark.parametrize(
+    ("name", "become"),
+    [
+        ("live", alive),
+        ("failed", failed),
+        ("stopped", parked),
+        ("lost", dead),
+    ],
+)
+@pytest.mark.usefixtures("steady")
+async def test_a_run_that_has_begun_in_every_state(
+    run: RunDirectory, name: str, become: Become, size: tuple[int, int], snapshot: Snapshot
+) -> None:
+    with sleeper() as process:
+        become(run, process)
+        async with opened(run.path.parent, place=WatchPlace(run.id), size=size) as pilot:
+            snapshot(pilot, f"watch-{name}")
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+@pytest.mark.parametrize(("name", "become"), [("empty", None), ("queued", queued), ("preparing", preparing)])
+@pytest.mark.usefixtures("steady", "clock")
+async def test_a_run_that_has_not_begun_in_every_state(
+    home: Path, name: str, become: Become | None, size: tuple[int, int], snapshot: Snapshot
+) -> None:
+    run = made(home)
+    with sleeper() as process:
+        if become is not None:
+            become(run, process)
+        async with opened(home, place=WatchPlace(run.id), size=size) as pilot:
+            snapshot(pilot, f"watch-{name}")
+            for key in "2345":
+                await press(pilot, key)
+
+
+@pytest.mark.parametrize(
+    ("become", "word", "notice"),
+    [
+        (starting, "starting", "has a device and is loading; the first epoch comes soon"),
+        (stopping, "stopping", "finishes its batch and writes a checkpoint"),
+        (stalled, "stalled", "alive, but without a sign for 1m30s; log: runs/20261122-120000-lite_iter-aaa1"),
+        (dead, "lost", "died without a word; p goes on from the last checkpoint. log: runs/20261122"),
+        (parked, "stopped", "paused; p goes on from the checkpoint"),
+        (failed, "failed", "OOM @ step 41"),
+        (preparing, "live", "prepares: 2026-11-22 12:00:59 decodes 1,203 of 3,680 images"),
+    ],
+)
+@pytest.mark.usefixtures("steady", "clock")
+async def test_every_state_is_told_in_words(home: Path, become: Become, word: str, notice: str) -> None:
+    run = made(home)
+    with sleeper() as process:
+        become(run, process)
+        async with opened(home, place=WatchPlace(run.id), size=WIDE) as pilot:
+            text = screen_text(pilot)
+            assert f"{word}\n" in text
+            assert notice in text
+
+
+@pytest.mark.usefixtures("steady", "clock")
+async def test_how_long_a_stalled_run_has_been_silent_goes_by_the_clock(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(home)
+    with sleeper() as process:
+        stalled(run, process)
+        async with opened(home, place=WatchPlace(run.id)) as pilot:
+            run.heartbeat.unlink()  # a screen that draws reads no files
+            monkeypatch.setattr(bench(pilot), "now", lambda: START + 150)
+            screen(pilot).show_clock()
+            await settle(pilot)
+            assert "without a sign for 4m00s" in screen_text(pilot)
+
+
+def test_a_process_is_measured_with_its_children_and_one_that_is_gone_is_not() -> None:
+    meter = ProcessMeter()
+    alone = meter.read(os.getpid())
+    assert alone is not None
+    assert alone.memory_bytes > 0
+    with sleeper() as process:
+        both = meter.read(os.getpid())
+        assert meter.read(process.pid) is not None
+    assert both is not None
+    assert both.cpu >= 0
+    assert meter.read(process.pid) is None
+
+
+async def test_a_live_run_moves_on_while_it_is_watched(run: RunDirectory, clock: list[float]) -> None:
+    with sleeper() as process:
+        alive(run, process)
+        async with opened(run.path.parent, place=WatchPlace(run.id)) as pilot:
+            text = screen_text(pilot)
+            assert "● live" in text
+            assert "round 1/2  epoch 2/4" in text
+            assert "eta" in text
+            with MetricsWriter(run.metrics) as writer:
+                clock[0] += 5
+                writer.event(EpochDone("student", 1, 3, "val", 0.4, 0.987, 1e-3, 200.0, 2.0))
+            text = await reread(pilot)
+            assert "epoch 3/4" in text
+            assert "val .987" in text
+
+
+async def test_nothing_is_read_while_another_screen_is_on_top(run: RunDirectory) -> None:
+    async with opened(run.path.parent, place=WatchPlace(run.id)) as pilot:
+        watched = screen(pilot)
+        assert watched._seen.is_set()
+        await pilot.app.push_screen(AskYesNo("?"))
+        assert not watched._seen.is_set()
+        await press(pilot, "n")
+        assert watched._seen.is_set()
+
+
+async def test_a_run_that_is_not_there_is_told(home: Path) -> None:
+    async with opened(home, place=WatchPlace("20260101-000000-gone-0000")) as pilot:
+        assert "there is no run 20260101-000000-gone-0000" in screen_text(pilot)
+        assert screen(pilot).why_not("watch.stop") == "the run is being read"

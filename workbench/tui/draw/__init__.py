@@ -1,0 +1,1 @@
+"""Charts, heat maps and bars as lines of cells: functions from values to `Strip`s; no widget, no file."""

@@ -1,0 +1,78 @@
+"""From an image's id to its file: the catalogue of a run's data set, remembered between sessions.
+
+Reading the catalogue opens every image of the set (2 s for the pets); for a page of pictures only the files'
+names matter, and those hold as long as no directory of the set changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from workbench.dataset import open_catalogue
+from workbench.recipe.data import Data
+from workbench.support.atomic import atomic_write
+from workbench.support.paths import cache_home
+
+_VERSION = 1
+
+
+def picture_files(data: Data, data_home: Path) -> dict[str, Path]:
+    """Image id -> file, for every usable image of a recipe's data set. May take seconds: call it in a thread.
+
+    Raises:
+        UserError: the data set is not there, or cannot be used; says how to get it.
+    """
+    kept = _place(data, data_home)
+    known = _remembered(kept)
+    if known is not None:
+        return known
+    catalogue = open_catalogue(data, data_home=data_home)
+    files = {record.id: record.path for record in catalogue.records}
+    _remember(kept, files, catalogue.root)
+    return files
+
+
+def _place(data: Data, data_home: Path) -> Path:
+    root = str(Path(data.root).expanduser().absolute()) if data.root else ""
+    told = json.dumps([_VERSION, data.dataset, root, str(data_home)])
+    return cache_home() / "pictures" / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.json"
+
+
+def _remembered(kept: Path) -> dict[str, Path] | None:
+    """What was remembered, unless a directory was changed since: a file was added, removed or renamed."""
+    try:
+        values: Any = json.loads(kept.read_text("utf-8"))
+        for name, changed in values["directories"].items():
+            if Path(name).stat().st_mtime_ns != changed:
+                return None
+        return {id_: Path(name) for id_, name in values["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _remember(kept: Path, files: Mapping[str, Path], root: Path) -> None:
+    with contextlib.suppress(OSError):
+        values = {
+            "directories": {
+                str(path): path.stat().st_mtime_ns for path in _directories(files.values(), root)
+            },
+            "files": {id_: str(path) for id_, path in files.items()},
+        }
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(kept, json.dumps(values))
+
+
+def _directories(files: Iterable[Path], root: Path) -> set[Path]:
+    """Every directory that holds one of the files, and those between it and the root."""
+    found = {root}
+    for parent in {path.parent for path in files}:
+        folder = parent
+        while folder not in found and folder.is_relative_to(root):
+            found.add(folder)
+            folder = folder.parent
+    return found

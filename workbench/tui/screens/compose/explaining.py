@@ -1,0 +1,95 @@
+"""What the line under the cursor means: help, unit, allowed values, default and source of a field."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from workbench.support.clean import clean
+from workbench.tui.screens.compose.fields import GROUPS, STRATEGY, FieldKind, FormField, strategy_story
+from workbench.tui.screens.compose.networks import Network
+from workbench.tui.themes import Palette
+
+_GROUP_HELP = {
+    "": "What the run is called and which random numbers it draws.",
+    "data": "Which images, what is predicted of them, how they are divided.",
+    "model": "The network: a pretrained backbone with a fresh head.",
+    "finetune": "Which layer groups learn, and what their batch norms do.",
+    "augmentation": "Random changes to training images, drawn anew for every image and epoch. v shows them.",
+    "optimizer": "How the weights move.",
+    "training": "How long and in what arithmetic.",
+    "pseudo_label": "Hide most labels, train a teacher on the rest, and a student on what the teacher says.",
+}
+# What the values of a switch mean, where its help says it too shortly to choose by.
+_VALUE_HELP = {
+    ("finetune.batch_norm", "all"): "every group's norms adapt to the new images; the paper's choice",
+    ("finetune.batch_norm", "tuned"): "norms adapt where the layers learn; the rest of the trunk stays fixed",
+    ("finetune.batch_norm", "frozen"): "no norm adapts: safest with small batches, and fastest",
+    ("finetune.batch_norm_statistics", "same"): "statistics update where scale and shift learn",
+    ("finetune.batch_norm_statistics", "all"): "every group's mean and variance follow the new images",
+    ("finetune.batch_norm_statistics", "tuned"): "mean and variance follow the new images where layers learn",
+    (
+        "finetune.batch_norm_statistics",
+        "frozen",
+    ): "evaluation and training use the pretrained mean and variance",
+}
+
+
+def explain_line(
+    id: str, field: FormField | None, value: object, network: Network | None, colours: Palette
+) -> Text:
+    """Help for a line of the form, by its id; the first words are the line's name."""
+    if id.startswith("group:"):
+        group = next(one for one in GROUPS if id == f"group:{one.name}")
+        text = Text(f"{group.title}. ", style=f"bold {colours.accent}")
+        return text.append(_GROUP_HELP[group.name], style=f"not bold {colours.text}")
+    if field is None:
+        return Text()
+    if id.startswith("layer:"):
+        return _layer(id.removeprefix("layer:"), network, colours)
+    knob = field.knob
+    text = Text(f"{field.key}  ", style=f"bold {colours.accent}")
+    plain = f"not bold {colours.text}"
+    text.append(f"{knob.help}.", style=plain)
+    meaning = _value_help(field.key, value) if isinstance(value, str) else ""
+    if meaning:
+        text.append(f" Now {value}: {meaning}.", style=plain)
+    facts = [f"allowed: {knob.allowed}"]
+    if knob.required:
+        facts.append("needed")
+    else:
+        facts.append(f"default: {field.default or knob.unset or 'unset'}")
+    if knob.source:
+        facts.append(knob.source)
+    text.append(f"\n{'; '.join(facts)}", style=f"not bold {colours.muted}")
+    return text
+
+
+def _value_help(key: str, value: str) -> str:
+    return strategy_story(value) if key == STRATEGY else _VALUE_HELP.get((key, value), "")
+
+
+def key_hint(id: str, field: FormField | None) -> str:
+    """What the keys do on a line."""
+    if id.startswith("group:"):
+        return "enter opens or closes the group; right opens, left closes"
+    if id.startswith("layer:"):
+        return "space lets the group learn or not"
+    if field is None:
+        return ""
+    if field.kind is FieldKind.CHOICE:
+        return "left and right go through the values, enter lists them; delete puts the default back"
+    if field.choices and field.kind is FieldKind.NAMES:
+        return "left and right go through the words; enter types a list; delete puts the default back"
+    return "enter types; delete puts the default back"
+
+
+def _layer(name: str, network: Network | None, colours: Palette) -> Text:
+    group = next((one for one in network.groups if one.name == name), None) if network is not None else None
+    text = Text(f"{clean(name)}  ", style=f"bold {colours.accent}")
+    if group is None:
+        return text
+    norms = f"{group.batch_norms} batch norms" if group.batch_norms else "no batch norm"
+    said = (
+        f"{group.parameters:,} parameters, {norms}. Ticked, its weights learn; else they stay as pretrained."
+    )
+    return text.append(said, style=f"not bold {colours.text}")

@@ -1,0 +1,183 @@
+"""`v`: real images of the data set as the recipe's augmentation makes them, in the terminal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from workbench.recipe.dump import dump_recipe
+from workbench.support.atomic import atomic_write
+from workbench.support.clean import clean
+from workbench.support.paths import cache_home
+from workbench.tui.helper import run_petbench
+from workbench.tui.screens.compose.draft import Draft
+from workbench.tui.screens.compose.failing import told_problem
+from workbench.tui.screens.compose.offered import Values
+from workbench.tui.screens.compose.summaries import group_summary
+from workbench.tui.screens.guarded import Guarded
+from workbench.tui.text import plain, plain_lines
+from workbench.tui.widgets.picture import Picture
+
+_KEPT = 8
+"""Previews in the cache; each is some hundred kilobytes."""
+_COLUMN = 26
+_ROW = 12
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewedImage:
+    """An image and the files of its views."""
+
+    id: str
+    label: str
+    plain: Path
+    views: tuple[Path, ...]
+
+
+class PreviewScreen(Guarded, ModalScreen[None]):
+    """A row an image: plain, then augmented; r draws others."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,v", "dismiss(None)", "close"),
+        Binding("r", "others", "others"),
+    ]
+
+    def __init__(self, draft: Draft, data_home: Path) -> None:
+        super().__init__(classes="asking")
+        self._draft, self._data_home = draft, data_home
+        self._seed = 0
+        self.images: list[PreviewedImage] = []
+
+    def compose(self) -> ComposeResult:
+        """What augmentation there is, the pictures, the keys."""
+        with Vertical(classes="box preview"):
+            summary = group_summary("augmentation", Values(self._draft.values))
+            yield Static(plain(f"What training sees: {summary}", "bold"))
+            yield Static("drawing…", id="said", markup=False)
+            yield Vertical(id="pictures")
+            yield Static(Text("r draws others   esc closes"), classes="keys")
+
+    def on_mount(self) -> None:
+        """Draw the first ones once the size is known."""
+        self.call_after_refresh(self._draw)
+
+    def action_others(self) -> None:
+        """Other images, other views."""
+        self._seed += 1
+        self._draw()
+
+    @work(exclusive=True, group="preview")
+    async def _draw(self) -> None:
+        recipe = self._draft.recipe
+        if recipe is None:
+            return
+        room = self.query_one("#pictures").size
+        rows, columns = max(1, min(4, room.height // _ROW)), max(3, min(6, room.width // _COLUMN))
+        seed = self._seed + recipe.seed
+        said = self.query_one("#said", Static)
+        said.update("drawing: petbench loads the data set and torch, some seconds…")
+        try:
+            self.images = await draw_preview(
+                dump_recipe(recipe), self._data_home, images=rows, views=columns - 1, seed=seed
+            )
+        except PreviewProblem as problem:
+            said.update(plain_lines(str(problem)))
+            return
+        said.update(Text("left as evaluation sees it, then as training may see it"))
+        pictures = self.query_one("#pictures")
+        await pictures.remove_children()
+        await pictures.mount_all([_Row(image) for image in self.images])
+
+
+class _Row(Horizontal):
+    """One image's pictures."""
+
+    DEFAULT_CSS = "_Row { height: 1fr; } _Row Picture { margin-right: 1; }"
+
+    def __init__(self, image: PreviewedImage) -> None:
+        super().__init__()
+        self._image = image
+
+    def compose(self) -> ComposeResult:
+        """The plain one and its views."""
+        for _ in range(1 + len(self._image.views)):
+            yield Picture()
+
+    def on_mount(self) -> None:
+        """Files are read by the pictures themselves."""
+        image = self._image
+        captions = [
+            plain(image.label, "bold", limit=_COLUMN - 4),
+            *(plain(f"view {n}") for n in range(1, 1 + len(image.views))),
+        ]
+        for picture, path, caption in zip(
+            self.query(Picture), (image.plain, *image.views), captions, strict=True
+        ):
+            picture.show(path, caption=caption)
+
+
+class PreviewProblem(Exception):
+    """Why there is no preview, in words for the user."""
+
+
+async def draw_preview(
+    toml: str, data_home: Path, *, images: int, views: int, seed: int
+) -> list[PreviewedImage]:
+    """Have a helper process draw views of real images; equal requests are answered from the cache.
+
+    Raises:
+        PreviewProblem: what petbench said.
+    """
+    request = f"{toml}\n{data_home} {images} {views} {seed}"
+    home = cache_home() / "preview"
+    folder = home / hashlib.sha256(request.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    listing = folder / "preview.json"
+    if not listing.exists():
+        _forget_oldest(home)
+        folder.mkdir(parents=True, exist_ok=True)
+        recipe = folder / "recipe.toml"
+        atomic_write(recipe, toml)
+        result = await run_petbench(
+            *("preview", str(recipe), "--out", str(folder), "--data-dir", str(data_home), "--json"),
+            *("--images", str(images), "--views", str(views), "--seed", str(seed)),
+        )
+        if not result.ok:
+            raise PreviewProblem(told_problem(result, "preview"))
+        atomic_write(listing, result.output)
+    return read_listing(listing)
+
+
+def read_listing(path: Path) -> list[PreviewedImage]:
+    """What `petbench preview --json` said.
+
+    Raises:
+        PreviewProblem: it is damaged.
+    """
+    try:
+        return [
+            PreviewedImage(
+                str(row["id"]), str(row["label"]), Path(row["plain"]), tuple(map(Path, row["views"]))
+            )
+            for row in json.loads(path.read_text("utf-8"))
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        path.unlink(missing_ok=True)
+        raise PreviewProblem(f"the preview cannot be read: {clean(error)}") from error
+
+
+def _forget_oldest(home: Path) -> None:
+    folders = sorted(home.glob("*"), key=lambda path: path.stat().st_mtime)
+    for folder in folders[: max(0, len(folders) - _KEPT + 1)]:
+        shutil.rmtree(folder, ignore_errors=True)

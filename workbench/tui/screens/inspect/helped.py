@@ -1,0 +1,162 @@
+"""What a helper process finds for an image, with torch: nearest labelled images, Grad-CAM; kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.runs.layout import RunDirectory
+from workbench.runs.sources import RoundSource, Source
+from workbench.support.atomic import atomic_write
+from workbench.support.paths import cache_home
+from workbench.tui.helper import HelperResult
+
+Runner = Callable[..., Awaitable[HelperResult]]
+"""Runs `petbench ARGUMENTS…` in a process of its own: `helper.run_petbench`."""
+
+_NEIGHBOURS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A labelled training image that the network finds alike."""
+
+    id: str
+    label: str
+    similarity: float
+    """Cosine of the two images' features."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """What a network looked at, laid over the image."""
+
+    picture: Path
+    said: str
+    """The class that it was asked about."""
+
+
+class HelperFailed(Exception):
+    """A helper did not do its work; the message is what it said, for a person."""
+
+
+class Helped:
+    """Asks helpers about the images of one run and remembers their answers until its networks change."""
+
+    def __init__(self, run: RunDirectory, data_home: Path, ask: Runner) -> None:
+        self._run, self._data_home, self._ask = run, data_home, ask
+        self._folder = cache_home() / "inspect" / _digest(str(run.path), *_networks(run))
+
+    def known_neighbours(self, image: str) -> tuple[Neighbour, ...] | None:
+        """What was found before; None where nobody asked."""
+        return _neighbours(_read_json(self._place("neighbours", image)))
+
+    async def neighbours(self, images: Sequence[str]) -> None:
+        """Find the neighbours of several images by one process. `known_neighbours` has them then.
+
+        Raises:
+            HelperFailed: what the process said.
+        """
+        for answer in await self._answers("neighbours", images, "--count", str(_NEIGHBOURS)):
+            if isinstance(answer, dict) and _neighbours(answer) is not None:
+                _write_json(self._place("neighbours", str(answer.get("id"))), answer)
+
+    def known_overlay(self, image: str, *, teacher: bool) -> Overlay | None:
+        """What was drawn before; None where nobody asked."""
+        return _overlay(_read_json(self._place(_saliency(teacher), image)))
+
+    async def overlay(self, image: str, *, teacher: bool) -> None:
+        """Have the overlay of an image drawn. `known_overlay` has it then.
+
+        Raises:
+            HelperFailed: what the process said.
+        """
+        place = self._place(_saliency(teacher), image)
+        out = place.with_suffix("")
+        options = ["--out", str(out), *(["--teacher"] if teacher else [])]
+        for answer in await self._answers("saliency", [image], *options):
+            if isinstance(answer, dict) and isinstance(answer.get("overlay"), str):
+                picture = out / answer["overlay"]  # an absolute path stays what it is
+                _write_json(place, {**answer, "overlay": str(picture)})
+
+    async def _answers(self, command: str, images: Sequence[str], *options: str) -> list[Any]:
+        """What a command prints of each image. Raises: HelperFailed."""
+        # An id may begin with a dash: nothing after `--` is an option.
+        named = ["--", str(self._run.path), *images]
+        result = await self._ask(command, *options, "--data-dir", str(self._data_home), "--json", *named)
+        if not result.ok:
+            raise HelperFailed(_last_words(result.problem) or f"petbench {command} ended with {result.code}")
+        try:
+            values = result.json()
+        except ValueError:
+            raise HelperFailed(f"petbench {command} printed no JSON") from None
+        return values if isinstance(values, list) else []
+
+    def _place(self, kind: str, image: str) -> Path:
+        return self._folder / kind / f"{_digest(image)}.json"
+
+
+def asks_teacher(source: Source) -> bool:
+    """Whether the teacher spoke there, whose network the run keeps; later rounds' teachers were not kept."""
+    return source.round == 1 if isinstance(source, RoundSource) else source.teacher
+
+
+def _saliency(teacher: bool) -> str:
+    return "saliency-teacher" if teacher else "saliency"
+
+
+def _networks(run: RunDirectory) -> list[str]:
+    """Changes when the run's networks do."""
+    found = []
+    for path in sorted(run.checkpoint.glob("*.sha256")):
+        with contextlib.suppress(OSError):
+            found.append(f"{path.name} {path.stat().st_mtime_ns}")
+    return found
+
+
+def _digest(*texts: str) -> str:
+    told = "\0".join(texts).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(told).hexdigest()[:24]
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _write_json(path: Path, values: object) -> None:
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, json.dumps(values))
+
+
+def _neighbours(answer: Any) -> tuple[Neighbour, ...] | None:
+    try:
+        return tuple(
+            Neighbour(str(one["id"]), str(one["label"]), float(one["similarity"]))
+            for one in answer["neighbours"]
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _overlay(answer: Any) -> Overlay | None:
+    try:
+        picture = Path(answer["overlay"])
+        return Overlay(picture, str(answer["said"])) if picture.is_file() else None
+    except (KeyError, TypeError, ValueError, OSError):
+        return None
+
+
+def _last_words(problem: str) -> str:
+    """The message without the program's name and without progress lines before it."""
+    lines = [line.strip() for line in problem.splitlines() if line.strip()]
+    start = next((i for i, line in enumerate(lines) if line.startswith("petbench:")), max(0, len(lines) - 3))
+    return "\n".join(lines[start:]).removeprefix("petbench:").strip()

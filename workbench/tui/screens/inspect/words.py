@@ -1,0 +1,167 @@
+"""What is said of an image in words and bars: captions of tiles, the facts beside a large picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from workbench.dataset.review import Correction, Review, Verdict
+from workbench.runs.choices import Likely
+from workbench.runs.doubt import Doubt
+from workbench.runs.opinions import Opinion
+from workbench.support.clean import clean
+from workbench.tui.text import plain
+from workbench.tui.themes import Palette
+
+VERDICT_SIGNS = {Verdict.ACCEPT: "✔", Verdict.RELABEL: "✎", Verdict.EXCLUDE: "⊘"}
+VERDICT_WORDS = {Verdict.ACCEPT: "accepted", Verdict.RELABEL: "relabelled", Verdict.EXCLUDE: "excluded"}
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def share(value: float) -> str:
+    """A number of 0 … 1 in three cells: `.21`; `1.0` when it rounds to one."""
+    text = f"{value:.2f}"
+    return "1.0" if text.startswith("1") else text[1:]
+
+
+def caption(
+    opinion: Opinion, correction: Correction | None, order: Doubt, colours: Palette
+) -> tuple[Text, ...]:
+    """The three lines below a thumbnail: the label, how sure it is, whether it is right."""
+    figures = Text(share(opinion.confidence))
+    figures.append(f" {_figure(opinion, order)}", style=colours.muted)
+    if opinion.selected:
+        figures.append(" ●", style=colours.accent)
+    if opinion.flipped:
+        figures.append(" ↻", style=colours.warning)
+    return _label(opinion, correction, colours), figures, _truth(opinion, colours)
+
+
+def facts(opinion: Opinion, correction: Correction | None, size: str, colours: Palette) -> Text:
+    """What is known of an image, a few lines for the side of a large picture."""
+    lines = [plain(opinion.id, "bold")]
+    said = Text("said  ", style=colours.muted)
+    said.append(clean(opinion.said), style="default")
+    said.append(f"  {share(opinion.confidence)}", style="default")
+    lines.append(said)
+    true = Text("true  ", style=colours.muted)
+    if opinion.true is None:
+        true.append("not known", style=colours.muted)
+    else:
+        sign, colour = ("✗", colours.bad) if opinion.wrong else ("✓", colours.good)
+        true.append(f"{sign} {clean(opinion.true)}", style=colour)
+    lines.append(true)
+    doubt = f"margin {share(opinion.margin)}  entropy {opinion.entropy:.2f}"
+    lines.append(Text(doubt, style=colours.muted))
+    lines += [Text(history, style=colours.muted) for history in _history(opinion)]
+    if correction is not None:
+        lines.append(_verdict(correction, colours))
+    if size:
+        lines.append(plain(size, colours.muted))
+    return Text("\n").join(lines)
+
+
+def bars(
+    likely: Sequence[Likely], opinion: Opinion, colours: Palette, width: int, *, name_limit: int = 24
+) -> Text:
+    """The most probable classes as bars in `width` cells, the true one in its colour and with its sign."""
+    if not likely:
+        return Text("the probabilities of this round are gone", style=colours.muted)
+    names = [clean(item.name) for item in likely]
+    name_width = min(max(len(name) for name in names), name_limit, max(8, width // 2))
+    room = max(4, width - name_width - 7)
+    lines = []
+    for name, item in zip(names, likely, strict=True):
+        is_true = item.name == opinion.true
+        line = plain(name, "bold" if item.name == opinion.said else "")
+        line.truncate(name_width, overflow="ellipsis")
+        line.pad_right(name_width - line.cell_len)
+        line.append(" ")
+        line.append(_bar(item.probability, room), style=colours.good if is_true else colours.accent)
+        line.append(f" {share(item.probability)}")
+        line.append(" ✓" if is_true else "", style=colours.good)
+        lines.append(line)
+    return Text("\n").join(lines)
+
+
+def one_line(opinion: Opinion, correction: Correction | None, colours: Palette) -> Text:
+    """The image under the cursor on one line, for a screen too small for more."""
+    line = plain(opinion.id, "bold")
+    line.append(f"  {clean(opinion.said)} {share(opinion.confidence)}", style="default not bold")
+    if opinion.true is not None:
+        sign, colour = ("✗", colours.bad) if opinion.wrong else ("✓", colours.good)
+        line.append(f"  {sign} {clean(opinion.true)}", style=f"{colour} not bold")
+    if correction is not None:
+        line.append("  ").append_text(_verdict(correction, colours))
+    if opinion.second is not None:
+        line.append(f"  then {clean(opinion.second)}", style=f"{colours.muted} not bold")
+    return line
+
+
+def counts(review: Review, colours: Palette) -> Text:
+    """`7 relabelled 3 excluded`, what there is of each; empty for an empty review."""
+    line = Text()
+    for verdict in (Verdict.RELABEL, Verdict.EXCLUDE, Verdict.ACCEPT):
+        if number := review.count(verdict):
+            line.append(f" {VERDICT_SIGNS[verdict]} ", style=colours.accent)
+            line.append(f"{number} {VERDICT_WORDS[verdict]}")
+    return line
+
+
+def _label(opinion: Opinion, correction: Correction | None, colours: Palette) -> Text:
+    if correction is None:
+        return plain(opinion.said, "bold")
+    sign = VERDICT_SIGNS[correction.verdict]
+    match correction.verdict:
+        case Verdict.EXCLUDE:
+            line = Text(f"{sign} ", style=colours.warning)
+            line.append(clean(opinion.said), style=f"strike {colours.muted}")
+            return line
+        case Verdict.ACCEPT | Verdict.RELABEL:
+            return plain(f"{sign} {correction.label}", f"bold {colours.accent}")
+
+
+def _truth(opinion: Opinion, colours: Palette) -> Text:
+    if opinion.true is None:
+        return Text("?", style=colours.muted)
+    return plain(f"✗ {opinion.true}", colours.bad) if opinion.wrong else Text("✓", style=colours.good)
+
+
+def _figure(opinion: Opinion, order: Doubt) -> str:
+    """What the images are ordered by, where that is not the confidence; else the margin."""
+    if order is Doubt.ENTROPY:
+        return f"H{opinion.entropy:.2f}"
+    if order is Doubt.DISAGREEMENT and opinion.disagreement is not None:
+        return f"≠{share(opinion.disagreement)}"
+    if order is Doubt.FLIPS and opinion.flips is not None:
+        return f"↻{opinion.flips}"
+    return f"Δ{share(opinion.margin)}"
+
+
+def _history(opinion: Opinion) -> list[str]:
+    """What other models and rounds said of it, and what was made of it; two lines at most."""
+    parts, marks = [], []
+    if opinion.disagreement is not None:
+        parts.append(f"disagreement {share(opinion.disagreement)}")
+    if opinion.flips is not None:
+        parts.append(f"flips {opinion.flips}")
+    if opinion.selected:
+        marks.append("● taught")
+    if opinion.flipped:
+        marks.append("↻ flipped")
+    return ["  ".join(words) for words in (parts, marks) if words]
+
+
+def _verdict(correction: Correction, colours: Palette) -> Text:
+    text = f"{VERDICT_SIGNS[correction.verdict]} {VERDICT_WORDS[correction.verdict]}"
+    if correction.verdict is Verdict.RELABEL:
+        text += f": {clean(correction.label)}"
+    return Text(text, style=f"bold {colours.accent}")
+
+
+def _bar(value: float, width: int) -> str:
+    eighths = round(max(0.0, min(1.0, value)) * width * 8)
+    full, rest = divmod(eighths, 8)
+    bar = "█" * full + (_EIGHTHS[rest] if rest else "")
+    return bar.ljust(width)

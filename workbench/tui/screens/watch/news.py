@@ -1,0 +1,174 @@
+"""What the Watch screen is told: one value, made by its reader thread when something changed."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual.message import Message
+
+from workbench.dataset import open_catalogue
+from workbench.recipe import load_recipe
+from workbench.runs.follow import Following, RunFollower
+from workbench.runs.layout import RunDirectory
+from workbench.runs.log_tail import LogLines, LogTail
+from workbench.runs.status import RunStatus, last_sign
+from workbench.support.errors import UserError
+from workbench.tui.screens.watch.process_use import ProcessMeter, ProcessUse
+
+TICK_SECONDS = 0.5
+_USE_TICKS = 6
+_NAP_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class News:
+    """A run at one moment, with all that the screen shows of it."""
+
+    following: Following
+    classes: tuple[str, ...]
+    """Class names in the confusion's order; empty while they are not known."""
+    log: LogLines
+    use: ProcessUse | None
+    """None unless a process works on the run here."""
+    last_sign: float | None
+    """Of a stalled run, in seconds since the epoch; None for any other."""
+    recipe_text: str
+
+
+@dataclass
+class RunNews(Message):
+    """The run is not what it was."""
+
+    news: News
+
+    def can_replace(self, message: Message) -> bool:
+        """Newer news make older ones that still wait superfluous."""
+        return isinstance(message, RunNews)
+
+
+@dataclass
+class RunUnreadable(Message):
+    """The run's files cannot be read now."""
+
+    reason: str
+
+
+class NewsReader:
+    """Brings a run's news together; `read` costs what is new."""
+
+    def __init__(self, run: RunDirectory, data_home: Path) -> None:
+        self._run, self._data_home = run, data_home
+        self._follower, self._log = RunFollower(run), LogTail(run.log)
+        self._classes: tuple[str, ...] = ()
+        self._asked_for_classes = 0
+        self._meter = ProcessMeter()
+        self._use: ProcessUse | None = None
+        self._ticks = 0
+        self._recipe_text = _read_text(run.recipe)
+        self._last: News | None = None
+
+    def read(self) -> News:
+        """The news; the very same object as the last time when nothing has changed.
+
+        Raises:
+            OSError: a file is there and cannot be read.
+        """
+        following, log = self._follower.refresh(), self._log.refresh()
+        if self._ticks % _USE_TICKS == 0:
+            process = following.process if following.status.is_running else None
+            self._use = self._meter.read(process.pid) if process is not None else None
+        self._ticks += 1
+        self._find_classes(following)
+        sign = _sign_of_stalled(following)
+        last = self._last
+        if (
+            last is not None
+            and (last.following is following and last.log is log and last.classes is self._classes)
+            and (last.use, last.last_sign) == (self._use, sign)
+        ):
+            return last
+        self._last = News(following, self._classes, log, self._use, sign, self._recipe_text)
+        return self._last
+
+    def _find_classes(self, following: Following) -> None:
+        """Once a confusion is there; asked again when the run has ended, since its results tell them."""
+        stage = 0 if not following.confusions else 2 if self._run.results.exists() else 1
+        if not self._classes and stage > self._asked_for_classes:
+            self._asked_for_classes = stage
+            self._classes = class_names(self._run, self._data_home)
+
+
+def class_names(run: RunDirectory, data_home: Path) -> tuple[str, ...]:
+    """The names of the run's classes, from its results, else from its data; empty where neither tells."""
+    try:
+        names = tomllib.loads(run.results.read_text("utf-8")).get("classes", ())
+        if names:
+            return tuple(map(str, names))
+    except (OSError, ValueError):
+        pass
+    try:
+        data = load_recipe(run.recipe).data
+        return open_catalogue(data, data_home=data_home).classes(data.target)
+    except (UserError, OSError):
+        return ()
+
+
+def read_news(
+    reader: NewsReader,
+    post: Callable[[Message], object],
+    is_over: Callable[[], bool],
+    is_seen: Callable[[], bool],
+    *,
+    once: bool = False,
+) -> None:
+    """Read until `is_over`, at most twice a second; runs in a thread and posts `RunNews` when there are some.
+
+    While nobody sees the screen nothing is read. A file that cannot be read is told once and tried again.
+
+    Args:
+        once: end as soon as everything has been read.
+    """
+    posted: News | None = None
+    told = ""
+    while not is_over():
+        if is_seen():
+            try:
+                news = reader.read()
+            except OSError as error:
+                if told != str(error):
+                    told = str(error)
+                    post(RunUnreadable(told))
+            else:
+                if news is not posted:
+                    posted, told = news, ""
+                    post(RunNews(news))
+                if news.following.read_share < 1:
+                    continue
+        if once:
+            return
+        _sleep(TICK_SECONDS, is_over)
+
+
+def _sleep(seconds: float, is_over: Callable[[], bool]) -> None:
+    """Sleep in short naps, so that a closed screen's thread ends at once."""
+    end = time.monotonic() + seconds
+    while not is_over() and (left := end - time.monotonic()) > 0:
+        time.sleep(min(_NAP_SECONDS, left))
+
+
+def _sign_of_stalled(following: Following) -> float | None:
+    """Only of a stalled run, where it stands still: a live one's moves all the time and nobody is told."""
+    if following.status is not RunStatus.STALLED or following.process is None:
+        return None
+    return last_sign(following.run, following.process)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "backslashreplace")
+    except OSError:
+        return ""
