@@ -14,12 +14,24 @@ from workbench.runs.process import write_exit, write_process
 from workbench.support.errors import UserError
 from workbench.support.paths import state_home
 from workbench.tui.actions import SCOPES
+from workbench.tui.helper import HelperResult
 from workbench.tui.places import ComparePlace, ComposePlace, InspectPlace, Place, RunsPlace, WatchPlace
+from workbench.tui.screens.compose import networks
 from workbench.tui.screens.help import HelpScreen
 from workbench.tui.screens.problem import ProblemScreen
 from workbench.tui.screens.twin import TwinScreen
 from workbench.tui.session import Session
 from workbench.tui.themes import DEFAULT_THEME
+
+
+@pytest.fixture(autouse=True)
+def _no_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose asks a process that loads torch about the backbone; here nobody answers."""
+
+    async def refuse(*_: str) -> HelperResult:
+        return HelperResult(1, "", "not in this test")
+
+    monkeypatch.setattr(networks, "run_petbench", refuse)
 
 
 @pytest.fixture
