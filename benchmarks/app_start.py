@@ -69,7 +69,7 @@ class App:
         environment.pop("TMUX", None)
         self._began = time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "workbench.cli.main"],
+            [sys.executable, "-m", "workbench"],
             stdin=slave,
             stdout=slave,
             stderr=slave,

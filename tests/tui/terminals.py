@@ -18,7 +18,7 @@ from pathlib import Path
 
 from workbench.support.identity import ProcessId, process_id
 
-PETBENCH = (sys.executable, "-m", "workbench.cli.main")
+PETBENCH = (sys.executable, "-m", "workbench")
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120.0
 """How long something may take that is bound to happen; only a test that fails waits so long."""

@@ -43,14 +43,17 @@ def feed(
 ) -> None:
     """Read until `is_over`, once a second; runs in a thread and posts `RunsChanged` and `GpusRead`.
 
-    A directory that cannot be read just now (a network file system that is away) is tried again.
+    A directory that cannot be read just now (a network file system that is away) is tried again. While
+    thousands of runs are read for the first time, a view is posted whenever their number has doubled: each
+    costs the screen time in proportion to all that are known, and it shall not be in the reader's way.
     """
-    posted = -1
+    posted, shown = -1, 0
     tick = 0
     while not is_over():
         view = watch.refresh()
-        if view.generation != posted:
-            posted = view.generation
+        grown = len(view.summaries) >= 2 * shown
+        if view.generation != posted and (view.complete or grown):
+            posted, shown = view.generation, len(view.summaries)
             post(RunsChanged(view))
         if read_gpus and tick % _GPU_TICKS == 0:
             from workbench.jobs import gpu_usage
