@@ -255,6 +255,18 @@ def test_what_is_followed_equals_the_timeline_of_all_events(events: list[Event],
     assert set(history.rounds) == {e.round for e in kept if isinstance(e, RoundLabelled)}
 
 
+def test_an_attempt_that_begins_with_an_epochs_end_keeps_no_step_twice(tmp_path: Path) -> None:
+    """The second attempt repeats only the end of epoch 1, the third its first step."""
+    history = History()
+    first, *others = [e for e in stage_events("fit", 0) if isinstance(e, StepDone | EpochDone)]
+    ends = next(e for e in others if isinstance(e, EpochDone))
+    events = [first, *others, ends, first]
+    for i, event in enumerate(events):
+        history.add([Record(1e9 + i, event)])
+    kept = [e.step for e in timeline(events) if isinstance(e, StepDone)]
+    assert history.steps.rows[:, STEP].tolist() == kept
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=12))
 def test_a_thinned_table_keeps_its_extremes_its_order_and_its_bound(sizes: list[int]) -> None:

@@ -79,6 +79,7 @@ class History:
         self._new_steps: list[tuple[float, ...]] = []
         self._place = -1
         self._step = -1
+        self._announced = -1  # the furthest place of a stage or round, which come before their first step
         self._shift: float | None = None
         self._longest_epoch = 0.0
         self._confusion_every = 1
@@ -100,8 +101,10 @@ class History:
                 case StageStarted() as stage:
                     key = stage_of(_place(stage.round, stage.stage, 0))
                     self.stages[key] = StageSeen(stage, elapsed)
+                    self._announced = max(self._announced, key * EPOCHS_A_STAGE)
                 case RoundLabelled() as labelled:
                     self.rounds[labelled.round] = labelled
+                    self._announced = max(self._announced, _round_place(labelled.round))
                 case Message() as message:
                     self.messages.append(Said(record.time, message))
                     del self.messages[:-_MESSAGES]
@@ -109,7 +112,7 @@ class History:
 
     def _add_step(self, step: StepDone, elapsed: float, time: float) -> None:
         place = _place(step.round, step.stage, step.epoch)
-        if place < self._place or (place == self._place and step.step <= self._step):
+        if self._lies_behind(place) or (place == self._place and step.step <= self._step):
             elapsed = self._go_back(place, step.step, time)
         self._place, self._step = place, step.step
         self.latest_step = step
@@ -165,11 +168,21 @@ class History:
 
     def _reach(self, place: int, elapsed: float, time: float) -> float:
         """Go on to `place`, or back to it."""
-        if place < self._place:
+        if self._lies_behind(place):
             elapsed = self._go_back(place, None, time)
-        if place != self._place:
+            self._place, self._step = place, self._last_step(place)
+        elif place > self._place:
             self._place, self._step = place, -1
         return elapsed
+
+    def _lies_behind(self, place: int) -> bool:
+        """Whether training at `place` takes back something that is known already."""
+        return place < max(self._place, self._announced)
+
+    def _last_step(self, place: int) -> int:
+        """The latest step kept of an epoch; -1 where it has none."""
+        rows = self.steps.rows
+        return int(rows[-1, STEP]) if len(rows) and rows[-1, PLACE] == place else -1
 
     def _go_back(self, place: int, step: int | None, time: float) -> float:
         """Drop what lies beyond `place`, and with `step` the steps from there on; the elapsed time there."""
@@ -185,6 +198,8 @@ class History:
         self.confusions = [seen for seen in self.confusions if seen[0] <= place]
         self.stages = {key: seen for key, seen in self.stages.items() if key * EPOCHS_A_STAGE <= place}
         self.rounds = {r: seen for r, seen in self.rounds.items() if _round_place(r) <= place}
+        announced = [*(key * EPOCHS_A_STAGE for key in self.stages), *map(_round_place, self.rounds)]
+        self._announced = max(announced, default=-1)
         tables = (self.steps, self.train, self.val)
         reached = max((float(t.rows[-1, ELAPSED]) for t in tables if len(t)), default=0.0)
         self._shift = time - reached
