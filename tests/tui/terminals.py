@@ -97,22 +97,27 @@ class Tmux:
     """A tmux server of its own with one window."""
 
     def __init__(self, socket: Path, env: Mapping[str, str], size: tuple[int, int], cwd: Path) -> None:
-        self._socket, self._env, self._size, self._cwd = socket, dict(env), size, cwd
+        self._base, self._env, self._size, self._cwd = socket, dict(env), size, cwd
+        self._socket, self._started = socket, 0
 
     def start(self, command: Sequence[str]) -> None:
         """Start the server with `command` in its window."""
+        # A socket of its own each time: the server before may still be ending.
+        self._started += 1
+        self._socket = self._base.with_name(f"{self._base.name}-{self._started}")
         columns, rows = self._size
         settings = [f"{name}={value}" for name, value in self._env.items()]
         subprocess.run(
             [
                 *("tmux", "-S", str(self._socket), "-f", "/dev/null"),
+                # Set before there is a window: a command may end at once.
+                *("start-server", ";", "set-option", "-g", "remain-on-exit", "on", ";"),
                 *("new-session", "-d", "-x", str(columns), "-y", str(rows), "-c", str(self._cwd)),
                 *("env", *settings, *command),
             ],
             check=True,
             env={name: value for name, value in os.environ.items() if name != "TMUX"},
         )
-        self._do("set-option", "-g", "remain-on-exit", "on")
 
     def send(self, *keys: str) -> None:
         """Press keys by tmux's names, or type text."""
@@ -144,6 +149,12 @@ class Tmux:
                 return shown
             assert time.monotonic() < end, f"waited for {texts} in vain:\n{shown}"
             time.sleep(0.1)
+
+    def wait_until_ended(self) -> None:
+        """Wait until the command in the window has ended; what it left there stays to be seen."""
+        wait_until(
+            lambda: self._do("display-message", "-p", "#{pane_dead}").strip() == "1", "the command's end"
+        )
 
     def process(self) -> ProcessId:
         """The process in the window."""

@@ -108,31 +108,29 @@ def test_the_app_survives_resizing_wrong_keys_and_its_run_being_removed(tmux: Tm
     shutil.rmtree(run.path)
     tmux.wait_for("No runs yet")
     tmux.send("q")
-    tmux.wait_for("Pane is dead")
+    tmux.wait_until_ended()
 
 
 def test_a_hang_up_keeps_what_was_on_the_screen_and_leaves_no_process(
     tmux: Tmux, runs_home: Path, env: dict[str, str]
 ) -> None:
     tmux.start((*PETBENCH, "launch", "recipes/tiny.toml"))
-    tmux.wait_for("Pane is dead")
+    tmux.wait_until_ended()
     run = newest(runs_home)
     wait_for_status(run, RunStatus.FINISHED)
     tmux.kill_server()
     tmux.start(PETBENCH)
     tmux.wait_for("tiny", "done")
-    tmux.send("/")
-    tmux.type("test.accuracy>2")
     tmux.send("Enter")
-    tmux.wait_for("0 of 1")
+    tmux.wait_for("watch", f"tiny-{run.handle}")
     state = Path(env["PETBENCH_STATE"])
     wait_until(
-        lambda: any("test.accuracy>2" in path.read_text() for path in state.glob("app-*.json")),
-        "the filter kept",
+        lambda: any(f'"run": "{run.id}"' in path.read_text() for path in state.glob("app-*.json")),
+        "the place kept",
     )
     process = tmux.process()
     tmux.kill_server()
     wait_until(lambda: not is_running(process), "the app's end")
     tmux.start(PETBENCH)
-    tmux.wait_for("test.accuracy>2", "0 of 1")
+    tmux.wait_for("watch", f"tiny-{run.handle}")
     assert status_of(run) is RunStatus.FINISHED
