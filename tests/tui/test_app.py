@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.widgets import Input
 
 from tests.runs.making import finish, make_results, make_run
@@ -241,6 +242,32 @@ async def test_resizing_live_keeps_what_was_there(home: Path, two_runs: tuple[st
                 await pilot.resize_terminal(*size)
                 await settle(pilot)
                 assert top(pilot).place.kind == place.kind
+
+
+async def test_keys_typed_at_once_reach_what_the_first_of_them_opens(
+    home: Path, two_runs: tuple[str, str]
+) -> None:
+    async with opened(home) as pilot:
+        for key, character in (("slash", "/"), *((letter, letter) for letter in "newer")):
+            pilot.app.post_message(events.Key(key, character))
+        await settle(pilot)
+        for _ in range(20):
+            await pilot.pause()
+        assert isinstance(pilot.app.focused, Input)
+        assert pilot.app.focused.value == "newer"
+
+
+async def test_a_key_whose_widget_goes_does_not_hold_up_the_others(
+    home: Path, two_runs: tuple[str, str]
+) -> None:
+    async with opened(home, place=WatchPlace(two_runs[0])) as pilot:
+        for key in ("escape", "slash"):  # the first takes the screen away that it goes through
+            pilot.app.post_message(events.Key(key, None))
+        await settle(pilot)
+        for _ in range(20):
+            await pilot.pause(0.05)
+        assert top(pilot).place == RunsPlace()
+        assert isinstance(pilot.app.focused, Input)
 
 
 async def test_letters_move_only_where_nothing_is_typed(home: Path, two_runs: tuple[str, str]) -> None:

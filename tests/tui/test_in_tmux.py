@@ -121,16 +121,18 @@ def test_a_hang_up_keeps_what_was_on_the_screen_and_leaves_no_process(
     tmux.kill_server()
     tmux.start(PETBENCH)
     tmux.wait_for("tiny", "done")
+    tmux.send("/")
+    tmux.type("test.accuracy>2")  # at once, as a person who knows the key does
     tmux.send("Enter")
-    tmux.wait_for("watch", f"tiny-{run.handle}")
+    tmux.wait_for("0 of 1")
     state = Path(env["PETBENCH_STATE"])
     wait_until(
-        lambda: any(f'"run": "{run.id}"' in path.read_text() for path in state.glob("app-*.json")),
-        "the place kept",
+        lambda: any("test.accuracy>2" in path.read_text() for path in state.glob("app-*.json")),
+        "the filter kept",
     )
     process = tmux.process()
     tmux.kill_server()
     wait_until(lambda: not is_running(process), "the app's end")
     tmux.start(PETBENCH)
-    tmux.wait_for("watch", f"tiny-{run.handle}")
+    tmux.wait_for("test.accuracy>2", "0 of 1")
     assert status_of(run) is RunStatus.FINISHED

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.notifications import SeverityLevel
 from textual.worker import WorkerFailed, get_current_worker
@@ -35,6 +34,7 @@ from workbench.tui.screens.problem import ProblemScreen
 from workbench.tui.screens.twin import TwinScreen
 from workbench.tui.session import Session
 from workbench.tui.themes import DEFAULT_THEME, themes
+from workbench.tui.type_ahead import TypeAhead
 from workbench.tui.widgets.top_bar import clock_text
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _DEEPEST = 8
 """Screens on top of each other; beyond that the oldest are forgotten."""
 
 
-class PetbenchApp(Guarded, App[None]):
+class PetbenchApp(Guarded, TypeAhead):
     """The workbench on one runs directory.
 
     Args:
