@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -23,6 +24,7 @@ from workbench.recipe import load_recipe
 from workbench.runs.events import EpochDone, Message, SplitName, StageStarted
 from workbench.runs.layout import run_directories
 from workbench.runs.metrics import read_events
+from workbench.runs.profile import read_profile
 from workbench.runs.results import read_results
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>78])")
@@ -161,6 +163,33 @@ def test_directories_can_be_named_on_the_command_line(
     (run,) = run_directories(home / "mine")
     assert petbench("resume", run.id, "--runs-dir", home / "mine", "--data-dir", data).code == 0
     assert not (home / "runs").exists()
+
+
+def test_a_profiled_run_says_where_its_time_went_and_keeps_it(
+    petbench: Petbench, home: Path, recipe: Path
+) -> None:
+    said = petbench("run", recipe, "--profile")
+    assert said.code == 0, said.err
+    (run,) = run_directories(home / "runs")
+    profile = read_profile(run)
+    assert profile is not None
+    table = said.out[said.out.index("Where the ") :]
+    for row in profile.parts:
+        assert re.search(rf"^ +{row.part} +{row.seconds:.2f} ", table, flags=re.MULTILINE), (row, table)
+    assert str(run.trace) in table
+    names = {event["name"] for event in json.loads(run.trace.read_text())["traceEvents"]}
+    assert {"imports", "teacher epoch 1", "forward", "student r2 epoch 2", "labelling", "results"} <= names
+    shown = petbench("runs", "show", run.handle)
+    assert "profile.json" in shown.out
+    assert json.loads(petbench("runs", "show", run.handle, "--json").out)["profile"]["device"] == "cpu"
+
+
+def test_a_run_without_a_profile_keeps_none(petbench: Petbench, home: Path, recipe: Path) -> None:
+    said = petbench("run", recipe)
+    (run,) = run_directories(home / "runs")
+    assert "Where the " not in said.out
+    assert not run.profile.exists()
+    assert not run.trace.exists()
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from workbench.runs.layout import RunDirectory, create_run
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.paths import cache_home, data_home, runs_home
+from workbench.support.spans import Part, Recorder, recording, span
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,10 @@ DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Profiled = Annotated[
+    bool,
+    typer.Option("--profile", help="Tell at the end where the time went; a trace is kept with the run."),
+]
 
 
 def run(
@@ -48,6 +53,7 @@ def run(
             "--set", help="Change a key for this run: --set seed=1 --set optimizer.learning_rate=1e-4."
         ),
     ] = None,
+    profile: Profiled = False,
     device: Device = "auto",
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
@@ -64,11 +70,13 @@ def run(
         return
     if recipe is None:
         raise UserError("no recipe given", hint="petbench run recipes/quickstart.toml")
-    loaded = load_recipe(recipe, changes or ())
-    places = _places(device, data_dir)
-    directory = create_run(runs_home(runs_dir), loaded.name, dump_recipe(loaded), datetime.now())
-    console.print(f"run {clean(directory.id)}", soft_wrap=True)
-    _train(directory, places, is_new=True)
+    recorder = Recorder() if profile else None
+    with recording(recorder):
+        loaded = load_recipe(recipe, changes or ())
+        places = _places(device, data_dir)
+        directory = create_run(runs_home(runs_dir), loaded.name, dump_recipe(loaded), datetime.now())
+        console.print(f"run {clean(directory.id)}", soft_wrap=True)
+        _train(directory, places, recorder, is_new=True)
 
 
 def resume(
@@ -78,6 +86,7 @@ def resume(
     background: Annotated[
         bool, typer.Option("--background", "-b", help="In the background, as petbench launch would.")
     ] = False,
+    profile: Profiled = False,
     device: Device = "auto",
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
@@ -87,46 +96,62 @@ def resume(
 
     directory = find_run(runs_home(runs_dir), run)
     if background:
+        if profile:
+            raise UserError("--profile tells its story at the end, in the foreground", where="--background")
         from workbench.cli.launch import told
         from workbench.jobs import resume_run
 
         launched = resume_run(directory, data_home=data_dir, device=device, command_line=sys.argv)
         console.print(told(launched), soft_wrap=True)
         return
-    places = _places(device, data_dir)
-    console.print(f"resume {clean(directory.id)}", soft_wrap=True)
-    _train(directory, places, is_new=False)
+    recorder = Recorder() if profile else None
+    with recording(recorder):
+        places = _places(device, data_dir)
+        console.print(f"resume {clean(directory.id)}", soft_wrap=True)
+        _train(directory, places, recorder, is_new=False)
 
 
 def _places(device: str, data_dir: Path | None) -> Places:
     """Resolve the options before any directory is made. Raises: UserError, for a device that is not there."""
-    from workbench.train import Places, find_device
+    with span(Part.IMPORTS):
+        from workbench.train import Places, find_device
 
     return Places(data_home=data_home(data_dir), cache=cache_home(), device=find_device(device))
 
 
-def _train(directory: RunDirectory, places: Places, *, is_new: bool) -> None:
+def _train(directory: RunDirectory, places: Places, recorder: Recorder | None, *, is_new: bool) -> None:
     """Train what `directory` holds; raises `typer.Exit` with the attempt's code.
+
+    What `recorder` has recorded since the command began is kept with the run and told at the end.
 
     A new run that the user's input stopped before it had anything to keep leaves no directory.
     """
     from workbench.cli.display import Display
+    from workbench.cli.profile import follow_device, keep_profile, print_profile
     from workbench.cli.report import print_report
     from workbench.train import attempt
 
     recipe = load_recipe(directory.recipe)
+    if recorder is not None:
+        follow_device(recorder, places.device)
     with _device_lease(directory, places.device), Display(console) as display:
         outcome = attempt(directory, recipe, places, display, command_line=sys.argv)
         display.finish()
+    has_nothing = outcome.code == 2 and not any(directory.checkpoint.iterdir())
+    if is_new and has_nothing:
+        print_problem(f"{outcome.reason}\n{outcome.advice}")
+        shutil.rmtree(directory.path, ignore_errors=True)
+        raise typer.Exit(outcome.code)
+    profile = None if recorder is None else keep_profile(directory, recorder, str(places.device))
     if outcome.results is not None:
         print_report(console, directory, outcome.results)
-        return
-    print_problem(f"{outcome.reason}\n{outcome.advice}")
-    if is_new and outcome.code == 2 and not any(directory.checkpoint.iterdir()):
-        shutil.rmtree(directory.path, ignore_errors=True)
     else:
+        print_problem(f"{outcome.reason}\n{outcome.advice}")
         error_console.print(f"  everything so far is in {clean(directory.path)}", soft_wrap=True)
-    raise typer.Exit(outcome.code)
+    if profile is not None:
+        print_profile(directory, profile)
+    if outcome.code:
+        raise typer.Exit(outcome.code)
 
 
 def _train_for_supervisor(

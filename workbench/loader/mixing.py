@@ -10,10 +10,12 @@ from torch import Tensor
 
 from workbench.loader.randomness import generator
 from workbench.loader.transfer import to_device
+from workbench.support.spans import Part, spanned
 
 Mixing = Literal["mixup", "cutmix"]
 
 
+@spanned(Part.AUGMENTATION, "mix")
 def mix(
     inputs: Tensor,
     targets: Tensor,

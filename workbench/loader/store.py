@@ -21,6 +21,7 @@ from workbench.loader.transfer import to_device
 from workbench.runs.events import Message, Reporter, Silent
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.spans import Part, spanned
 
 _RESIDENT_SHARE = 0.25
 """Most of a device's free memory that a resident store may take: the rest is for training."""
@@ -60,6 +61,7 @@ class ImageStore:
         """The positions (K,) without those of unreadable images, in their order."""
         return positions[~np.isin(positions, self.unreadable_positions)]
 
+    @spanned(Part.DATA, "gather")
     def gather(self, positions: NDArray[np.int64], device: torch.device) -> Tensor:
         """(B, 3, S, S) uint8 squares on `device`; the host does not wait for it."""
         if self.resident is not None and _is_on(self.resident, device):
@@ -89,6 +91,7 @@ def _is_on(tensor: Tensor, device: torch.device) -> bool:
     return tensor.device.type == device.type and device.index in (None, tensor.device.index)
 
 
+@spanned(Part.STORE)
 def open_store(
     catalogue: Catalogue,
     image_size: int,

@@ -18,6 +18,7 @@ from workbench.loader.randomness import uniforms
 from workbench.loader.store import ImageStore
 from workbench.loader.transfer import to_device
 from workbench.recipe.training import Augmentation
+from workbench.support.spans import Part, spanned
 
 Channels = tuple[float, float, float]
 
@@ -38,6 +39,7 @@ class ViewFormat:
     device: torch.device
 
 
+@spanned(Part.AUGMENTATION, "plain views")
 def plain_views(store: ImageStore, positions: NDArray[np.int64], form: ViewFormat) -> Tensor:
     """(B, 3, side, side) float32 normalised centre crops of whole images, channels-last, for evaluation."""
     return _plain(store.gather(positions, form.device), store.sizes[positions], form)
@@ -54,6 +56,7 @@ def _plain(squares: Tensor, sizes: NDArray[np.int64], form: ViewFormat) -> Tenso
     return render(squares, plain_plan(sizes.astype(np.float64), boxes), form)
 
 
+@spanned(Part.AUGMENTATION)
 def augmented_views(
     store: ImageStore,
     positions: NDArray[np.int64],

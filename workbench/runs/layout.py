@@ -15,6 +15,9 @@ from workbench.support.atomic import atomic_write
 from workbench.support.errors import UserError
 from workbench.support.slug import slug
 
+PROFILE = "profile.json"
+TRACE = "trace.json"
+
 _ID = re.compile(r"(?P<stamp>\d{8}-\d{6})-(?P<slug>[a-z0-9_-]+)-(?P<hex>[0-9a-f]{4})", re.IGNORECASE)
 _STAMP = "%Y%m%d-%H%M%S"
 _ATTEMPTS = 20
@@ -118,6 +121,16 @@ class RunDirectory:
     def log(self) -> Path:
         """The trainer's log with captured output."""
         return self.path / "run.log"
+
+    @property
+    def profile(self) -> Path:
+        """Where the time of the latest attempt that was profiled went."""
+        return self.path / PROFILE
+
+    @property
+    def trace(self) -> Path:
+        """The same attempt's spans, for Perfetto."""
+        return self.path / TRACE
 
     @property
     def notes(self) -> Path:

@@ -10,6 +10,7 @@ from workbench.runs.events import Message, RoundLabelled
 from workbench.runs.export import finite_json, run_record
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import read_events
+from workbench.runs.profile import Profile, read_profile
 from workbench.runs.provenance import read_provenance
 from workbench.runs.results import Confusion, Results, most_confused, read_results
 from workbench.runs.summary import RunSummary, summarise
@@ -30,6 +31,8 @@ class RunPage:
     """What the teachers labelled, also of a run that still goes."""
     warnings: tuple[str, ...]
     provenance: Mapping[str, Any]
+    profile: Profile | None
+    """Of the latest attempt that was profiled."""
 
 
 def read_page(run: RunDirectory) -> RunPage:
@@ -56,6 +59,7 @@ def read_page(run: RunDirectory) -> RunPage:
         rounds=tuple(event for event in events if isinstance(event, RoundLabelled)),
         warnings=tuple(dict.fromkeys([*problems, *(results.warnings if results else ()), *said])),
         provenance=read_provenance(run),
+        profile=read_profile(run),
     )
 
 
@@ -68,4 +72,5 @@ def page_record(page: RunPage) -> dict[str, Any]:
         "rounds": [finite_json(asdict(event)) for event in page.rounds],
         "warnings": list(page.warnings),
         "provenance": dict(page.provenance),
+        "profile": asdict(page.profile) if page.profile else None,
     }

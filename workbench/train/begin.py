@@ -16,6 +16,7 @@ from workbench.runs.layout import RunDirectory
 from workbench.runs.provenance import write_provenance
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.spans import Part, spanned
 from workbench.train.precision import Precision, choose_precision
 from workbench.train.setup import Setup
 from workbench.train.stage import plan
@@ -102,6 +103,7 @@ def record_provenance(directory: RunDirectory, setup: Setup, command_line: Seque
     write_provenance(directory, command_line, extra)
 
 
+@spanned(Part.TRIAL, "precision")
 def decide_precision(setup: Setup, reporter: Reporter) -> Precision:
     """Resolve `training.precision` for what this recipe trains, and say so."""
     recipe = setup.recipe

@@ -6,6 +6,7 @@ from workbench.runs.events import EpochDone, Message, Reporter, SplitName
 from workbench.runs.layout import RunDirectory
 from workbench.runs.predictions import save_predictions
 from workbench.runs.results import Evaluation, Results, write_results
+from workbench.support.spans import Part, spanned
 from workbench.train.checkpoint import discard_checkpoints, save_tensors
 from workbench.train.metrics import evaluate_probabilities
 from workbench.train.network import Network
@@ -15,6 +16,7 @@ FINAL_WEIGHTS = "final.safetensors"
 TEACHER_WEIGHTS = "teacher.safetensors"
 
 
+@spanned(Part.RESULTS)
 def conclude(directory: RunDirectory, network: Network, state: RunState, reporter: Reporter) -> Results:
     """Evaluate the epoch that validation chose, and the teacher's, on the test split, once; record it all."""
     chosen = state.student

@@ -25,6 +25,7 @@ from workbench.model import ImageClassifier, weights_id
 from workbench.runs.events import Message, Reporter
 from workbench.support.atomic import atomic_write
 from workbench.support.fingerprint import fingerprint
+from workbench.support.spans import Part, spanned
 from workbench.train.precision import Dtype
 
 Ints = NDArray[np.int64]
@@ -72,6 +73,7 @@ class FeatureBank:
             self._hold(unseen)
         return self._held[torch.from_numpy(positions)]
 
+    @spanned(Part.FEATURES)
     def _hold(self, positions: Ints) -> None:
         """Bring these rows into memory, where the run's many stages find them again."""
         if not len(self._held):

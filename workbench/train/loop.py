@@ -18,6 +18,7 @@ from workbench.model import parameter_groups, set_noise, tune, unlocked_groups
 from workbench.runs.events import Message, Reporter, StageStarted
 from workbench.support.errors import RunFailed
 from workbench.support.fingerprint import fingerprint
+from workbench.support.spans import Part, each, span, spanned
 from workbench.train.interrupt import Interrupted, StopRequest
 from workbench.train.metrics import confusion_matrix, negative_log_likelihood
 from workbench.train.network import Network, changing_weights, clone_weights
@@ -126,7 +127,8 @@ class StageRun:
         for epoch in range(self.progress.epoch + 1, self.stage.epochs + 1):
             if self._stopped_early():
                 break
-            self._train_epoch(epoch)
+            with span(Part.OTHER, f"{self.stage.label} epoch {epoch}"):
+                self._train_epoch(epoch)
             self._evaluate(epoch)
             self._checkpoint_if_due()
         best = self.progress.best
@@ -145,7 +147,7 @@ class StageRun:
         interval_started = time.monotonic()
         of_run = self.stage.first_epoch + epoch
         seed = self.setup.recipe.seed
-        for batch, unlabelled in self._epoch(of_run, self.progress.step):
+        for batch, unlabelled in each(Part.DATA, self._epoch(of_run, self.progress.step)):
             step = self.progress.step
             total_step = (epoch - 1) * self.steps + step
             # Dropout masks are a function of the step, like order and augmentation: resuming needs no
@@ -155,7 +157,8 @@ class StageRun:
             set_rates(self.optimizer, rate)
             stepped = self.stepper.step(batch, unlabelled, Clock(total_step, self.steps, rate))
             if self.average is not None:
-                self.average.update_parameters(self.module)
+                with span(Part.OPTIMISER, "average"):
+                    self.average.update_parameters(self.module)
             pending.append((stepped, batch.positions, NOBODY if unlabelled is None else unlabelled.positions))
             self.progress.step = step + 1
             if len(pending) == INTERVAL or step + 1 == self.steps or self._due() or self.around.stop:
@@ -168,8 +171,9 @@ class StageRun:
 
     def _settle(self, epoch: int, steps_done: int, pending: list[Pending], started: float) -> None:
         """Wait for the device, add up the interval's losses, and stop the run where one is not finite."""
-        losses = torch.stack([stepped.loss for stepped, _, _ in pending]).tolist()
-        right = float(torch.stack([stepped.right for stepped, _, _ in pending]).sum())
+        with span(Part.WAITING):
+            losses = torch.stack([stepped.loss for stepped, _, _ in pending]).tolist()
+            right = float(torch.stack([stepped.right for stepped, _, _ in pending]).sum())
         for offset, (loss, (_, positions, _)) in enumerate(zip(losses, pending, strict=True)):
             if not np.isfinite(loss):
                 self._fail_on_loss(loss, steps_done - len(pending) + 1 + offset, positions)
@@ -229,6 +233,7 @@ class StageRun:
     def _rate(self) -> float:
         return float(max(group["lr"] for group in self.optimizer.param_groups))
 
+    @spanned(Part.EVALUATION)
     def _evaluate(self, epoch: int) -> None:
         """Validate, record the epoch, and keep its weights if they are the best so far.
 
@@ -309,6 +314,7 @@ class StageRun:
         if self._due():
             self._checkpoint()
 
+    @spanned(Part.CHECKPOINT)
     def _checkpoint(self) -> None:
         self.state.micro_batch = self.stepper.micro_batch
         self.around.save(self.tensors())

@@ -16,6 +16,7 @@ from workbench.loader.views import ViewFormat
 from workbench.model import ImageClassifier, Tuning, tune
 from workbench.recipe import Augmentation
 from workbench.runs.events import Reporter
+from workbench.support.spans import Part, spanned
 from workbench.train.features import FeatureBank, feature_folder
 from workbench.train.precision import Precision
 from workbench.train.setup import Setup
@@ -78,6 +79,7 @@ class Network:
             features.append(self._view_features(samples.take(others), augmentation))
         return torch.cat(features), rows
 
+    @spanned(Part.FEATURES)
     def _view_features(self, samples: Samples, augmentation: Augmentation) -> Tensor:
         key = (samples.positions.tobytes(), samples.boxes.tobytes(), samples.copies.tobytes(), augmentation)
         if self._views is None or self._views[0] != key:
@@ -89,6 +91,7 @@ class Network:
             self._views = (key, torch.cat(parts))
         return self._views[1]
 
+    @spanned(Part.FORWARD)
     @torch.inference_mode()
     def _features_of(self, images: Tensor) -> Tensor:
         self.classifier.eval()
@@ -212,6 +215,7 @@ class Network:
             return torch.cat(parts).numpy()
         return self._softmax(module, self.plain_features(positions)).numpy()
 
+    @spanned(Part.FORWARD)
     @torch.inference_mode()
     def _softmax(self, module: nn.Module, inputs: Tensor) -> Tensor:
         use_images = isinstance(module, ImageClassifier)

@@ -16,6 +16,7 @@ from workbench.runs.events import Message, Reporter
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import beat
 from workbench.runs.results import Results, RoundResult, read_results
+from workbench.support.spans import Part, spanned
 from workbench.train.begin import (
     decide_precision,
     pin_corrections,
@@ -107,6 +108,7 @@ def _train(
     return StageRun(stage, network, samples, labelled, state, around, restored).run()
 
 
+@spanned(Part.LABELLING)
 def _label(
     directory: RunDirectory, stage: Stage, network: Network, state: RunState, reporter: Reporter
 ) -> None:
@@ -212,6 +214,7 @@ def _stand(checkpoint: tuple[Weights, dict[str, object]] | None) -> tuple[RunSta
     return unpack(_part(tensors, "state/"), plain), tensors, bool(plain["within_stage"])
 
 
+@spanned(Part.CHECKPOINT)
 def _save(directory: RunDirectory, tensors: Weights, state: RunState, *, within_stage: bool) -> None:
     state_tensors, plain = pack(state)
     whole = tensors | {f"state/{name}": tensor for name, tensor in state_tensors.items()}

@@ -26,6 +26,7 @@ from workbench.model import ImageClassifier, build, check_network
 from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.support.errors import UserError
+from workbench.support.spans import Part, spanned
 from workbench.train.places import Places as Places
 from workbench.train.typical import TypicalImages
 
@@ -79,6 +80,7 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+@spanned(Part.OPENING)
 def prepare(
     recipe: Recipe,
     places: Places,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from workbench.loader import Batch, PoolBatch
 from workbench.runs.events import Message, Reporter
 from workbench.support.errors import RunFailed
+from workbench.support.spans import Part, span, spanned
 from workbench.train.objective import matches
 from workbench.train.objectives import Clock, Labelled, Loss, Objective, Pseudo
 from workbench.train.precision import Precision
@@ -69,13 +70,18 @@ class Stepper:
         self._objective.begin_step(clock)
         while (done := self._try_gradient(batch, unlabelled)) is None:
             self._halve(len(batch.weights))
+        self._move(len(batch.weights))
+        return done
+
+    @spanned(Part.OPTIMISER)
+    def _move(self, batch_size: int) -> None:
+        """The optimiser's step, and what the objective does after it."""
         self._optimizer.step()
         try:
             with self._arithmetic():
                 self._objective.end_step(self._module)
         except torch.OutOfMemoryError:
-            self._fail_whole(len(batch.weights))
-        return done
+            self._fail_whole(batch_size)
 
     def _try_gradient(self, batch: Batch, unlabelled: PoolBatch | None) -> Stepped | None:
         """`_gradient`, or None out of memory; by then the error has let go of the pass's tensors."""
@@ -107,9 +113,10 @@ class Stepper:
         return Stepped(loss, right)
 
     def _backward(self, labelled: Labelled, unlabelled: PoolBatch | None) -> Loss:
-        with self._arithmetic():
+        with span(Part.FORWARD), self._arithmetic():
             found = self._objective.loss(self._module, labelled, unlabelled)
-        found.value.backward()  # type: ignore[no-untyped-call]
+        with span(Part.BACKWARD):
+            found.value.backward()  # type: ignore[no-untyped-call]
         return found
 
     def _arithmetic(self) -> contextlib.AbstractContextManager[None]:

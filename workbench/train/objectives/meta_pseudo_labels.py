@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from workbench.loader import PoolBatch
 from workbench.model import ImageClassifier, parameter_groups
 from workbench.recipe.online import MetaPseudoLabels
+from workbench.support.spans import Part, span
 from workbench.train.objectives.objective import Beginning, Clock, Labelled, Loss, Objective, Pseudo
 from workbench.train.objectives.registry import objective_for
 from workbench.train.optim import make_optimizer, optimizer_tensors, restore_optimizer, set_rates
@@ -91,7 +92,7 @@ class MetaPseudoLabelsObjective(Objective):
             self._usual = self._usual + self._knobs.baseline * (helped - self._usual)
             value = value + (helped - self._usual) * waiting.said
         self._optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self._device.type, enabled=False):
+        with torch.autocast(self._device.type, enabled=False), span(Part.BACKWARD, "teacher"):
             value.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
 
