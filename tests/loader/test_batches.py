@@ -162,3 +162,15 @@ def test_plain_batches_go_through_all_positions_in_order() -> None:
     assert [batch.tolist() for _, batch in batches] == [[8, 1], [4, 0], [2]]
     expected = plain_views(store, positions, ViewFormat(32, ZERO, ONE, CPU))
     torch.testing.assert_close(torch.cat([inputs for inputs, _ in batches]), expected, atol=1e-6, rtol=0)
+
+
+def test_at_another_side_the_same_crops_come_larger_or_smaller() -> None:
+    samples = _samples(9)
+    usual = _images(samples, Augmentation())
+    for small, large in zip(usual.at(16).epoch(3), usual.at(32).epoch(3), strict=True):
+        assert small.inputs.shape[1:] == (3, 16, 16)
+        assert small.positions.tolist() == large.positions.tolist()
+        # One crop, seen by both: each small pixel lies where four large ones meet.
+        pooled = torch.nn.functional.avg_pool2d(large.inputs, 2)
+        assert torch.corrcoef(torch.stack([pooled.flatten(), small.inputs.flatten()]))[0, 1] > 0.7
+    assert next(usual.epoch(3)).inputs.shape[-1] == 32

@@ -79,3 +79,12 @@ def test_a_paired_epoch_can_be_entered_at_any_step() -> None:
         for (a, u), (b, v) in zip(paired(labelled, pool, 5, first), islice(whole, first, None), strict=True):
             assert torch.equal(a.inputs, b.inputs)
             assert _same(u, v)
+
+
+def test_at_another_side_the_same_images_come_in_views_of_it() -> None:
+    plain = Augmentation(random_crop=False, flip=False)
+    usual, larger = _pool(plain, plain), _pool(plain, plain).at(24)
+    for small, large in zip(usual.epoch(2), larger.epoch(2), strict=True):
+        assert (small.weak.shape[-1], large.weak.shape[-1], large.strong.shape[-1]) == (16, 24, 24)
+        assert small.positions.tolist() == large.positions.tolist()
+    assert next(usual.epoch(2)).weak.shape[-1] == 16  # nor has it changed

@@ -190,7 +190,9 @@ def _checked_sweep(file: Path, overrides: list[str]) -> dict[str, Any]:
     """The report of a recipe with a [sweep]: every run of it is valid. Raises: UserError, if one is not."""
     sweep = load_sweep(recipe_file(file), overrides)
     networks = {
-        repr((run.recipe.model, run.recipe.finetune, run.recipe.optimizer)): run for run in sweep.runs
+        repr((r.model, r.finetune, r.optimizer, r.data.image_size, sorted(r.view_sides))): run
+        for run in sweep.runs
+        for r in [run.recipe]
     }
     for run in networks.values():
         _check_network(run.recipe)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -93,6 +94,12 @@ class ImageBatches:
     def steps(self) -> int:
         """Batches an epoch."""
         return self._order.steps
+
+    def at(self, side: int) -> ImageBatches:
+        """The same batches in views of another side."""
+        batches = copy(self)
+        batches._form = replace(self._form, side=side)
+        return batches
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """The epoch's batches from `first_step` on, the same as if the epoch had run from its start."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,12 @@ class PoolBatches:
     def steps(self) -> int:
         """Batches an epoch."""
         return self._order.steps
+
+    def at(self, side: int) -> PoolBatches:
+        """The same batches in views of another side."""
+        batches = copy(self)
+        batches._form = replace(self._form, side=side)
+        return batches
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[PoolBatch]:
         """The epoch's batches from `first_step` on, the same as if the epoch had run from its start."""

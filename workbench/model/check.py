@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from workbench.model.backbones import skeleton
+from workbench.model.classifier import ImageClassifier, outputs_at
 from workbench.model.finetune import check_finetune
 from workbench.model.rates import group_rates
 from workbench.recipe import Recipe
+from workbench.support.errors import UserError
 
 
 def check_network(recipe: Recipe) -> None:
@@ -13,8 +15,25 @@ def check_network(recipe: Recipe) -> None:
 
     Raises:
         UserError: unknown backbone, layer group or weights name, an image size it cannot take, batch norms or
-            residual blocks that it lacks, rates for groups that never learn.
+            residual blocks that it lacks, rates for groups that never learn, views that grow though it is
+            built for one size.
     """
     classifier = skeleton(recipe.model, classes=2, image_size=recipe.data.image_size)
     check_finetune(classifier, recipe.finetune)
     group_rates(classifier, recipe.optimizer, recipe.finetune)
+    _check_progressive(classifier, recipe)
+
+
+def _check_progressive(classifier: ImageClassifier, recipe: Recipe) -> None:
+    if not recipe.training.progressive:
+        return
+    for side in sorted(recipe.view_sides):
+        try:
+            outputs_at(classifier, side)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            size = recipe.data.image_size
+            raise UserError(
+                f"{classifier.backbone}, built for {size} pixels a side, cannot take views of {side}",
+                where="training.progressive",
+                hint="raise training.progressive, or leave it off: not every network takes views of any size",
+            ) from error

@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from workbench.recipe.data import Data
 from workbench.recipe.fields import Table, Tags, disagreement, knob
 from workbench.recipe.model import Finetune, Model, Optimizer
-from workbench.recipe.pseudo_label import AnyPseudoLabel, Ups
+from workbench.recipe.online import Online
+from workbench.recipe.pseudo_label import AnyPseudoLabel, Offline, Ups
 from workbench.recipe.training import Augmentation, Training
 
 SCHEMA_VERSION = 1
@@ -69,4 +70,49 @@ class Recipe(Table):
                 "optimizer.warmup_epochs has no effect with one_cycle, which warms up by itself",
                 "optimizer.warmup_epochs",
             )
+        if self.training.progressive and self.sees_fixed_features:
+            raise disagreement(
+                "training.progressive has no effect: the trunk is frozen and sees an image the same way in "
+                "every epoch, so that training runs on its features",
+                "training.progressive",
+                "finetune.layers",
+            )
+        if self.training.progressive and self.view_sides == {self.data.image_size}:
+            raise disagreement(
+                "training.progressive has no effect: in so few epochs, or with so small images, all views "
+                "have full size",
+                "training.progressive",
+                "training.progressive_share",
+            )
         return self
+
+    @property
+    def sees_fixed_features(self) -> bool:
+        """Whether every stage trains on features computed once: a fixed trunk on views that stay the same."""
+        knobs, tune = self.pseudo_label, self.finetune
+        is_fixed = (
+            tune.layers in ("head", ("head",))
+            and tune.batch_norm in ("tuned", "frozen")
+            and tune.batch_norm_statistics in ("same", "tuned", "frozen")
+            and not self.model.stochastic_depth
+        )
+        is_plain = self.data.augmented_copies > 0 or not self.augmentation.changes_images
+        if not is_fixed or not is_plain or self.augmentation.mixing != "none" or isinstance(knobs, Online):
+            return False
+        if not isinstance(knobs, Offline):
+            return True
+        noise = knobs.noise
+        has_policy = noise.policy not in (None, "none") and not self.data.augmented_copies
+        return not noise.stochastic_depth and not has_policy
+
+    @property
+    def view_sides(self) -> frozenset[int]:
+        """Pixels a side of all views that training will show, whichever stage."""
+        rounds = getattr(self.pseudo_label, "epochs_per_round", 0)
+        last = getattr(self.pseudo_label, "finetune_epochs", 0)
+        return frozenset(
+            side
+            for epochs in (self.training.epochs, rounds, last)
+            if epochs
+            for side in self.training.view_sides(self.data.image_size, epochs).values()
+        )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from workbench.recipe.fields import Described, Off, Probability, Range, Table, knob
+from workbench.recipe.fields import ABOVE_ZERO, Described, Fraction, Off, Probability, Range, Table, knob
+
+SIDE_STEP = 32
+"""Pixels between the sides of progressive views: what the usual backbones divide an image by in all."""
 
 
 def _area_range(value: tuple[float, float]) -> tuple[float, float]:
@@ -104,3 +108,33 @@ class Training(Table):
         ge=0,
         le=86_400,
     )
+    progressive: float = knob(
+        0.0,
+        help="low resolution first: a stage's training views begin at this share of data.image_size and grow "
+        "in steps of 32 pixels; evaluation sees full size always; 0: off",
+        source="progressive resizing, Howard 2018 (DAWNBench); EfficientNetV2, Tan and Le 2021, Sec. 4",
+        ge=0,
+        lt=1,
+    )
+    progressive_share: Fraction = knob(
+        0.75,
+        help="share of a stage's epochs until its views have full size",
+        only_if=("progressive", ABOVE_ZERO),
+    )
+
+    def view_side(self, image_size: int, epoch: int, epochs: int) -> int:
+        """Pixels a side of the training views in `epoch` (from 1) of a stage; its last epochs' are full."""
+        growing = math.floor(self.progressive_share * epochs) if self.progressive else 0
+        if epoch > growing:
+            return image_size
+        share = self.progressive + (1 - self.progressive) * (epoch - 1) / growing
+        return min(image_size, max(SIDE_STEP, SIDE_STEP * round(share * image_size / SIDE_STEP)))
+
+    def view_sides(self, image_size: int, epochs: int) -> dict[int, int]:
+        """{epoch: side} of the epochs (from 1) in which the views take a new size, the first one too."""
+        changes: dict[int, int] = {}
+        for epoch in range(1, epochs + 1):
+            side = self.view_side(image_size, epoch, epochs)
+            if not changes or side != next(reversed(changes.values())):
+                changes[epoch] = side
+        return changes

@@ -24,6 +24,8 @@ _MUST_AGREE = (
     "finetune.probe_epochs",
     "training.precision",
 )
+# Knobs that older runs do not know, and what those did.
+_SINCE = {"training.progressive": 0.0, "training.compile": "off"}
 # Each shifts the cost a little; told in words where it differs.
 _BETTER_AGREE = (
     ("training.batch_size", "batch size"),
@@ -120,6 +122,7 @@ def _is_alike(wanted: Mapping[str, Any], run: RunSummary) -> bool:
         _number(run, "training_seconds") > 0
         and _number(run, "images_per_second") > 0
         and all(wanted.get(key) == there.get(key) for key in _MUST_AGREE)
+        and all(wanted.get(key, old) == there.get(key, old) for key, old in _SINCE.items())
         and _fixed_views(wanted) == _fixed_views(there)
     )
 

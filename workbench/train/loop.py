@@ -106,6 +106,7 @@ class StageRun:
             StageStarted(stage.name, stage.round, stage.epochs, labelled, beside, self.on_features)
         )
         self._say_how_the_pool_is_seen()
+        self._say_how_views_grow()
 
     def run(self) -> Best:
         """Train to the end of the stage; the network is left with the best epoch's weights.
@@ -147,7 +148,7 @@ class StageRun:
         interval_started = time.monotonic()
         of_run = self.stage.first_epoch + epoch
         seed = self.setup.recipe.seed
-        for batch, unlabelled in each(Part.DATA, self._epoch(of_run, self.progress.step)):
+        for batch, unlabelled in each(Part.DATA, self._epoch(epoch, self.progress.step)):
             step = self.progress.step
             total_step = (epoch - 1) * self.steps + step
             # Dropout masks are a function of the step, like order and augmentation: resuming needs no
@@ -359,10 +360,16 @@ class StageRun:
         )
 
     def _epoch(self, epoch: int, first_step: int) -> Iterator[tuple[Batch, PoolBatch | None]]:
-        if self.pool is None:
-            return ((batch, None) for batch in self.batches.epoch(epoch, first_step))
-        assert isinstance(self.batches, ImageBatches)  # views of the pool are never cached
-        return paired(self.batches, self.pool, epoch, first_step)
+        """What the stage's `epoch` trains on, from one of its steps on."""
+        of_run, batches, pool = self.stage.first_epoch + epoch, self.batches, self.pool
+        if isinstance(batches, ImageBatches):
+            recipe = self.setup.recipe
+            side = recipe.training.view_side(recipe.data.image_size, epoch, self.stage.epochs)
+            batches, pool = batches.at(side), None if pool is None else pool.at(side)
+        if pool is None:
+            return ((batch, None) for batch in batches.epoch(of_run, first_step))
+        assert isinstance(batches, ImageBatches)  # views of the pool are never cached
+        return paired(batches, pool, of_run, first_step)
 
     def _objective(self, samples: Samples) -> Objective:
         smoothing = self.setup.recipe.training.label_smoothing
@@ -392,6 +399,16 @@ class StageRun:
                 f"cannot be cached, so each goes through the trunk{cost}",
             )
         )
+
+    def _say_how_views_grow(self) -> None:
+        recipe = self.setup.recipe
+        sides = recipe.training.view_sides(recipe.data.image_size, self.stage.epochs)
+        if self.on_features or len(sides) == 1:
+            return
+        (_, first), *later = sides.items()
+        grown = ", ".join(f"{side} from epoch {epoch}" for epoch, side in later)
+        text = f"{self.stage.label}: training views of {first} pixels a side, {grown}"
+        self.around.reporter.event(Message("info", text))
 
     def _average(self, decay: float) -> AveragedModel | None:
         if not decay:
