@@ -75,7 +75,7 @@ unlabelled_ratio = 1
     assert seen["train"][-len(seen["weak"]) :] == seen["weak"]
 
 
-class _Crash(Recorder):
+class Crash(Recorder):
     """Breaks at the `at`-th interval of steps."""
 
     def __init__(self, at: int) -> None:
@@ -94,7 +94,7 @@ class _Crash(Recorder):
 def test_resumed_within_any_size_it_ends_as_if_undisturbed(at: int, sample: Path, tmp_path: Path) -> None:
     recipe = tiny(TRUNK, sample, *GROWING, "training.checkpoint_seconds=0")
     undisturbed = train(recipe, tmp_path / "undisturbed")
-    crashed = train(recipe, tmp_path / "crashed", recorder=_Crash(at))
+    crashed = train(recipe, tmp_path / "crashed", recorder=Crash(at))
     assert "power" in crashed.outcome.reason
     resumed = go_on(crashed.directory, recipe, tmp_path / "crashed")
     assert resumed.results.weights_sha256 == undisturbed.results.weights_sha256

@@ -15,6 +15,7 @@ from torch import Tensor
 from workbench.pseudo import Selection
 from workbench.runs.events import StageName
 from workbench.runs.results import RoundResult
+from workbench.train.compiled import Compilation
 from workbench.train.precision import Precision
 from workbench.train.state import Best, RunState, StageProgress, pack, unpack
 
@@ -54,6 +55,7 @@ STATES = st.builds(
         StageProgress, COUNTS, COUNTS, COUNTS, NUMBERS, NUMBERS, COUNTS, NUMBERS, best=st.none() | bests()
     ),
     precision=st.none() | st.builds(Precision, st.sampled_from(["fp32", "bf16"]), st.just("bf16"), st.text()),
+    compilation=st.none() | st.builds(Compilation, st.booleans(), st.text()),
     micro_batch=COUNTS,
     probe_accuracy=st.none() | NUMBERS,
     teacher=st.none() | bests(),
@@ -86,7 +88,8 @@ def test_a_beginning_comes_back() -> None:
 def test_every_field_is_packed_so_that_a_new_one_cannot_be_forgotten() -> None:
     drawn = {field.name for field in dataclasses.fields(RunState)}
     assert drawn == {
-        *("stage_index", "progress", "precision", "micro_batch", "probe_accuracy", "teacher", "student"),
+        *("stage_index", "progress", "precision", "compilation", "micro_batch", "probe_accuracy"),
+        *("teacher", "student"),
         *("selection", "selection_round", "flipped", "pool_predicted", "rounds", "warnings"),
         *("training_seconds", "images_trained", "peak_memory_bytes"),
     }

@@ -70,6 +70,13 @@ class Recipe(Table):
                 "optimizer.warmup_epochs has no effect with one_cycle, which warms up by itself",
                 "optimizer.warmup_epochs",
             )
+        if self.training.compile == "on" and self.sees_fixed_features:
+            raise disagreement(
+                "training.compile has no effect: all training runs on a frozen trunk's features, which are "
+                "computed once",
+                "training.compile",
+                "finetune.layers",
+            )
         if self.training.progressive and self.sees_fixed_features:
             raise disagreement(
                 "training.progressive has no effect: the trunk is frozen and sees an image the same way in "

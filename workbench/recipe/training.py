@@ -122,6 +122,12 @@ class Training(Table):
         only_if=("progressive", ABOVE_ZERO),
     )
 
+    compile: Literal["off", "on", "auto"] = knob(
+        "off",
+        help="torch.compile training steps on images, which takes a minute or more first; auto: on a GPU, "
+        "where timing the real model says that the run wins that back",
+    )
+
     def view_side(self, image_size: int, epoch: int, epochs: int) -> int:
         """Pixels a side of the training views in `epoch` (from 1) of a stage; its last epochs' are full."""
         growing = math.floor(self.progressive_share * epochs) if self.progressive else 0

@@ -17,6 +17,7 @@ from workbench.runs.provenance import write_provenance
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.spans import Part, spanned
+from workbench.train.compiled import Compilation, choose_compilation
 from workbench.train.precision import Precision, choose_precision
 from workbench.train.setup import Setup
 from workbench.train.stage import plan
@@ -124,6 +125,44 @@ def decide_precision(setup: Setup, reporter: Reporter) -> Precision:
         )
     )
     return precision
+
+
+@spanned(Part.TRIAL, "compilation")
+def decide_compilation(setup: Setup, precision: Precision, reporter: Reporter) -> Compilation:
+    """Resolve `training.compile` for the steps that this recipe takes on images, and say so."""
+    wanted = setup.recipe.training.compile
+    steps = _steps_on_images(setup)
+    if wanted == "auto" and not steps:
+        chosen = Compilation(False, "training runs on features that are computed once")
+    else:
+        chosen = choose_compilation(
+            wanted,
+            setup.classifier,
+            setup.recipe.data.image_size,
+            setup.recipe.training.batch_size,
+            steps,
+            precision,
+            setup.device,
+        )
+    if wanted != "off":
+        words = "training steps are compiled" if chosen.is_on else "nothing is compiled"
+        reporter.event(Message("info", f"compile: {words} ({chosen.reason})"))
+    return chosen
+
+
+def _steps_on_images(setup: Setup) -> int:
+    """At least so many: what rules will select of the pool is not known yet."""
+    recipe, split = setup.recipe, setup.split
+    is_fixed = tune(setup.classifier, recipe.finetune).trunk_fixed
+    steps = 0
+    for stage in plan(recipe):
+        if stage.name == "probe" or (is_fixed and stage.sees_plain_views):
+            continue
+        images = len(split.labelled)
+        if stage.online is not None:
+            images = len(split.unlabelled) // stage.online.unlabelled_ratio
+        steps += stage.epochs * max(1, images // recipe.training.batch_size)
+    return steps
 
 
 def warn_of_uncovered_classes(setup: Setup, state: RunState, reporter: Reporter) -> None:

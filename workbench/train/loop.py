@@ -19,6 +19,7 @@ from workbench.runs.events import Message, Reporter, StageStarted
 from workbench.support.errors import RunFailed
 from workbench.support.fingerprint import fingerprint
 from workbench.support.spans import Part, each, span, spanned
+from workbench.train.compiled import FullBatches, usual_sizes
 from workbench.train.interrupt import Interrupted, StopRequest
 from workbench.train.metrics import confusion_matrix, negative_log_likelihood
 from workbench.train.network import Network, changing_weights, clone_weights
@@ -96,6 +97,7 @@ class StageRun:
             self.objective,
             on_features=self.on_features,
             micro_batch=state.micro_batch,
+            forward=self._forward(),
         )
         self.record = StageRecord(stage, around.reporter, self.setup.device)
         self._saved_at = time.monotonic()
@@ -106,7 +108,9 @@ class StageRun:
             StageStarted(stage.name, stage.round, stage.epochs, labelled, beside, self.on_features)
         )
         self._say_how_the_pool_is_seen()
-        self._say_how_views_grow()
+        if not self.on_features:
+            recipe = self.setup.recipe
+            self.record.views(recipe.training.view_sides(recipe.data.image_size, stage.epochs))
 
     def run(self) -> Best:
         """Train to the end of the stage; the network is left with the best epoch's weights.
@@ -385,6 +389,15 @@ class StageRun:
         )
         return make_objective(self.stage.online, beginning)
 
+    def _forward(self) -> nn.Module:
+        """What computes the loss's outputs: the module, or where the run compiles, its compiled twin."""
+        chosen = self.state.compilation
+        if self.on_features or chosen is None or not chosen.is_on:
+            return self.module
+        labelled = self.setup.recipe.training.batch_size
+        pool = self.stage.online.unlabelled_ratio * labelled if self.stage.online else 0
+        return FullBatches(self.module, self.network.compiled, usual_sizes(labelled, pool))
+
     def _say_how_the_pool_is_seen(self) -> None:
         knobs = self.stage.online
         if knobs is None:
@@ -399,16 +412,6 @@ class StageRun:
                 f"cannot be cached, so each goes through the trunk{cost}",
             )
         )
-
-    def _say_how_views_grow(self) -> None:
-        recipe = self.setup.recipe
-        sides = recipe.training.view_sides(recipe.data.image_size, self.stage.epochs)
-        if self.on_features or len(sides) == 1:
-            return
-        (_, first), *later = sides.items()
-        grown = ", ".join(f"{side} from epoch {epoch}" for epoch, side in later)
-        text = f"{self.stage.label}: training views of {first} pixels a side, {grown}"
-        self.around.reporter.event(Message("info", text))
 
     def _average(self, decay: float) -> AveragedModel | None:
         if not decay:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from workbench.model import ImageClassifier, Tuning, tune
 from workbench.recipe import Augmentation
 from workbench.runs.events import Reporter
 from workbench.support.spans import Part, spanned
+from workbench.train.compiled import compiled
 from workbench.train.features import FeatureBank, feature_folder
 from workbench.train.precision import Precision
 from workbench.train.setup import Setup
@@ -45,6 +47,11 @@ class Network:
         self._changing = changing_weights(setup.classifier, self.tuning).keys()
         self._bank = self._open_bank()
         self._views: tuple[object, Tensor] | None = None
+
+    @cached_property
+    def compiled(self) -> nn.Module:
+        """The classifier's compiled twin; one for all stages, so that none compiles what another has."""
+        return compiled(self.classifier)
 
     def reset(self) -> None:
         """Back to the pretrained weights and the first head."""

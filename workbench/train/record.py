@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from workbench.runs.events import ConfusionSeen, EpochDone, PoolTaught, Reporter, StepDone
+from workbench.runs.events import ConfusionSeen, EpochDone, Message, PoolTaught, Reporter, StepDone
 from workbench.train.stage import Stage
 from workbench.train.state import StageProgress
 
@@ -20,6 +20,14 @@ class StageRecord:
     stage: Stage
     reporter: Reporter
     device: torch.device
+
+    def views(self, sides: dict[int, int]) -> None:
+        """How training views grow: {epoch: pixels a side from then on}; nothing where they do not."""
+        (_, first), *later = sides.items()
+        if later:
+            grown = ", ".join(f"{side} from epoch {epoch}" for epoch, side in later)
+            text = f"{self.stage.label}: training views of {first} pixels a side, {grown}"
+            self.reporter.event(Message("info", text))
 
     def steps(self, epoch: int, step: int, loss: float, rate: float, images: int, seconds: float) -> None:
         """An interval of steps has ended at `step`, counted from 1 through the stage; `loss` is its mean."""

@@ -18,6 +18,7 @@ from workbench.runs.process import beat
 from workbench.runs.results import Results, RoundResult, read_results
 from workbench.support.spans import Part, spanned
 from workbench.train.begin import (
+    decide_compilation,
     decide_precision,
     pin_corrections,
     pin_split,
@@ -62,6 +63,7 @@ def execute(
     record_provenance(directory, setup, command_line)
     state, tensors, within_stage = _stand(checkpoint)
     state.precision = state.precision or decide_precision(setup, reporter)
+    state.compilation = state.compilation or decide_compilation(setup, state.precision, reporter)
     network = Network(setup, state.precision, patient)
     stages = plan(recipe)
     warn_of_uncovered_classes(setup, state, reporter)

@@ -27,6 +27,7 @@ from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.support.errors import UserError
 from workbench.support.spans import Part, spanned
+from workbench.train.compiled import check_compiler
 from workbench.train.places import Places as Places
 from workbench.train.typical import TypicalImages
 
@@ -100,6 +101,7 @@ def prepare(
         UserError: whatever in the recipe does not fit the data or the backbone.
     """
     check_network(recipe)
+    check_compiler(recipe.training.compile, places.device)
     catalogue = open_catalogue(recipe.data, data_home=places.data_home, reporter=reporter)
     classes = catalogue.classes(recipe.data.target)
     classifier = build(recipe.model, len(classes), seed=recipe.seed, image_size=recipe.data.image_size)

@@ -13,6 +13,7 @@ from torch import Tensor
 from workbench.pseudo import Selection
 from workbench.runs.events import StageName
 from workbench.runs.results import RoundResult
+from workbench.train.compiled import Compilation
 from workbench.train.precision import Precision
 
 Weights = dict[str, Tensor]
@@ -69,6 +70,8 @@ class RunState:
     progress: StageProgress = field(default_factory=StageProgress)
     precision: Precision | None = None
     """Timed once; a resumed run keeps it, or its weights would differ."""
+    compilation: Compilation | None = None
+    """Decided once, for the same reason."""
     micro_batch: int = 0
     """Images a forward pass after running out of memory; 0: the whole batch."""
     probe_accuracy: float | None = None
@@ -108,6 +111,7 @@ def pack(state: RunState) -> tuple[Weights, dict[str, Any]]:
         f.name: getattr(progress, f.name) for f in dataclasses.fields(progress) if f.name != "best"
     }
     plain["precision"] = dataclasses.asdict(state.precision) if state.precision else None
+    plain["compilation"] = dataclasses.asdict(state.compilation) if state.compilation else None
     plain["rounds"] = [dataclasses.asdict(r) for r in state.rounds]
     for name, best in (("best", progress.best), ("teacher", state.teacher), ("student", state.student)):
         plain[name] = _pack_best(name, best, tensors)
@@ -138,6 +142,7 @@ def unpack(tensors: Weights, plain: dict[str, Any]) -> RunState:
         stage_index=plain["stage_index"],
         progress=StageProgress(**plain["progress"], best=_unpack_best("best", plain, tensors)),
         precision=Precision(**plain["precision"]) if plain["precision"] else None,
+        compilation=Compilation(**plain["compilation"]) if plain["compilation"] else None,
         micro_batch=plain["micro_batch"],
         probe_accuracy=plain["probe_accuracy"],
         teacher=_unpack_best("teacher", plain, tensors),

@@ -51,9 +51,12 @@ class Stepper:
         *,
         on_features: bool,
         micro_batch: int,
+        forward: nn.Module | None = None,
     ) -> None:
+        """`forward`: what computes the module's outputs, such as compiled code; None: the module."""
         self.micro_batch = micro_batch
         self._module = module
+        self._forward = forward or module
         self._optimizer = optimizer
         self._precision = precision
         self._device = device
@@ -114,7 +117,7 @@ class Stepper:
 
     def _backward(self, labelled: Labelled, unlabelled: PoolBatch | None) -> Loss:
         with span(Part.FORWARD), self._arithmetic():
-            found = self._objective.loss(self._module, labelled, unlabelled)
+            found = self._objective.loss(self._forward, labelled, unlabelled)
         with span(Part.BACKWARD):
             found.value.backward()  # type: ignore[no-untyped-call]
         return found
