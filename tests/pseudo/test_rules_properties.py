@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from tests.pseudo.pools import knobs, pools
-from workbench.pseudo import Pool, Selection, select
-from workbench.recipe.pseudo_label import Offline
+from tests.pseudo.pools import knobs, pools, seen
+from workbench.pseudo import Passes, Pool, Selection, select
+from workbench.recipe.pseudo_label import OFFLINE, Offline
 
 FRACTIONS = st.sampled_from([0.05, 0.1, 0.2, 1 / 3, 0.5, 1.0])
 TARGETS = st.sampled_from([{"targets": "hard"}, {"targets": "soft", "temperature": 3.0}])
@@ -24,6 +26,87 @@ ANY_KNOBS = st.one_of(
         st.sampled_from(["uniform", "labelled"]),
     ),
 )
+
+MODIFIED = st.sampled_from(
+    [
+        knobs("one_shot", balance="sinkhorn"),
+        knobs("iterative", balance="align", fraction=0.5),
+        knobs("class_balanced", propagation=0.5),
+        knobs("one_shot", targets="soft", temperature=2.0, balance="sinkhorn", propagation=0.3),
+    ]
+)
+EVERY_STRATEGY = st.sampled_from([knobs(strategy) for strategy in sorted(OFFLINE)])
+
+
+def _shuffled(pool: Pool, order: NDArray[np.int64]) -> Pool:
+    """The same pool in another order: everything that is told of an image moves with it."""
+    passes, features = pool.passes, pool.features
+    assert passes is not None
+    assert features is not None
+    return replace(
+        pool,
+        probabilities=pool.probabilities[order],
+        features=features[order],
+        passes=Passes(
+            passes.mean[order],
+            passes.spread[order],
+            passes.tempered_mean[order],
+            passes.tempered_spread[order],
+        ),
+    )
+
+
+def _wavering(pool: Pool, seed: int) -> Pool:
+    """The pool with features, labelled images, and passes that waver, each image's by another amount."""
+    whole = seen(pool, seed=seed)
+    spread = np.random.default_rng(seed).uniform(0, 0.06, size=pool.probabilities.shape).astype(np.float32)
+    return replace(
+        whole, passes=Passes(pool.probabilities, spread, pool.probabilities, spread * np.float32(0.1))
+    )
+
+
+@settings(deadline=None)
+@given(pools(), st.one_of(EVERY_STRATEGY, MODIFIED), st.integers(0, 2**32 - 1))
+def test_no_strategy_and_no_modifier_depends_on_the_order_of_the_pool(
+    pool: Pool, chosen: Offline, seed: int
+) -> None:
+    told = _wavering(pool, seed)
+    order = np.random.default_rng(seed).permutation(len(pool.probabilities))
+    here, there = select(told, chosen, 1, None), select(_shuffled(told, order), chosen, 1, None)
+    back = np.argsort(order[there.rows], kind="stable")
+    assert order[there.rows][back].tolist() == here.rows.tolist()
+    np.testing.assert_allclose(there.targets[back], here.targets, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(there.weights[back], here.weights, rtol=1e-3, atol=1e-4)
+    assert there.labelled_weight == here.labelled_weight
+
+
+@settings(deadline=None)
+@given(pools(), st.one_of(EVERY_STRATEGY, MODIFIED), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_what_any_strategy_selects_is_well_formed(
+    pool: Pool, chosen: Offline, round_number: int, seed: int
+) -> None:
+    number = min(round_number, int(getattr(chosen, "rounds", 1)))
+    selection = select(_wavering(pool, seed), chosen, number, None)
+    assert (np.diff(selection.rows) >= 0).all()
+    assert ((selection.rows >= 0) & (selection.rows < len(pool.probabilities))).all()
+    assert selection.targets.dtype == selection.weights.dtype == np.float32
+    sums = np.where(selection.positive, 1.0, -1.0)  # one that rules classes out sums to −1
+    np.testing.assert_allclose(selection.targets.sum(axis=1), sums, rtol=1e-5)
+    assert (selection.weights >= 0).all()
+    assert np.isfinite(selection.weights).all()
+    assert selection.labelled_weight > 0
+
+
+@given(pools(), st.floats(0, 0.99), st.floats(0, 0.99))
+def test_a_higher_threshold_takes_no_image_that_a_lower_one_leaves(
+    pool: Pool, one: float, other: float
+) -> None:
+    low, high = sorted((one, other))
+    for strategy, values in (("iterative", {"select": "threshold"}), ("noisy_student", {"quota": False})):
+        few = select(pool, knobs(strategy, threshold=high, **values), 1, None).rows
+        many = select(pool, knobs(strategy, threshold=low, **values), 1, None).rows
+        assert set(few.tolist()) <= set(many.tolist()), strategy
+        assert (pool.confidence[few] >= np.float32(high)).all()
 
 
 @given(pools(), ANY_KNOBS, st.integers(1, 6))

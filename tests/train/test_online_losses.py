@@ -147,6 +147,39 @@ def test_fixmatch_above_every_confidence_is_supervised_training() -> None:
         torch.testing.assert_close(mine, other)
 
 
+@pytest.mark.parametrize("strategy", ["fixmatch", "flexmatch", "softmatch", "mean_teacher"])
+def test_labelled_images_count_by_their_weights_and_smoothed_targets(strategy: str) -> None:
+    model, smoothing = _model(), 0.1
+    plain, pool = _labelled(1), _pool(2)
+    weights = torch.tensor([0.5, 2.0, 1.0, 0.0, 3.0, 1.5])
+    labelled = Labelled(plain.inputs, plain.targets, weights, weights.sum())
+    table = ONLINE[strategy](strategy=strategy, labels_per_class=4)
+    values = []
+    for one, share in ((plain, 0.0), (labelled, smoothing)):
+        beginning = Beginning(model, CLASSES, POOL, CPU, share, Optimizer(name="sgd", learning_rate=0.1))
+        values.append(float(make_objective(table, beginning).loss(model, one, pool).value.detach()))
+    log_p = np.log(_softmax(model(plain.inputs).detach().numpy().astype(np.float64)))
+    y = plain.targets.numpy().astype(np.float64)
+    smoothed = y * (1 - smoothing) + smoothing / CLASSES
+    w = weights.numpy().astype(np.float64)
+    supervised = [-(y * log_p).sum(axis=1).mean(), -(w * (smoothed * log_p).sum(axis=1)).sum() / w.sum()]
+    assert values[1] - values[0] == pytest.approx(supervised[1] - supervised[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_flexmatchs_thresholds_rise_with_what_a_class_has_learned_up_to_tau(seed: int) -> None:
+    tau = 0.9
+    objective = make("flexmatch", _model(), threshold=tau)
+    learned = torch.randint(-1, CLASSES, (POOL,), generator=torch.Generator().manual_seed(seed))
+    objective.restore({"learned": learned})
+    thresholds = objective.thresholds
+    assert thresholds is not None
+    counts = np.array([(learned == c).sum() for c in range(CLASSES)])
+    assert thresholds.numpy()[np.argsort(counts, kind="stable")].tolist() == sorted(thresholds.tolist())
+    assert float(thresholds.max()) <= tau + 1e-6
+    assert all(float(t) == 0 for t, count in zip(thresholds, counts, strict=True) if not count)
+
+
 def test_no_gradient_goes_through_the_weak_views() -> None:
     model = _model()
     pool = _pool(2)

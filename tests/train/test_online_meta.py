@@ -178,6 +178,62 @@ def test_the_teachers_consistency_loss_is_its_equation() -> None:
     assert float(uda_loss(weak, strong, 0.7, 0.6)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("step", [0, 3, 50])
+def test_the_teachers_own_loss_is_its_equation(step: int) -> None:
+    """H(y, T(x)) with smoothed, weighted targets + λ(t)·UDA, and H(ŷ, T(A(u))) for the feedback to weigh."""
+    random = torch.Generator().manual_seed(11)
+    teacher, student, smoothing = _network(1), _network(2), 0.1
+    weights = torch.tensor([0.5, 2.0, 1.0, 1.5])
+    labelled = Labelled(_labelled().inputs, _labelled().targets, weights, weights.sum())
+    weak, strong = (torch.randn(6, 3, SIDE, SIDE, generator=random) for _ in range(2))
+    pool = PoolBatch(weak, strong, torch.arange(6), np.arange(6))
+    table = MetaPseudoLabels(
+        labels_per_class=4,
+        labels="argmax",
+        uda_weight=8.0,
+        uda_rampup_epochs=2.0,
+        uda_temperature=0.7,
+        uda_threshold=0.4,
+    )
+    optimizer = Optimizer(name="sgd", learning_rate=0.1, momentum=0.0)
+    objective = MetaPseudoLabelsObjective(table, Beginning(teacher, CLASSES, 10, CPU, smoothing, optimizer))
+    objective.begin_step(Clock(step, 10, 1.0))
+    loss = objective.loss(student, labelled, pool)
+    waiting = objective._waiting
+    assert waiting is not None
+
+    def logits(network: ImageClassifier, images: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+        state = {name: tensor.numpy().astype(np.float64) for name, tensor in network.state_dict().items()}
+        flat = images.flatten(1).numpy().astype(np.float64)
+        features = np.tanh(flat @ state["trunk.1.weight"].T + state["trunk.1.bias"])
+        found: np.ndarray[Any, np.dtype[np.float64]] = (
+            features @ state["head.linear.weight"].T + state["head.linear.bias"]
+        )
+        return found
+
+    def log_softmax(z: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.asarray(z - np.log(np.exp(z).sum(axis=1, keepdims=True)))
+
+    y = labelled.targets.numpy() * (1 - smoothing) + smoothing / CLASSES
+    w = weights.numpy().astype(np.float64)
+    supervised = -(w * (y * log_softmax(logits(teacher, labelled.inputs))).sum(axis=1)).sum() / w.sum()
+    z_weak, z_strong = logits(teacher, weak), logits(teacher, strong)
+    q = np.exp(log_softmax(z_weak))
+    sure = q.max(axis=1) >= 0.4
+    assert 0 < sure.sum() < len(sure)
+    sharp = np.exp(log_softmax(z_weak / 0.7))
+    uda = (sure * -(sharp * log_softmax(z_strong)).sum(axis=1)).mean()
+    ramp = min(1.0, step / 10 / 2)
+    assert waiting.own.item() == pytest.approx(supervised + 8.0 * ramp * uda, rel=1e-5)
+    named, rows = q.argmax(axis=1), np.arange(6)
+    assert waiting.said.item() == pytest.approx(-log_softmax(z_strong)[rows, named].mean(), rel=1e-5)
+    assert loss.value.item() == pytest.approx(
+        -log_softmax(logits(student, strong))[rows, named].mean(), rel=1e-5
+    )
+    told = -(w * (labelled.targets.numpy() * log_softmax(logits(student, labelled.inputs))).sum(axis=1)).sum()
+    assert waiting.before.item() == pytest.approx(told / w.sum(), rel=1e-5)
+
+
 def test_the_student_learns_from_the_pool_alone() -> None:
     student, pool = _network(2), _pool(6)
     objective = _objective(_network(1), labels="argmax")

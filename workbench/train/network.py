@@ -219,18 +219,19 @@ class Network:
                 parts.append(self._softmax(module, images))
                 done += len(batch)
                 self.reporter.progress(task, done, len(positions))
-            return torch.cat(parts).numpy()
-        return self._softmax(module, self.plain_features(positions)).numpy()
+            # Copied once: a GPU would stand still while the host waits for each batch and draws the next.
+            return torch.cat(parts).cpu().numpy()
+        return self._softmax(module, self.plain_features(positions)).cpu().numpy()
 
     @spanned(Part.FORWARD)
     @torch.inference_mode()
     def _softmax(self, module: nn.Module, inputs: Tensor) -> Tensor:
         use_images = isinstance(module, ImageClassifier)
         if not use_images:
-            return torch.softmax(module(inputs).float(), dim=1).cpu()
+            return torch.softmax(module(inputs).float(), dim=1)
         with self.precision.autocast(self.setup.device, "inference"):
             logits = module(inputs)
-        return torch.softmax(logits.float(), dim=1).cpu()
+        return torch.softmax(logits.float(), dim=1)
 
 
 def changing_weights(classifier: ImageClassifier, tuning: Tuning) -> Weights:
