@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -70,7 +71,7 @@ def lr_find(
 
 
 def range_chart(test: RangeTest, *, width: int, height: int = 16) -> str:
-    """The smoothed loss over the logarithm of the rate as text; a vertical line at the suggestion."""
+    """The smoothed loss over the rate, on a logarithmic axis, as text; a vertical line at the suggestion."""
     import plotext
 
     from workbench.train.lr_find import DIVERGED
@@ -79,13 +80,17 @@ def range_chart(test: RangeTest, *, width: int, height: int = 16) -> str:
     figure.clear()
     figure.theme("colorless")
     figure.plot_size(width, height)
-    figure.title("smoothed loss over log10 of the learning rate; the line is the suggestion")
+    figure.title("smoothed loss over the learning rate; the line is the suggestion")
     ceiling = min(max(test.smoothed), DIVERGED * min(test.smoothed))  # the last step would flatten the rest
     points = [(r, s) for r, s in zip(test.rates, test.smoothed, strict=True) if s <= ceiling]
     rates, losses = [math.log10(rate) for rate, _ in points], [loss for _, loss in points]
     signal = figure.signal(rates, losses, marker="braille")
     signal.lines()
     figure.draw(signal)
+    ticks: Sequence[float] = range(math.ceil(rates[0] - 1e-9), math.floor(rates[-1] + 1e-9) + 1)
+    if len(ticks) < 2:  # less than a decade or two
+        ticks = (rates[0], rates[-1])
+    figure.ruler(0, 0).ticks(list(ticks), [f"{10**tick:.2g}" for tick in ticks])
     figure.line(math.log10(test.suggestion), orientation=1)
     return str(figure.build().string(colorless=True)).rstrip("\n")
 
