@@ -126,10 +126,11 @@ def _train(directory: RunDirectory, places: Places, recorder: Recorder | None, *
 
     A new run that the user's input stopped before it had anything to keep leaves no directory.
     """
-    from workbench.cli.display import Display
-    from workbench.cli.profile import follow_device, keep_profile, print_profile
-    from workbench.cli.report import print_report
-    from workbench.train import attempt
+    with span(Part.IMPORTS):
+        from workbench.cli.display import Display
+        from workbench.cli.profile import follow_device, keep_profile, print_profile
+        from workbench.cli.report import print_report
+        from workbench.train import attempt
 
     recipe = load_recipe(directory.recipe)
     if recorder is not None:

@@ -90,6 +90,7 @@ def _summary(setup: Setup) -> SplitSummary:
     return split_summary(setup.catalogue, setup.split, setup.recipe.data.target, setup.taught)
 
 
+@spanned(Part.OPENING, "provenance")
 def record_provenance(directory: RunDirectory, setup: Setup, command_line: Sequence[str]) -> None:
     """Write down the code, packages, machine and data of this attempt."""
     device = setup.device
