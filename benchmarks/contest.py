@@ -17,7 +17,7 @@ from workbench.runs.events import Silent
 from workbench.train.precision import Precision, choose_precision
 from workbench.train.setup import Places, Setup, prepare
 
-LEARNING_RATE = 1e-4
+LEARNING_RATE = 5e-4
 CROP_AREA = (0.5, 1.0)
 """Share of an image's area that a random crop keeps, for every side; all flip half of the images too."""
 

@@ -50,7 +50,7 @@ class EpochClock(Silent):
 
     def progress(self, task: str, done: int, total: int) -> None:
         """Note the end of training: the last step has been waited for."""
-        if done == total and _TRAINING.search(task):
+        if done == total and is_training(task):
             self._trained = time.perf_counter()
 
     def event(self, event: Event) -> None:
@@ -126,6 +126,11 @@ def labelled_samples(setup: Setup) -> Samples:
     """The setup's labelled images, whole."""
     positions = setup.split.labelled
     return Samples.of(positions, setup.labels[positions], len(setup.classes))
+
+
+def is_training(task: str) -> bool:
+    """Whether a reporter's task is an epoch's training."""
+    return bool(_TRAINING.search(task))
 
 
 def wait_for(device: torch.device) -> None:

@@ -82,3 +82,12 @@ def ratios(upper: Sequence[float], lower: Sequence[float]) -> Spread:
         ValueError: the sides did not take equally many turns, or none.
     """
     return Spread.of(above / below for above, below in zip(upper, lower, strict=True))
+
+
+def rounds_of(sides: Sequence[Side], rounds: int, *, warm: bool = False) -> dict[str, list[Epoch]]:
+    """Each side's turns, after one that does not count, unless they are `warm` already."""
+    found: dict[str, list[Epoch]] = {side.name: [] for side in sides}
+    for _ in range(rounds + (not warm)):
+        for side in sides:
+            found[side.name].append(side.epoch())
+    return {name: epochs[-rounds:] for name, epochs in found.items()}
