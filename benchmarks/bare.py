@@ -47,5 +47,5 @@ class BareStep:
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             logits = self._network(self._inputs)
-        F.cross_entropy(logits.float(), self._labels).backward()
+        F.cross_entropy(logits.float(), self._labels).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()

@@ -110,7 +110,5 @@ def hold(terms: Terms, common: Common, folder: Path) -> Contest:
         test=np.zeros(0, dtype=np.int64),
     )
     setup = replace(setup, split=split)
-    precision = choose_precision(
-        "auto", setup.classifier, terms.side, setup.device, trains_on_images=True
-    )
+    precision = choose_precision("auto", setup.classifier, terms.side, setup.device, trains_on_images=True)
     return Contest(terms, tree, setup, precision, copy.deepcopy(setup.classifier))

@@ -48,10 +48,10 @@ def main() -> None:
     cached, through = found[CACHED], found[THROUGH]
     training = ratios([e.training.seconds for e in through], [e.training.seconds for e in cached])
     whole = ratios([e.seconds for e in through], [e.seconds for e in cached])
+    trained = [Spread.of(epoch.training.seconds for epoch in side) for side in (through, cached)]
     how = (
-        f"seconds of training on {terms.images} images: {Spread.of(e.training.seconds for e in through).text(1)} "
-        f"over {Spread.of(e.training.seconds for e in cached).text(4)}, mean of {CACHED_EPOCHS} epochs a turn; "
-        f"with validation of {terms.validation} images {whole.text(0)}"
+        f"seconds of training on {terms.images} images: {trained[0].text(1)} over {trained[1].text(4)}, mean "
+        f"of {CACHED_EPOCHS} epochs a turn; with validation of {terms.validation} images {whole.text(0)}"
     )
     measure = f"head epoch, {terms.label}: {THROUGH} / {CACHED}"
     report.rows.append(Row(measure, training, MUST, AIM, "higher", how))

@@ -61,6 +61,6 @@ def report_of(name: str) -> Report:
 
 @contextmanager
 def workshop() -> Iterator[Path]:
-    """A folder for trees, stores and weights that goes away; $TMPDIR says where, as for all temporary files."""
+    """A folder for trees, stores and weights that goes away; it lies in $TMPDIR, else in /tmp."""
     with TemporaryDirectory(prefix="petbench-bench-") as folder:
         yield Path(folder)

@@ -1,4 +1,4 @@
-"""petbench's side: a real stage (`StageRun`: store, crops, loop, records, validation) that hands over the turn.
+"""petbench's side: a real stage (`StageRun`: store, crops, loop, records, validation) that takes turns.
 
 A stage runs to its end in one call, as in `petbench run`; after each epoch it lets the others have their turn
 by way of its reporter. Its clock is its own, from outside the loop: it does not believe what the loop says.
@@ -66,9 +66,7 @@ class EpochClock(Silent):
         trained = self._trained if self._trained > self._started else self._started + self.reported[-1]
         validated = round(event.images_per_second * event.seconds)
         self.epochs.append(
-            Epoch(
-                Turn(self._images, trained - self._started), Turn(validated, now - trained), event.accuracy
-            )
+            Epoch(Turn(self._images, trained - self._started), Turn(validated, now - trained), event.accuracy)
         )
         self._between(len(self.epochs))
         self.start()

@@ -2,10 +2,10 @@
 
     python -m benchmarks.pseudo_run [--recipe recipes/lite_pseudo_class_balanced.toml] [--rounds 2]
 
-The run is `petbench run`'s own code in a fresh process with an empty cache: reading the data set, decoding the
-store, features, teacher, every round's student, test, results. The pass is the bare trunk in evaluation mode
+The run is `petbench run`'s own code in a fresh process with an empty cache: reading the data set, decoding
+the store, features, teacher, every round's student, test, results. The pass is the bare trunk in evaluation mode
 on resident batches, in whichever arithmetic is faster here, over as many images as the run looks at. Passes
-stand before and after each run; a run is divided by the mean of its two neighbours.
+stand before and after each run, which is divided by the mean of the two.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -135,7 +136,7 @@ class Trunk:
 def _tell(
     report: Report, recipe: Recipe, runs: list[WholeRun], passes: list[float], trunk: Trunk, images: int
 ) -> None:
-    around = [(before + after) / 2 for before, after in zip(passes[:-1], passes[1:], strict=True)]
+    around = [(before + after) / 2 for before, after in pairwise(passes)]
     ratio = ratios([run.seconds for run in runs], around)
     with_start = ratios([run.with_start for run in runs], around)
     how = (

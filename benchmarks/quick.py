@@ -34,7 +34,7 @@ class Deadline:
         self._before = time.time()
 
     def is_near(self) -> bool:
-        """To be asked after each round; the first answer looks back on all that came before, and so is wary."""
+        """To be asked after each round; the first answer counts all that came before as a round."""
         now = time.time()
         last, self._before = now - self._before, now
         return now + last > self._end

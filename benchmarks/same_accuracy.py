@@ -3,7 +3,7 @@
     python -m benchmarks.same_accuracy [--fine-tune 4] [--rounds 2]
 
 EfficientNet-Lite0 from the same weights, 224 px, batch 32, the same 294 labelled and 736 validation images.
-Each side as its users run it, in a fresh process, timed from the start of that process with all that it needs:
+Each side as its users run it, in a fresh process, timed from the start of that process with all it needs:
 petbench runs recipes/lite_pseudo_class_balanced.toml (its teacher learns from these labels alone) with an
 empty cache, so it decodes the store and computes features first; fastai calls
 `vision_learner(...).fine_tune(n)` with its own defaults of head, rates and schedule. Both say the validation
@@ -52,7 +52,9 @@ class Seen:
 def main() -> None:
     """Measure and print."""
     parser = parser_of(__doc__)
-    parser.add_argument("--fine-tune", type=int, default=4, help="fastai: fine_tune(n), after one frozen epoch")
+    parser.add_argument(
+        "--fine-tune", type=int, default=4, help="fastai: fine_tune(n), after one frozen epoch"
+    )
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     common = common_of(options)
@@ -76,11 +78,14 @@ def main() -> None:
         reached = [reach(*pair) for pair in zip(ours, theirs, strict=True)]
         gain = ratios([their for _, _, their in reached], [our for _, our, _ in reached])
         accuracy = Spread.of(100 * goal for goal, _, _ in reached)
+        took = [Spread.of(times).text(1) for times in zip(*(times for _, *times in reached), strict=True)]
         how = (
-            f"seconds from process start to {accuracy.text(1)} % on validation: fine_tune({options.fine_tune}) "
-            f"{Spread.of(t for _, _, t in reached).text(1)}, petbench {Spread.of(t for _, t, _ in reached).text(1)}"
+            f"seconds from process start to {accuracy.text(1)} % on validation: "
+            f"fine_tune({options.fine_tune}) {took[1]}, petbench {took[0]}"
         )
-        measure = f"time to the same validation accuracy, 10 % labels, {recipe.model.backbone}: fastai / petbench"
+        measure = (
+            f"time to the same validation accuracy, 10 % labels, {recipe.model.backbone}: fastai / petbench"
+        )
         report.rows.append(Row(measure, gain, MUST, AIM, "higher", how))
         report.tables += [
             curve("petbench, the last round: whenever the best accuracy so far rose", ours[-1]),
@@ -134,9 +139,7 @@ def fine_tune(
 ) -> list[Seen]:
     """fastai's way: one epoch with a frozen body, then `epochs` of all layers."""
     started = time.perf_counter()
-    side = Fastai(
-        python, tree, network, recipe.data.image_size, recipe.training.batch_size, device, folder
-    )
+    side = Fastai(python, tree, network, recipe.data.image_size, recipe.training.batch_size, device, folder)
     try:
         answers = side.worker.follow("fine_tune", epochs=epochs)
         return [
@@ -161,7 +164,9 @@ def run_petbench(pets: Path | None, data: Path, device: torch.device, folder: Pa
             command, cwd=ROOT, env={**os.environ, **environment}, stdout=stream, stderr=stream, check=False
         )
     if done.returncode:
-        raise SystemExit(f"petbench run ended with {done.returncode}:\n{log.read_text(encoding='utf-8')[-2000:]}")
+        raise SystemExit(
+            f"petbench run ended with {done.returncode}:\n{log.read_text(encoding='utf-8')[-2000:]}"
+        )
     (metrics,) = (folder / "runs").glob("*/metrics.jsonl")
     events = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     return [

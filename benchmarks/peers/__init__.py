@@ -1,1 +1,1 @@
-"""The others: a plain loop in torchvision's manner, timm's data pipeline, fastai. Each as its users write it."""
+"""The others, each as its users write it: a loop in torchvision's manner, timm's data pipeline, fastai."""

@@ -57,10 +57,11 @@ class PartTimes(Callback):  # type: ignore[misc]
         self.validated = time.perf_counter()
 
 
-class AfterEpoch(Callback):  # type: ignore[misc]
+class TellAccuracy(Callback):  # type: ignore[misc]
     """Answers with the accuracy after each epoch: the last of the recorder's values."""
 
     order = 60  # after the Recorder
+    # Not named after an event: fastai would then take the callback for the event's handler.
 
     def after_epoch(self) -> None:
         """Answer."""
@@ -142,7 +143,7 @@ def main() -> None:
                 one_epoch(learner, times, **values)
             case "fine_tune":
                 assert learner is not None
-                learner.add_cb(AfterEpoch())
+                learner.add_cb(TellAccuracy())
                 with learner.no_bar(), learner.no_logging():
                     learner.fine_tune(**values)
                 answer(done=True)

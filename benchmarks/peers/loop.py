@@ -88,7 +88,7 @@ def loss_of(network: ImageClassifier, images: Tensor, labels: Tensor, *, bf16: b
 
 
 def shut(loader: Any) -> None:
-    """End a DataLoader's worker processes, which persist between epochs; by way of its iterator, as it does."""
+    """End a DataLoader's worker processes, which it keeps between epochs."""
     iterator = getattr(loader, "_iterator", None)
     if iterator is not None and hasattr(iterator, "_shutdown_workers"):
         iterator._shutdown_workers()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 
-from timm.data import create_dataset, create_loader
-from timm.optim import create_optimizer_v2
+from timm.data.dataset_factory import create_dataset
+from timm.data.loader import create_loader
+from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import Tensor
 
 from benchmarks.contest import CROP_AREA, LEARNING_RATE, Contest
