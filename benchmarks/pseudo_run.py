@@ -3,9 +3,9 @@
     python -m benchmarks.pseudo_run [--recipe recipes/lite_pseudo_class_balanced.toml] [--rounds 2]
 
 The run is `petbench run`'s own code in a fresh process with an empty cache: reading the data set, decoding
-the store, features, teacher, every round's student, test, results. The pass is the bare trunk in evaluation mode
-on resident batches, in whichever arithmetic is faster here, over as many images as the run looks at. Passes
-stand before and after each run, which is divided by the mean of the two.
+the store, features, teacher, every round's student, test, results. The pass is the bare trunk in evaluation
+mode on resident batches, in whichever arithmetic is faster here, over as many images as the run looks at.
+Passes stand before and after each run, which is divided by the mean of the two.
 """
 
 from __future__ import annotations
