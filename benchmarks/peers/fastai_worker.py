@@ -86,8 +86,10 @@ def prepare(
     device: str,
 ) -> Learner:
     """A learner on `tree` whose body starts from the tensors in `weights`, listed in the body's order."""
+    # From both parts: with few labels a class may have none to train on, and must still count as wrong.
+    classes = sorted({folder.name for folder in Path(tree).glob("*/*")})
     block = DataBlock(
-        blocks=(ImageBlock, CategoryBlock),
+        blocks=(ImageBlock, CategoryBlock(vocab=classes)),
         get_items=get_image_files,
         splitter=GrandparentSplitter("train", "val"),
         get_y=parent_label,
