@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.machine import ROOT, describe
+from benchmarks.machine import ROOT, Machine, describe
 from benchmarks.options import parser_of
 from benchmarks.report import ROW_HEADER, rows_of, table_of
 from workbench.support.units import human_seconds
@@ -57,7 +57,7 @@ def main() -> None:
     passed_on = ["--device", options.device, "--out", str(out)]
     if options.data_dir is not None:
         passed_on += ["--data-dir", str(options.data_dir.absolute())]
-    failed = []
+    machine, failed = describe(), []
     for part in PARTS:
         if part.name in options.only:
             started = time.monotonic()
@@ -65,7 +65,7 @@ def main() -> None:
             took = human_seconds(time.monotonic() - started)
             print(f"{part.name}: {'done' if not code else f'FAILED ({code})'} in {took}", file=sys.stderr)
             failed += [part.name] if code else []
-    write_summary(out, failed)
+    write_summary(out, machine, failed)
     raise SystemExit(1 if failed else 0)
 
 
@@ -75,12 +75,13 @@ def run(part: Part, arguments: Sequence[str]) -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
-def write_summary(out: Path, failed: Sequence[str]) -> None:
+def write_summary(out: Path, machine: Machine, failed: Sequence[str]) -> None:
     """PERFORMANCE.md: the machine, the goals, then every benchmark's own page; prints all but the pages."""
-    head = ["# Measured", "\n".join(f"- {line}" for line in describe().lines())]
-    head += [table_of(ROW_HEADER, (row.cells() for row in rows_of(out, NAMES)))]
+    head = ["# Measured", "\n".join(f"- {line}" for line in machine.lines())]
+    measured = [name for name in NAMES if name not in failed]
+    head += [table_of(ROW_HEADER, (row.cells() for row in rows_of(out, measured)))]
     head += [f"FAILED, nothing measured: {name}" for name in failed]
-    pages = [out / f"{name}.md" for name in NAMES if name not in failed]
+    pages = [out / f"{name}.md" for name in measured]
     bodies = [page.read_text(encoding="utf-8") for page in pages if page.exists()]
     out.mkdir(parents=True, exist_ok=True)
     (out / "PERFORMANCE.md").write_text("\n\n".join([*head, *bodies]), encoding="utf-8")

@@ -17,6 +17,7 @@ from workbench.support.units import human_bytes
 # Processor flags that decide which arithmetic is fast.
 TELLING_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile", "sve", "bf16")
 PACKAGES = ("torch", "torchvision", "timm", "pillow", "numpy")
+MOST_BY_OTHERS = 0.1
 ROOT = Path(__file__).parent.parent
 
 
@@ -34,8 +35,8 @@ class Machine:
     """Name and memory; "" without one."""
     versions: dict[str, str]
     commit: str
-    load: float
-    """Mean number of runnable processes over the last minute: above 0.5 or so, times are not to be quoted."""
+    others: float
+    """Share of all cores that other processes took in a second before the start."""
 
     def lines(self) -> list[str]:
         """For people, a line a fact."""
@@ -46,13 +47,13 @@ class Machine:
             f"GPU: {self.gpu or 'none'}",
             "versions: " + ", ".join(f"{name} {version}" for name, version in self.versions.items()),
             f"commit: {self.commit}",
-            f"load when it began: {self.load:.1f}" + (" (BUSY: read ratios only)" if self.is_busy else ""),
+            f"used by others as it began: {self.others:.0%}" + (" (BUSY)" if self.is_busy else ""),
         ]
 
     @property
     def is_busy(self) -> bool:
-        """Whether something else was computing when the measurement began."""
-        return self.load > 0.5
+        """Whether so much else was computing that times are not to be quoted."""
+        return self.others > MOST_BY_OTHERS
 
 
 def describe() -> Machine:
@@ -67,7 +68,8 @@ def describe() -> Machine:
         gpu=_gpu(),
         versions={"python": platform.python_version()} | _versions(),
         commit=_commit(),
-        load=os.getloadavg()[0],
+        # Not the load average: that remembers the benchmark before this one.
+        others=psutil.cpu_percent(interval=1.0) / 100,
     )
 
 
