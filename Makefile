@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: app demo test lint clean
+.PHONY: app demo test bench bench-quick lint clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +24,14 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 test: $(STAMP)  ## all tests: fast ones first, slow ones after
 	$(PYTEST) -m "not slow"
 	$(PYTEST) -m slow
+
+OUT ?= build/bench
+
+bench: $(STAMP)  ## every measurement of docs/performance.md, about an hour; results in OUT
+	$(BIN)/python -m benchmarks.everything --out $(OUT) $(BENCH)
+
+bench-quick: $(STAMP)  ## the first row of docs/performance.md in under 50 seconds; needs no data
+	@$(BIN)/python -m benchmarks.quick
 
 lint: $(STAMP)  ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .
