@@ -50,7 +50,11 @@ def test_a_published_file_computes_what_the_published_network_does(
     batch = images(2)
     with torch.no_grad():
         expected = network(batch)
-        torch.testing.assert_close(network.get_submodule(head)(classifier.features(batch)), expected)
+        features = classifier.features(batch)
+        torch.testing.assert_close(network.get_submodule(head)(features), expected)
+        published = classifier.published_head
+        assert published is not None
+        torch.testing.assert_close(features @ published.weight.T + published.bias, expected)
 
 
 def test_auxiliary_heads_in_a_file_are_dropped(tmp_path: Path) -> None:

@@ -82,3 +82,38 @@ def test_the_neighbours_vote_is_a_geometric_mean_and_none_where_no_label_reaches
     expected = np.sqrt(teacher.probabilities[0] * np.maximum(alone, 1e-4))
     np.testing.assert_allclose(voted[0], expected / expected.sum(), rtol=1e-4)
     assert voted[1].tolist() == teacher.probabilities[1].tolist()
+
+
+def _both_reached() -> Pool:
+    return Pool(
+        np.array([[0.2, 0.8], [0.3, 0.7]], dtype=np.float32),
+        np.array([1, 1]),
+        np.array([[1, 0.1, 0], [0.2, 1, 0.3]], dtype=np.float32),
+        np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32),
+        np.array([0, 1]),
+    )
+
+
+def test_propagation_with_the_whole_vote_is_label_propagation() -> None:
+    pool = _both_reached()
+    alone = np.maximum(judge(pool, knobs("label_propagation"), None).probabilities, 1e-4)
+    voted = judge(pool, knobs("one_shot", propagation=1.0), None).probabilities
+    np.testing.assert_allclose(voted, alone / alone.sum(axis=1, keepdims=True), rtol=1e-4)
+
+
+def test_teacher_neighbours_and_means_share_one_vote() -> None:
+    pool = _both_reached()
+    shares = {"propagation": 0.5, "prototypes": 0.3}
+    around = np.maximum(judge(pool, knobs("label_propagation"), None).probabilities.astype(np.float64), 1e-4)
+    means = np.maximum(judge(pool, knobs("prototype"), None).probabilities.astype(np.float64), 1e-4)
+    expected = pool.probabilities.astype(np.float64) ** 0.2 * around**0.5 * means**0.3
+    voted = judge(pool, knobs("one_shot", **shares), None).probabilities
+    np.testing.assert_allclose(voted, expected / expected.sum(axis=1, keepdims=True), rtol=1e-4)
+
+
+def test_voters_are_balanced_before_they_vote() -> None:
+    pool = _both_reached()
+    voted = judge(pool, knobs("one_shot", propagation=1.0, balance="sinkhorn"), None).probabilities
+    alone = judge(pool, knobs("label_propagation", balance="sinkhorn"), None).probabilities
+    np.testing.assert_allclose(voted, alone, atol=1e-3)
+    np.testing.assert_allclose(voted.sum(axis=0), [1, 1], atol=1e-3)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.pseudo.pools import knobs, pool, pools, sure
 from workbench.pseudo import Passes, Pool, select
@@ -134,24 +135,51 @@ def _placed(
     )
 
 
-def test_prototype_is_a_softmax_of_cosines_to_the_class_means() -> None:
-    placed = _placed([[2.0, 0.0], [0.6, 0.8]], [[1.0, 0.0], [0.0, 3.0]], [0, 1], 2)
+def _centred(*rows: list[float]) -> NDArray[np.float64]:
+    """Rows to length 1, less their mean, to length 1 again."""
+    unit = np.array(rows) / np.linalg.norm(rows, axis=1, keepdims=True)
+    moved = unit - unit.mean(axis=0)
+    scaled: NDArray[np.float64] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+    return scaled
+
+
+def test_prototype_is_a_softmax_of_centred_cosines_to_the_class_means() -> None:
+    # By hand: the four directions (1, 0), (.6, .8), (1, 0), (0, 1) have the mean (.65, .45).
+    pool, labelled = [[2.0, 0.0], [0.6, 0.8]], [[1.0, 0.0], [0.0, 3.0]]
+    placed = _placed(pool, labelled, [0, 1], 2)
     soft = select(placed, knobs("prototype", refinements=0, sharpness=0.5, targets="soft"), 1, None)
-    expected = np.exp(np.array([[1, 0], [0.6, 0.8]]) / 0.5)
+    rows = np.array([[0.35, -0.45], [-0.05, 0.35], [0.35, -0.45], [-0.65, 0.55]])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    expected = np.exp(rows[:2] @ rows[2:].T / 0.5)
     np.testing.assert_allclose(soft.targets, expected / expected.sum(axis=1, keepdims=True), rtol=1e-5)
 
 
 def test_prototype_means_move_towards_the_pool() -> None:
-    # One step: the pool's image at 45°, torn between both, pulls neither; that at 30° is class 0's.
-    angle = np.radians(30)
-    placed = _placed([[float(np.cos(angle)), float(np.sin(angle))]], [[1.0, 0.0], [0.0, 1.0]], [0, 1], 2)
+    placed = _placed([[0.9, 0.5]], [[1.0, 0.0], [0.0, 1.0]], [0, 1], 2)
     before = select(placed, knobs("prototype", refinements=0, targets="soft", sharpness=1.0), 1, None)
     after = select(placed, knobs("prototype", refinements=1, targets="soft", sharpness=1.0), 1, None)
-    unit = np.array([np.cos(angle), np.sin(angle)])
-    means = np.eye(2) + before.targets[0][:, None] * unit
+    image, *labelled = _centred([0.9, 0.5], [1.0, 0.0], [0.0, 1.0])
+    means = np.array(labelled) + before.targets[0][:, None] * image
     means /= np.linalg.norm(means, axis=1, keepdims=True)
-    expected = np.exp(means @ unit)
+    expected = np.exp(means @ image)
     np.testing.assert_allclose(after.targets[0], expected / expected.sum(), rtol=1e-5)
+    assert after.targets[0].max() > before.targets[0].max()
+
+
+def test_prototype_gives_each_class_its_share_where_it_is_balanced() -> None:
+    # All six lie nearer to class 0's mean; balanced, the three nearest to class 1's go there.
+    angles = np.radians([5, 10, 15, 20, 25, 30])
+    features = [[float(np.cos(a)), float(np.sin(a))] for a in angles]
+    placed = _placed(features, [[1.0, 0.0], [0.0, 1.0]], [0, 1], 2)
+    settings = {"refinements": 1, "sharpness": 0.2, "sinkhorn_steps": 500}
+    balanced = select(placed, knobs("prototype", balance="sinkhorn", **settings), 1, None)
+    assert balanced.targets.argmax(axis=1).tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_prototype_of_images_that_are_all_alike_says_all_alike() -> None:
+    placed = _placed([[1.0, 1.0]], [[1.0, 1.0], [1.0, 1.0]], [0, 1], 2)
+    soft = select(placed, knobs("prototype", targets="soft"), 1, None)
+    np.testing.assert_allclose(soft.targets, [[0.5, 0.5]])
 
 
 def test_prototype_holds_no_image_for_a_class_without_a_label() -> None:

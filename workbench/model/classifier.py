@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from workbench.model.architecture import Architecture, LayerGroup
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedHead:
+    """The classifier that was published with a trunk's weights; nothing trains it."""
+
+    weight: Tensor
+    """(K, D) float32 on the CPU."""
+    bias: Tensor
+    """(K,) float32 on the CPU."""
 
 
 class ImageClassifier(nn.Module):
@@ -23,6 +34,7 @@ class ImageClassifier(nn.Module):
         head: dropout and linear layer, features (B, D) -> logits (B, C).
         groups: input to output, the last is "head"; every parameter and buffer is in exactly one.
         backbone, mean, std, feature_width, native_size: see `Architecture`.
+        published_head: the old head, where the weights came with one; not in the state dict.
 
     Raises:
         ValueError: if a tensor is in no group or in several, or two groups share a name (a fault of the
@@ -47,6 +59,7 @@ class ImageClassifier(nn.Module):
         self.std = architecture.std
         self.feature_width = architecture.feature_width
         self.native_size = architecture.native_size
+        self.published_head: PublishedHead | None = None
         self._held: list[nn.Module] = []
         _refuse_gaps(self)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from workbench.model.architecture import Architecture, Tensors
-from workbench.model.classifier import ImageClassifier
+from workbench.model.classifier import ImageClassifier, PublishedHead
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import file_sha256
@@ -80,8 +80,8 @@ def load_weights(
 ) -> None:
     """Fill the classifier from a published file of its backbone, or from a petbench classifier's state dict.
 
-    A published file's own head is dropped. A petbench file's head is kept where it has as many classes, else
-    the fresh one stays.
+    A published file's own head becomes `published_head`. A petbench file's head is kept where it has as many
+    classes, else the fresh one stays.
 
     Args:
         tensors: names -> values of any float dtype.
@@ -98,6 +98,7 @@ def load_weights(
     else:
         kept = {name: value for name, value in tensors.items() if not _is_in(name, architecture.discards)}
         trunk, head, strangers = dict(architecture.translate(kept)), {}, []
+        classifier.published_head = _published_head(architecture, tensors)
     _refuse_misfits(classifier, trunk, strangers, source)
     # Files without batch counters (converted, or old) keep the fresh network's zeros.
     state = classifier.trunk.state_dict()
@@ -109,6 +110,19 @@ def load_weights(
         name: value.shape for name, value in classifier.head.state_dict().items()
     }:
         classifier.head.load_state_dict(head)
+
+
+def _published_head(architecture: Architecture, tensors: Tensors) -> PublishedHead | None:
+    """The one linear layer on the trunk's features among what the trunk has no place for."""
+    found = [
+        PublishedHead(weight.float(), bias.float())
+        for prefix in architecture.discards
+        if (weight := tensors.get(f"{prefix}.weight")) is not None
+        and (bias := tensors.get(f"{prefix}.bias")) is not None
+        and weight.ndim == 2
+        and weight.shape[1] == architecture.feature_width
+    ]
+    return found[0] if found else None
 
 
 def weights_id(classifier: ImageClassifier) -> str:

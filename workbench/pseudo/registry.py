@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from workbench.pseudo.balance import balanced
 from workbench.pseudo.pool import Pool, Selection
-from workbench.pseudo.vote import with_neighbours_vote
+from workbench.pseudo.vote import with_votes
 from workbench.recipe.pseudo_label import FromProbabilities, Offline, Taught
 
 # (pool, knobs, round from 1, the round before's selection, which is the state) -> this round's selection
@@ -54,7 +54,7 @@ def implemented() -> frozenset[type[Offline]]:
 
 def needs_features(knobs: Offline) -> bool:
     """Whether the rule reads the features of the pool and of the labelled images."""
-    votes = isinstance(knobs, FromProbabilities) and knobs.propagation > 0
+    votes = isinstance(knobs, FromProbabilities) and knobs.propagation + knobs.prototypes > 0
     return votes or _RULES[type(knobs)].opinion is not None
 
 
@@ -68,8 +68,8 @@ def judge(pool: Pool, knobs: Offline, previous: Selection | None) -> Pool:
     opinion = _RULES[type(knobs)].opinion
     if opinion is not None:
         pool = opinion(pool, knobs)
-    if isinstance(knobs, FromProbabilities) and knobs.propagation:
-        pool = with_neighbours_vote(pool, knobs.propagation)
+    if isinstance(knobs, FromProbabilities) and knobs.propagation + knobs.prototypes:
+        pool = with_votes(pool, knobs)
     if isinstance(knobs, Taught):
         pool = balanced(pool, knobs, None if previous is None else previous.marginal)
     return pool

@@ -1,16 +1,20 @@
-"""What the labelled images' neighbours say of the pool: alone, or as a vote beside the teacher's."""
+"""What neighbours and class means say of the pool: alone, or as votes beside the teacher's."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from workbench.pseudo.balance import balanced
 from workbench.pseudo.graph import class_seeds, neighbour_graph, propagate
+from workbench.pseudo.means import nearest_means
 from workbench.pseudo.pool import Pool
-from workbench.recipe.pseudo_label import LabelPropagation
+from workbench.recipe.pseudo_label import FromProbabilities, LabelPropagation, Prototype
 
-# No class is impossible to either voter: a product with 0 would be a veto.
+# No class is impossible to any voter: a product with 0 would be a veto.
 FLOOR = 1e-4
 
 
@@ -32,21 +36,41 @@ def spread_labels(pool: Pool, knobs: LabelPropagation) -> Pool:
     return replace(pool, probabilities=shares.astype(np.float32), reached=reached)
 
 
-def with_neighbours_vote(pool: Pool, share: float) -> Pool:
-    """The pool with p^(1−β) · z^β, made to sum to 1, where z is what label propagation says.
+def with_votes(pool: Pool, knobs: FromProbabilities) -> Pool:
+    """The pool with p^(1 − β − γ) · z^β · m^γ, made to sum to 1: propagation and class means vote too.
 
-    A logarithmic opinion pool (Heskes 1998) with the defaults of label_propagation. Where no label reaches
-    an image the teacher's word stands.
-
-    Args:
-        share: β in (0, 1).
+    A logarithmic opinion pool (Heskes 1998) with the defaults of label_propagation and of prototype. With
+    `balance = "sinkhorn"` these two are balanced before they vote: a class that gathers too many images would
+    outvote the teacher on all of them. Where no label reaches an image the others' word stands.
     """
-    spread = spread_labels(pool, LabelPropagation(labelled_fraction=0.5))  # only its graph's knobs count
-    teacher = np.log(np.maximum(pool.probabilities.astype(np.float64), FLOOR))
-    around = np.log(np.maximum(spread.probabilities.astype(np.float64), FLOOR))
-    logits = (1 - share) * teacher + share * around
+    balance = (
+        {"balance": knobs.balance, "balance_prior": knobs.balance_prior}
+        if knobs.balance == "sinkhorn"
+        else {}
+    )
+    steps = {"sinkhorn_steps": knobs.sinkhorn_steps} if balance else {}
+    shared = (
+        {"labelled_fraction": 0.5} | balance | steps
+    )  # of the knobs of labels one has to be there; none counts
+    logits = np.zeros(pool.probabilities.shape)
+    cast = np.zeros((len(logits), 1))
+    for share, voter in _voters(pool, knobs, shared):
+        reached = np.ones_like(cast) if voter.reached is None else voter.reached[:, None]
+        logits += share * reached * np.log(np.maximum(voter.probabilities.astype(np.float64), FLOOR))
+        cast += share * reached
+    logits /= np.maximum(cast, 1e-12)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     voted = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    assert spread.reached is not None  # label propagation always says
-    kept = np.where(spread.reached[:, None], voted, pool.probabilities)
-    return replace(pool, probabilities=kept)
+    return replace(pool, probabilities=np.where(cast > 0, voted, pool.probabilities))
+
+
+def _voters(pool: Pool, knobs: FromProbabilities, shared: dict[str, Any]) -> Iterator[tuple[float, Pool]]:
+    """(share of the vote, what is said) of all who have one."""
+    own = 1 - knobs.propagation - knobs.prototypes
+    if own > 0:
+        yield own, pool
+    if knobs.propagation:
+        around = LabelPropagation.model_validate(shared)
+        yield knobs.propagation, balanced(spread_labels(pool, around), around, None)
+    if knobs.prototypes:
+        yield knobs.prototypes, nearest_means(pool, Prototype.model_validate(shared))

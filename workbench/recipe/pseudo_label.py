@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator, Tag, model_validator
 
-from workbench.recipe.fields import Table, knob
+from workbench.recipe.fields import Table, disagreement, knob
 from workbench.recipe.labels import PseudoLabel as PseudoLabel
 from workbench.recipe.online import (
     ONLINE,
@@ -19,6 +19,13 @@ from workbench.recipe.online import (
 )
 
 _BALANCED = ("balance", ["sinkhorn", "align"])
+
+Similarity = Literal["features", "features+classes"]
+SIMILARITY_HELP = (
+    "what neighbours and class means are compared by: the trunk's features, or beside them what the "
+    "backbone's published classifier says of an image: the square roots of its probabilities at temperature 2"
+)
+SIMILARITY_SOURCE = "square roots: the Hellinger distance between two of its answers"
 
 
 class Noise(Table):
@@ -115,11 +122,36 @@ class FromProbabilities(Taught):
     propagation: float = knob(
         0.0,
         help="share β of the vote that label propagation over the trunk's features has beside the teacher: "
-        "probabilities ∝ p^(1 − β) · z^β, with z of label_propagation's default graph; 0: none",
+        "probabilities ∝ p^(1 − β − γ) · z^β · m^γ, with z of label_propagation's default graph; 0: none; "
+        "1: it alone",
         source="Heskes 1998, logarithmic opinion pool; Iscen et al. 2019",
         ge=0,
-        lt=1,
+        le=1,
     )
+    prototypes: float = knob(
+        0.0,
+        help="share γ of the vote that the refined class means of prototype's defaults have; 0: none",
+        source="Heskes 1998, logarithmic opinion pool; Ren et al. 2018",
+        ge=0,
+        le=1,
+    )
+    similarity: Similarity = knob("features", help=SIMILARITY_HELP, source=SIMILARITY_SOURCE)
+
+    @model_validator(mode="after")
+    def _votes_add_up(self) -> FromProbabilities:
+        if self.propagation + self.prototypes > 1:
+            raise disagreement(
+                f"propagation and prototypes share one vote: together at most 1, not "
+                f"{self.propagation + self.prototypes:g}",
+                "prototypes",
+                "propagation",
+            )
+        if self.similarity != "features" and not self.propagation + self.prototypes:
+            raise disagreement(
+                "similarity has no effect unless propagation or prototypes have a share of the vote",
+                "similarity",
+            )
+        return self
 
 
 class OneShot(FromProbabilities):
@@ -282,6 +314,7 @@ class LabelPropagation(Taught):
         lt=1,
     )
     gamma: float = knob(3.0, help="power of the cosine similarity, γ", gt=0, le=100)
+    similarity: Similarity = knob("features", help=SIMILARITY_HELP, source=SIMILARITY_SOURCE)
     weighting: Literal["entropy", "none"] = knob(
         "entropy",
         help="entropy: an image weighs 1 − H(z)/log C, by how certain its label is; none: all alike",
@@ -292,7 +325,10 @@ class LabelPropagation(Taught):
 
 
 class Prototype(Taught):
-    """The class means of the labelled features, refined over the pool by soft k-means, label it."""
+    """The class means of the labelled features, refined over the pool by soft k-means, label it.
+
+    With `balance = "sinkhorn"` every refinement gives each class its share, so that none swallows another.
+    """
 
     source: ClassVar[str] = "soft k-means as in Ren et al. 2018, Sec. 3.1.1; Snell et al. 2017"
 
@@ -310,6 +346,7 @@ class Prototype(Taught):
         gt=0,
         le=10,
     )
+    similarity: Similarity = knob("features", help=SIMILARITY_HELP, source=SIMILARITY_SOURCE)
     student: Literal["continue", "fresh"] = knob(
         "continue", help="each student starts from the last weights, or from the pretrained ones"
     )
