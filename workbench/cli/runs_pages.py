@@ -62,6 +62,7 @@ def _headline(page: RunPage) -> Table:
                 "pseudo_label.strategy",
             ),
         ),
+        ("extra", _extra_words(page)),
         ("optimizer", _words(recipe, "optimizer.name", "optimizer.learning_rate", "training.epochs", "seed")),
         ("device", str(page.provenance.get("device", summary.process.device if summary.process else ""))),
         ("tags", ", ".join(summary.tags)),
@@ -72,6 +73,18 @@ def _headline(page: RunPage) -> Table:
         if value:
             table.add_row(name, value if isinstance(value, Text) else cell(value))
     return table
+
+
+def _extra_words(page: RunPage) -> str:
+    """`60 labelled images from /more, 120 unlabelled from /many`; counts once there are results."""
+    parts = []
+    for kind in ("labelled", "unlabelled"):
+        folder = page.summary.recipe.get(f"data.extra_{kind}")
+        if folder:
+            count = page.summary.metrics.get(f"extra_{kind}")
+            number = "" if count is None else f"{count:,.0f} "
+            parts.append(f"{number}{kind} images from {folder}")
+    return ", ".join(parts)
 
 
 def _words(recipe: Mapping[str, Any], *keys: str) -> str:
