@@ -21,6 +21,7 @@ from workbench.runs.predictions import load_predictions
 from workbench.runs.summary import summarise
 from workbench.train import run
 from workbench.train.labelling import share_right
+from workbench.train.setup import prepare as setup_of
 from workbench.train.state import StageProgress
 
 LABELLED = POOL_IMAGES // 2
@@ -122,7 +123,7 @@ def test_hidden_labels_change_no_weight_and_known_ones_no_extra_image(
 ) -> None:
     recipe = tiny(HEAD + PSEUDO, sample, f"data.extra_unlabelled={many}", f"data.extra_labelled={more}")
     sound = train(recipe, tmp_path)
-    prepare = run.prepare
+    prepare = setup_of
 
     def poisoned(*args: object, **options: object) -> object:
         setup = prepare(*args, **options)  # type: ignore[arg-type]
