@@ -55,12 +55,12 @@ def test_planted_mislabels_are_found_and_their_true_class_suggested(tmp_path: Pa
     from workbench.dataset.sample import SampleOptions, generate_sample
 
     sample = tmp_path / "sample"
-    generate_sample(sample, SampleOptions(train_per_class=20, test_per_class=2, size=128))
+    generate_sample(sample, SampleOptions(train_per_class=20, test_per_class=2, size=192))
     review = tmp_path / "review.toml"
     recipe = tiny(HEAD, sample, *LITE, "data.image_size=128", f"data.corrections={review}")
     catalogue = open_catalogue(recipe.data, data_home=tmp_path)
     plain = load_split(train(tiny(HEAD, sample), tmp_path).directory.split, catalogue)
-    planted = np.random.default_rng(0).choice(plain.labelled, 6, replace=False).tolist()
+    planted = np.random.default_rng(0).choice(plain.labelled, 8, replace=False).tolist()
     truth = catalogue.labels("breed")
     for position in planted:
         wrong = catalogue.breeds[(truth[position] + 4) % CLASSES]
@@ -69,13 +69,15 @@ def test_planted_mislabels_are_found_and_their_true_class_suggested(tmp_path: Pa
     search(trained, tmp_path)
     ranked = rank(issue_opinions(trained.directory).rows, Doubt.SELF_CONFIDENCE)
     rows = {row.id: row for row in ranked}
-    flagged = {row.id for row in ranked[:16] if row.issue}  # of 160, by a head that is far from perfect
+    flagged = {row.id for row in ranked if row.issue}
     names = [catalogue.records[position].id for position in planted]
     found = [name for name in names if name in flagged]
-    assert len(found) >= 5
+    assert len(found) >= 6
     right = [rows[name].said == catalogue.breeds[truth[p]] for name, p in zip(names, planted, strict=True)]
-    assert sum(right) >= 5
-    assert sum(row.issue is True for row in ranked) < len(ranked) / 2
+    assert sum(right) >= 6
+    # The head is far from perfect, but most of 152 sound labels are left alone, and these stand above them.
+    assert len(flagged) <= 40
+    assert {row.id for row in ranked[:40]} >= set(found)
 
 
 def test_an_images_own_label_never_reaches_the_model_that_judges_it() -> None:
