@@ -203,7 +203,7 @@ def test_check_prints_json_for_scripts(tmp_path: Path) -> None:
     assert report["problems"] == [
         {"level": "warning", "kind": "stray file", "place": "images/Tom_1.mat", "what": "not a .jpg"}
     ]
-    assert report["classes"][0] == {"name": "Tom", "train": 2, "test": 1}
+    assert report["classes"][0] == {"name": "Tom", "train": 2, "test": 1, "extra": 0}
 
 
 def test_check_tells_a_folder_from_its_layout_and_cleans_its_names(tmp_path: Path) -> None:

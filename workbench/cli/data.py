@@ -76,6 +76,14 @@ def check(
         Path | None,
         typer.Option(metavar="DIR", help="Where it lies, as data.root of a recipe; else the data home."),
     ] = None,
+    extra_labelled: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Check more images too: data.extra_labelled of a recipe."),
+    ] = None,
+    extra_unlabelled: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Likewise data.extra_unlabelled."),
+    ] = None,
     data_dir: DataDir = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Show every problem, not the first of each kind.")
@@ -84,9 +92,12 @@ def check(
 ) -> None:
     """Read every file of a data set and report what is wrong: lists, images, head boxes, copies, stray files.
 
-    Exits with 2 when training on it would go wrong.
+    Extra images are counted apart, and compared with the data set's test images. Exits with 2 when training
+    on it would go wrong.
     """
-    data = _data(dataset, root)
+    extra = {"extra_labelled": extra_labelled, "extra_unlabelled": extra_unlabelled}
+    named = {part: str(folder.absolute()) for part, folder in extra.items() if folder is not None}
+    data = _data(dataset, root).model_copy(update=named)
     with Display(error_console) as display:
         report = check_data(data, data_home=data_home(data_dir), reporter=display)
     if as_json:
@@ -148,9 +159,14 @@ def _print_report(report: DataReport, *, everything: bool) -> None:
     images = f"{train} training and {test} test images of {len(report.classes)} classes"
     place = f"{report.dataset} at {clean(report.root)}"
     console.print(f"{place}: {images}, {report.head_boxes} head boxes", soft_wrap=True)
-    table = make_table(("class", "train", "test"), right=("train", "test"))
+    extra = sum(row.extra for row in report.classes)
+    if extra or report.extra_unlabelled:
+        console.print(f"extra: {extra} labelled and {report.extra_unlabelled} unlabelled images")
+    columns = ("train", "test", *(("extra",) if extra else ()))
+    table = make_table(("class", *columns), right=columns)
     for row in report.classes:
-        table.add_row(cell(row.name), cell(row.train), cell(row.test))
+        counts = (row.train, row.test, row.extra)[: len(columns)]
+        table.add_row(cell(row.name), *map(cell, counts))
     console.print(table)
     kinds = Counter((problem.level, problem.kind) for problem in report.problems)
     for (level, kind), count in kinds.items():

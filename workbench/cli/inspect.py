@@ -5,31 +5,25 @@ from __future__ import annotations
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from shlex import quote
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from workbench.cli.console import cell, console, make_table, percent, print_json
+from workbench.cli.console import console, print_json
 from workbench.cli.inspect_export import check_target, export_images
+from workbench.cli.inspect_tables import opinions_table, print_marks, print_pairs, print_summary
+from workbench.cli.label_issues import issue_counts, print_duplicates, print_issue_summary, search_issues
 from workbench.runs.changes import with_changes
 from workbench.runs.doubt import Choice, Doubt, choose, confused_pairs, known_orders, rank
 from workbench.runs.export import finite_json
 from workbench.runs.find import find_run
+from workbench.runs.issue_opinions import judged
 from workbench.runs.layout import RunDirectory
-from workbench.runs.opinions import Opinion, Opinions
-from workbench.runs.results import Confusion
-from workbench.runs.sources import RoundSource, Source, SplitSource, opinions_of
+from workbench.runs.opinions import Opinions
+from workbench.runs.sources import IssueSource, RoundSource, Source, SplitSource, opinions_of, sources_of
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.paths import data_home, runs_home
-
-_WIDE = 110
-"""Columns of a terminal from which on entropy and second choice are shown too."""
-
-_WRONG, _TAUGHT, _FLIPPED = "✗", "●", "↻"
 
 
 class Split(StrEnum):
@@ -51,14 +45,24 @@ def inspect(
     teacher: Annotated[
         bool, typer.Option("--teacher", help="What the teacher said of the split, not the final model.")
     ] = False,
+    label_issues: Annotated[
+        bool,
+        typer.Option(
+            "--label-issues",
+            help="Labelled images whose label is likely wrong, or that are there twice; searched for by "
+            "petbench label-issues, here too if nobody did.",
+        ),
+    ] = False,
     order: Annotated[
-        Doubt,
+        Doubt | None,
         typer.Option(
             "--order",
             help="How doubt is measured: low confidence, a small margin to the second choice, high entropy; "
-            "disagreement of teacher and student (in a round: of it and the last); flips over the rounds.",
+            "disagreement of teacher and student (in a round: of it and the last); flips over the rounds. "
+            "With --label-issues: self-confidence or label-margin. Default: the first that fits.",
+            show_default=False,
         ),
-    ] = Doubt.CONFIDENCE,
+    ] = None,
     surest: Annotated[
         bool,
         typer.Option("--surest", help="The surest first; with --wrong that finds mislabelled images."),
@@ -106,24 +110,30 @@ def inspect(
     Looks at the test images of a finished run; --round looks at the unlabelled pool of a round, also while
     the run is still going on.
     """
-    _refuse_contradictions(round, split, teacher, selected or flipped, confused, pair, export)
+    _refuse_contradictions(
+        round, split, teacher, selected or flipped, confused, pair, export, label_issues, order
+    )
     if export is not None:
         check_target(export)
     directory = find_run(runs_home(runs_dir), run)
-    of = RoundSource(round) if round is not None else SplitSource((split or Split.TEST).value, teacher)
+    of = _source(round, split, teacher, label_issues)
+    if label_issues and of not in sources_of(directory):
+        search_issues(directory, data=data_home(data_dir))
     opinions, source = opinions_of(directory, of), of.words
+    order = order or (known_orders(opinions) or [Doubt.CONFIDENCE])[0]
     if order.compares:
         opinions = _compared(directory, opinions, of, order)
     if confused:
         base = choose(opinions, Choice(selected=selected, flipped=flipped))
         choose(opinions, Choice(class_name=class_name))  # refuses a class that is none
         pairs = [p for p in confused_pairs(base) if class_name in (None, p.true, p.predicted)]
-        _show_pairs(directory, source, pairs[: limit or None], len(pairs), as_json=as_json)
+        print_pairs(directory, source, pairs[: limit or None], len(pairs), as_json=as_json)
         return
-    choice = Choice(wrong, selected, flipped, class_name, pair)
+    choice = Choice(wrong, selected, flipped, class_name, pair, issues=label_issues)
     fitting = choose(opinions, choice)
     shown = rank(fitting, order, surest_first=surest)[: limit or None]
-    words = f"the {'surest' if surest else 'least sure'} by {order.value} first"
+    least = "likely wrong" if label_issues else "least sure"
+    words = f"the {'surest' if surest else least} by {order.value} first"
     written: list[Path] = []
     if export is not None:
         title = f"{directory.id}: {source}, {words}"
@@ -139,16 +149,22 @@ def inspect(
                 "fitting": len(fitting),
                 "rows": finite_json([{**asdict(row), "wrong": row.wrong} for row in shown]),
                 "exported": [str(path) for path in written],
+                **(_issues_record(directory, limit) if label_issues else {}),
             }
         )
         return
-    _show_summary(directory, source, opinions)
+    if label_issues:
+        print_issue_summary(directory)
+    else:
+        print_summary(directory, source, opinions)
     if not fitting:
         console.print("no image fits")
         return
     console.print(f"{len(shown)} of the {len(fitting)} that fit, {words}")
-    console.print(_table(shown, order, in_round=round is not None))
-    _show_marks(shown)
+    console.print(opinions_table(shown, order, in_round=round is not None))
+    print_marks(shown)
+    if label_issues:
+        print_duplicates(directory, limit)
     if written:
         console.print(f"written to {', '.join(clean(path) for path in written)}", soft_wrap=True)
     else:
@@ -163,7 +179,15 @@ def _refuse_contradictions(
     confused: bool,
     pair: tuple[str, str] | None,
     export: Path | None,
+    label_issues: bool,
+    order: Doubt | None,
 ) -> None:
+    if label_issues and (round is not None or split is not None or teacher):
+        raise UserError("--label-issues looks at the labelled images: give it without --round and --split")
+    if order is not None and order.judges_labels != label_issues:
+        fitting = [known.value for known in Doubt if known.judges_labels == label_issues]
+        where = "with --label-issues" if label_issues else "without --label-issues"
+        raise UserError(f"no {order.value} to order by {where}", where="--order", allowed=fitting)
     if round is not None and split is not None:
         raise UserError("--round looks at the unlabelled pool, --split at a split: give one of them")
     if round is not None and teacher:
@@ -172,6 +196,21 @@ def _refuse_contradictions(
         raise UserError("--selected and --flipped need --round: only pool images have pseudo-labels")
     if confused and (pair or export):
         raise UserError("--confused lists pairs, not images", hint="give --pair TRUE SAID without --confused")
+
+
+def _source(round: int | None, split: Split | None, teacher: bool, label_issues: bool) -> Source:
+    if label_issues:
+        return IssueSource()
+    return RoundSource(round) if round is not None else SplitSource((split or Split.TEST).value, teacher)
+
+
+def _issues_record(directory: RunDirectory, limit: int) -> dict[str, object]:
+    """What the JSON tells of a search for label issues beside its rows."""
+    pairs = judged(directory)[2].duplicates
+    return {
+        "search": issue_counts(directory),
+        "duplicates": [asdict(pair) for pair in pairs[: limit or None]],
+    }
 
 
 def _compared(directory: RunDirectory, opinions: Opinions, source: Source, order: Doubt) -> Opinions:
@@ -191,89 +230,3 @@ def _compared(directory: RunDirectory, opinions: Opinions, source: Source, order
             hint=hint,
         )
     return compared
-
-
-def _show_summary(directory: RunDirectory, source: str, opinions: Opinions) -> None:
-    rows = opinions.rows
-    known = [row for row in rows if row.wrong is not None]
-    parts = [f"{len(rows)} images"]
-    if known:
-        mistakes = sum(row.wrong is True for row in known)
-        parts.append(f"{mistakes} wrong ({percent(1 - mistakes / len(known))} % right)")
-    chosen = [row for row in rows if row.selected]
-    if chosen:
-        right = [row for row in chosen if row.wrong is not None]
-        share = percent(sum(row.wrong is False for row in right) / len(right)) if right else None
-        parts.append(f"{len(chosen)} selected" + (f" ({share} % right)" if share else ""))
-    flipped = sum(row.flipped is True for row in rows)
-    if flipped:
-        parts.append(f"{flipped} flipped")
-    console.print(f"{clean(directory.id)}, {source}: {', '.join(parts)}", soft_wrap=True)
-
-
-def _table(shown: list[Opinion], order: Doubt, *, in_round: bool) -> Table:
-    wide = console.width >= _WIDE
-    compared = {Doubt.DISAGREEMENT: "apart", Doubt.FLIPS: "flips"}.get(order, "margin")
-    columns = ["image", *(["", ""] if in_round else []), "said", "%", compared]
-    columns += ["entropy", "second choice"] if wide else []
-    table = make_table([*columns, "", "true"], right=("%", compared, "entropy"))
-    # Three names a row: at 80 columns they need every cell.
-    table.padding, table.pad_edge = (0, 1, 0, 0), False
-    for row in shown:
-        style = "red" if row.wrong else ""
-        cells = [cell(row.id)]
-        if in_round:
-            cells += [Text(_TAUGHT if row.selected else ""), Text(_FLIPPED if row.flipped else "")]
-        cells += [
-            cell(row.said, style),
-            cell(f"{100 * row.confidence:.1f}"),
-            cell(_compared_figure(row, order)),
-        ]
-        if wide:
-            cells += [cell(f"{row.entropy:.2f}"), cell(row.second or "–")]
-        cells += [Text(_WRONG if row.wrong else "", style="bold red"), cell(row.true or "–", style)]
-        table.add_row(*cells)
-    return table
-
-
-def _compared_figure(row: Opinion, order: Doubt) -> str:
-    """What the order looks at, where it looks at several models; else the margin."""
-    if order is Doubt.FLIPS:
-        return "–" if row.flips is None else str(row.flips)
-    value = row.disagreement if order is Doubt.DISAGREEMENT else row.margin
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
-def _show_marks(shown: list[Opinion]) -> None:
-    """Say what the signs in the table mean, of those that are there."""
-    meanings = {
-        f"{_TAUGHT} taught to the student": any(row.selected for row in shown),
-        f"{_FLIPPED} another label than in the round before": any(row.flipped for row in shown),
-        f"{_WRONG} wrong": any(row.wrong for row in shown),
-    }
-    if told := [meaning for meaning, there in meanings.items() if there]:
-        console.print("  ".join(told))
-
-
-def _show_pairs(
-    directory: RunDirectory, source: str, pairs: list[Confusion], count: int, *, as_json: bool
-) -> None:
-    if as_json:
-        record = {
-            "run": directory.id,
-            "of": source,
-            "pairs": [asdict(pair) for pair in pairs],
-            "count": count,
-        }
-        print_json(finite_json(record))
-        return
-    if not pairs:
-        console.print(f"{clean(directory.id)}, {source}: no class was taken for another", soft_wrap=True)
-        return
-    console.print(f"{clean(directory.id)}, {source}: {count} pairs of classes confused", soft_wrap=True)
-    table = make_table(("true", "said", "images", "% of true"), right=("images", "% of true"))
-    for pair in pairs:
-        table.add_row(cell(pair.true), cell(pair.predicted), cell(pair.count), cell(percent(pair.share)))
-    console.print(table)
-    first = f"{quote(pairs[0].true)} {quote(pairs[0].predicted)}"
-    console.print(f"--pair {clean(first)} shows the images of the first", soft_wrap=True)

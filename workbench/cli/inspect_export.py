@@ -21,6 +21,8 @@ SHEET, LIST = "sheet.png", "images.csv"
 _COLUMNS = (
     "id", "said", "second", "confidence", "margin", "entropy", "true", "wrong", "selected", "flipped", "path",
 )  # fmt: skip
+_ISSUE_COLUMNS = ("self_confidence", "label_margin", "issue", "twin")
+"""Where labels are judged; `true` is the given one then."""
 _SHOWN = 5
 _VERDICTS: dict[bool | None, Verdict] = {True: "wrong", False: "right", None: "unknown"}
 
@@ -66,7 +68,14 @@ def export_images(
     if _is_sheet(target):
         return [_write(target, sheet)]
     rows = [_row(opinion, paths.get(opinion.id)) for opinion in shown]
-    listing = csv_text(_COLUMNS, rows).encode("utf-8", "surrogateescape")
+    columns: tuple[str, ...] = _COLUMNS
+    if shown[0].issue is not None:
+        columns += _ISSUE_COLUMNS
+        rows = [
+            [*row, opinion.self_confidence, opinion.label_margin, opinion.issue, opinion.twin]
+            for row, opinion in zip(rows, shown, strict=True)
+        ]
+    listing = csv_text(columns, rows).encode("utf-8", "surrogateescape")
     return [_write(target / SHEET, sheet), _write(target / LIST, listing)]
 
 
@@ -85,16 +94,22 @@ def _find_images(run: RunDirectory, data_home: Path) -> dict[str, Path]:
 def _tile(opinion: Opinion, path: Path | None) -> Tile:
     if opinion.true is None:
         remark = "true class unknown"
+    elif opinion.issue is not None:
+        remark = f"given as {opinion.true}"
     else:
         remark = f"is {opinion.true}" if opinion.wrong else "right"
-    notes = {"taught": opinion.selected, "flipped": opinion.flipped}
+    notes = {
+        "taught": opinion.selected,
+        "flipped": opinion.flipped,
+        f"like {opinion.twin}": opinion.twin is not None,
+    }
     return Tile(
         id=opinion.id,
         path=path,
         label=opinion.said,
         figure=f"{100 * opinion.confidence:.0f} %",
         remark=remark,
-        verdict=_VERDICTS[opinion.wrong],
+        verdict=_VERDICTS[opinion.wrong if opinion.issue is None else opinion.issue],
         note=", ".join(note for note, there in notes.items() if there),
     )
 

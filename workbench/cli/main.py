@@ -37,6 +37,7 @@ def _register() -> None:
         data,
         doctor,
         inspect,
+        label_issues,
         launch,
         lr_find,
         model,
@@ -74,6 +75,7 @@ def _register() -> None:
     app.command()(preview.preview)
     app.command()(saliency.saliency)
     app.command()(neighbours.neighbours)
+    app.command("label-issues")(label_issues.label_issues)
     app.command()(predict.predict)
     app.command()(doctor.doctor)
 

@@ -89,7 +89,7 @@ def preview(
     classes = catalogue.classes(loaded.data.target)
     labels = catalogue.labels(loaded.data.target)[positions].tolist()
     records = [
-        _write(folder, number, shown, classes[label])
+        _write(folder, number, shown, classes[label] if label >= 0 else "not known")
         for number, (shown, label) in enumerate(zip(drawn, labels, strict=True))
     ]
     if as_json:

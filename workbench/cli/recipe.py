@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from workbench.cli.console import cell, console, error_console, make_table, print_json
+from workbench.dataset.extra import list_extra
 from workbench.recipe import (
     Explained,
     Problem,
@@ -35,6 +36,8 @@ from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import fingerprint
 from workbench.support.paths import runs_home
+
+_EXTRA = ("labelled", "unlabelled")
 
 app = typer.Typer(help="Check, show, compare and start recipes.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -176,6 +179,7 @@ def _report(file: Path, overrides: list[str]) -> dict[str, Any]:
         except SweepGiven:
             return report | _checked_sweep(file, overrides)
         _check_network(recipe)
+        extra = list_extra(recipe.data)
     except UserError as error:
         problems = error.problems if isinstance(error, RecipeError) else (_as_problem(error),)
         return report | {"message": str(error), "problems": [asdict(problem) for problem in problems]}
@@ -183,6 +187,8 @@ def _report(file: Path, overrides: list[str]) -> dict[str, Any]:
         "valid": True,
         "summary": clean(summary(recipe)),
         "fingerprint": recipe_fingerprint(recipe),
+        "extra_labelled": extra.count("extra_labelled"),
+        "extra_unlabelled": extra.count("extra_unlabelled"),
     }
 
 
@@ -220,7 +226,9 @@ def _as_problem(error: UserError) -> Problem:
 
 def _print_report(report: dict[str, Any]) -> None:
     if report["valid"]:
-        line = Text.assemble(("valid", "green"), f"  {report['file']}: {report['summary']}")
+        counts = [f"{report[f'extra_{kind}']} {kind}" for kind in _EXTRA if report.get(f"extra_{kind}")]
+        extra = f" (extra: {', '.join(counts)})" if counts else ""
+        line = Text.assemble(("valid", "green"), f"  {report['file']}: {report['summary']}{extra}")
         console.print(line, soft_wrap=True)
     else:
         error_console.print(Text(report["message"], style="red"), soft_wrap=True)

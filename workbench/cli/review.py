@@ -97,18 +97,22 @@ class _Judged:
     classes: tuple[str, ...]
     images: frozenset[str]
     said: dict[str, str]
-    """Image id -> the run's last word on it: as a test or validation image, or in the newest round."""
+    """Image id -> the run's last word on it: as a test, validation or labelled image, or in a round."""
 
     @classmethod
     def of(cls, run: RunDirectory, data: Path) -> _Judged:
         from workbench.dataset import open_catalogue
+        from workbench.runs.issue_opinions import issue_opinions
         from workbench.runs.opinions import round_opinions, split_opinions
+        from workbench.runs.sources import IssueSource, sources_of
 
         recipe = load_recipe(run.recipe)
         catalogue = open_catalogue(recipe.data, data_home=data)
         said: dict[str, str] = {}
         for number, _ in run.ledgers():
             said |= {row.id: row.said for row in round_opinions(run, number).rows}
+        if IssueSource() in sources_of(run):
+            said |= {row.id: row.said for row in issue_opinions(run).rows}
         for split in ("val", "test") if run.results.exists() else ():
             if run.predictions(split).exists():
                 said |= {row.id: row.said for row in split_opinions(run, split).rows}

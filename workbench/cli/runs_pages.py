@@ -64,6 +64,7 @@ def _headline(page: RunPage) -> Table:
                 "pseudo_label.strategy",
             ),
         ),
+        ("extra", _extra_words(page)),
         ("optimizer", _words(recipe, "optimizer.name", "optimizer.learning_rate", "training.epochs", "seed")),
         ("device", str(page.provenance.get("device", summary.process.device if summary.process else ""))),
         ("profile", _profile_words(page.profile)),
@@ -84,6 +85,18 @@ def _profile_words(profile: Profile | None) -> str:
     most = sorted(profile.parts, key=lambda row: -row.seconds)[:3]
     shares = [f"{row.part} {100 * row.seconds / max(1e-9, profile.wall_seconds):.0f} %" for row in most]
     return f"{human_seconds(profile.wall_seconds)}: {', '.join(shares)}; {PROFILE}, {TRACE}"
+
+
+def _extra_words(page: RunPage) -> str:
+    """`60 labelled images from /more, 120 unlabelled from /many`; counts once there are results."""
+    parts = []
+    for kind in ("labelled", "unlabelled"):
+        folder = page.summary.recipe.get(f"data.extra_{kind}")
+        if folder:
+            count = page.summary.metrics.get(f"extra_{kind}")
+            number = "" if count is None else f"{count:,.0f} "
+            parts.append(f"{number}{kind} images from {folder}")
+    return ", ".join(parts)
 
 
 def _words(recipe: Mapping[str, Any], *keys: str) -> str:

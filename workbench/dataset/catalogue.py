@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from workbench.support.fingerprint import fingerprint
 
-Part = Literal["train", "test"]
+Part = Literal["train", "test", "extra_labelled", "extra_unlabelled"]
+"""`extra_…`: images beside the data set's own, that train and neither validate nor test."""
+EXTRA_PARTS: tuple[Part, ...] = ("extra_labelled", "extra_unlabelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,9 @@ class ImageRecord:
     id: str
     path: Path
     breed: int
+    """-1 where it is not known, as of extra unlabelled images."""
     species: int | None
+    """-1 where it is not known; None where the data set knows none."""
     part: Part
     size: tuple[int, int]
     """(width, height) in pixels of the file on disk, upright: after its EXIF orientation."""
@@ -72,13 +76,18 @@ class Catalogue:
         return self.breeds if target == "breed" else self.species
 
     def labels(self, target: Literal["breed", "species"]) -> NDArray[np.int64]:
-        """(N,) int64 true labels of every record."""
+        """(N,) int64 true labels of every record; -1 where the truth is not known."""
         values = [r.breed if target == "breed" else r.species for r in self.records]
         return np.array(values, dtype=np.int64)
 
     def positions(self, part: Part) -> NDArray[np.int64]:
         """(K,) int64 ascending positions of a part's records."""
         return np.array([i for i, r in enumerate(self.records) if r.part == part], dtype=np.int64)
+
+    @cached_property
+    def is_extra(self) -> NDArray[np.bool_]:
+        """(N,) whether each record lies beside the data set: `extra_labelled` and `extra_unlabelled`."""
+        return np.array([record.part in EXTRA_PARTS for record in self.records], dtype=np.bool_)
 
     @cached_property
     def fingerprint(self) -> str:

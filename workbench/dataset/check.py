@@ -9,11 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from workbench.dataset.check_layout import DataSubject, Problem, SubjectImage, folder_subject, oxford_subject
+from workbench.dataset.check_layout import (
+    DataSubject,
+    Problem,
+    SubjectImage,
+    folder_subject,
+    oxford_subject,
+    with_extra_images,
+)
 from workbench.dataset.examine import FileFacts, examine
 from workbench.dataset.open import locate
 from workbench.recipe.data import Data
 from workbench.support.progress import QUIET, Progress
+
+OWN_PARTS = ("train", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,8 @@ class ClassImages:
     name: str
     train: int
     test: int
+    extra: int = 0
+    """Beside the data set's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,8 @@ class DataReport:
     """Images with a usable head box."""
     problems: tuple[Problem, ...]
     """Errors first, then by kind and place."""
+    extra_unlabelled: int = 0
+    """Usable extra images of unknown class."""
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -52,13 +65,15 @@ def check_data(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Da
 
     Errors: wrong or contradicting list lines, an image in both parts, a listed image that is missing, a class
     without a training image, one picture under two labels. Warnings: files that cannot be decoded (training
-    leaves them out), odd content, missing or impossible head boxes, copies, images in no list, stray files.
+    leaves them out), odd content, missing or impossible head boxes, copies, images in no list, stray files,
+    extra images that are copies of test images or look the same.
 
     Raises:
-        UserError: there is no data set to look at.
+        UserError: there is no data set to look at, or its extra images cannot be used.
     """
     root = locate(data, data_home=data_home, reporter=reporter)
     subject = folder_subject(root, data) if data.dataset == "folder" else oxford_subject(root)
+    subject = with_extra_images(subject, data)
     facts = _examine_all(subject.images, reporter)
     pairs = list(zip(subject.images, facts, strict=True))
     problems = list(subject.problems)
@@ -72,7 +87,8 @@ def check_data(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Da
     ]
     problems += _copies(pairs)
     problems.sort(key=lambda problem: (problem.level != "error", problem.kind, problem.place))
-    return DataReport(data.dataset, root, classes, subject.head_boxes, tuple(problems))
+    unlabelled = sum(image.part == "extra_unlabelled" and not fact.error for image, fact in pairs)
+    return DataReport(data.dataset, root, classes, subject.head_boxes, tuple(problems), unlabelled)
 
 
 def _examine_all(images: tuple[SubjectImage, ...], reporter: Progress) -> list[FileFacts]:
@@ -96,7 +112,10 @@ def _of_one(image: SubjectImage, fact: FileFacts) -> list[Problem]:
 
 def _count(subject: DataSubject, pairs: list[tuple[SubjectImage, FileFacts]]) -> tuple[ClassImages, ...]:
     usable = Counter((image.class_name, image.part) for image, fact in pairs if not fact.error)
-    return tuple(ClassImages(name, usable[name, "train"], usable[name, "test"]) for name in subject.classes)
+    return tuple(
+        ClassImages(name, usable[name, "train"], usable[name, "test"], usable[name, "extra_labelled"])
+        for name in subject.classes
+    )
 
 
 def _copies(pairs: list[tuple[SubjectImage, FileFacts]]) -> list[Problem]:
@@ -113,18 +132,32 @@ def _copies(pairs: list[tuple[SubjectImage, FileFacts]]) -> list[Problem]:
             by_look.setdefault(fact.look, []).append(image)
     problems = [_exact_copies(group) for group in by_content.values() if len(group) > 1]
     for group in by_look.values():
-        if {image.part for image in group} == {"train", "test"}:
-            what = "looks the same as " + _names(group[1:])
+        tested = [image for image in group if image.part == "test"]
+        if not tested:
+            continue
+        if any(image.part == "train" for image in group):
+            what = "looks the same as " + _names([image for image in group[1:] if image.part in OWN_PARTS])
             problems.append(Problem("warning", "alike in train and test", group[0].id, what))
+        problems += [
+            Problem(
+                "warning", "extra image alike a test image", image.id, f"looks the same as {tested[0].id}"
+            )
+            for image in group
+            if image.part not in OWN_PARTS
+        ]
     return problems
 
 
 def _exact_copies(group: list[SubjectImage]) -> Problem:
     first, others = group[0], _names(group[1:])
-    if len({image.class_name for image in group}) > 1:
-        labels = " and ".join(sorted({image.class_name for image in group}))
+    classes = {image.class_name for image in group if image.class_name is not None}
+    if len(classes) > 1:
+        labels = " and ".join(sorted(classes))
         return Problem("error", "one picture, two labels", first.id, f"same file as {others}: {labels}")
-    if len({image.part for image in group}) > 1:
+    parts = {image.part for image in group}
+    if "test" in parts and not parts <= set(OWN_PARTS):
+        return Problem("warning", "extra copy of a test image", first.id, f"same file as {others}")
+    if parts == set(OWN_PARTS):
         return Problem("warning", "copy in train and test", first.id, f"same file as {others}")
     return Problem("warning", "copy", first.id, f"same file as {others}")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from workbench.dataset.boxes import BadBox, read_head_box
 from workbench.dataset.catalogue import Part
+from workbench.dataset.extra import check_classes, list_extra
 from workbench.dataset.folder import folder_parts, list_folder
 from workbench.dataset.oxford import box_path, breed_order, image_path
 from workbench.dataset.oxford_lists import OxfordLists, read_lists
@@ -32,7 +33,8 @@ class SubjectImage:
 
     id: str
     path: Path
-    class_name: str
+    class_name: str | None
+    """None of an extra unlabelled image."""
     part: Part
 
 
@@ -62,6 +64,21 @@ def folder_subject(root: Path, data: Data) -> DataSubject:
         Problem("warning", "stray file", name, "not an image by its extension") for name in listing.stray
     )
     return DataSubject(tuple(images), listing.classes, 0, tuple(stray))
+
+
+def with_extra_images(subject: DataSubject, data: Data) -> DataSubject:
+    """The subject with the extra images that [data] names after its own.
+
+    Raises:
+        UserError: as `list_extra`, or a class sub-folder that no class is named as.
+    """
+    listing = list_extra(data)
+    check_classes(listing, subject.classes, data)
+    images = (SubjectImage(image.id, image.path, image.class_name, image.part) for image in listing.images)
+    stray = (
+        Problem("warning", "stray file", name, "not an image by its extension") for name in listing.stray
+    )
+    return replace(subject, images=(*subject.images, *images), problems=(*subject.problems, *stray))
 
 
 def oxford_subject(root: Path) -> DataSubject:

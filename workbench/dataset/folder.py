@@ -92,9 +92,9 @@ def list_folder(root: Path) -> FolderListing:
     images: list[FolderImage] = []
     stray: list[str] = []
     for part, part_root in parts:
-        for entry in _visible(part_root):
+        for entry in visible_entries(part_root):
             if entry.is_dir():
-                for path in _files_below(entry):
+                for path in files_below(entry):
                     name = image_id(path, root)
                     if path.suffix.lower() in EXTENSIONS:
                         images.append(FolderImage(name, path, readable(entry.name), part))
@@ -142,7 +142,7 @@ def image_id(path: Path, root: Path) -> str:
 
 def _part_folders(root: Path) -> list[tuple[Part | None, Path]]:
     try:
-        directories = {entry.name.lower(): entry for entry in _visible(root) if entry.is_dir()}
+        directories = {entry.name.lower(): entry for entry in visible_entries(root) if entry.is_dir()}
     except OSError as error:
         raise UserError(
             f"the folder cannot be read ({error.strerror})",
@@ -162,7 +162,8 @@ def _part_folders(root: Path) -> list[tuple[Part | None, Path]]:
     return [*(("train", path) for path in train), *(("test", path) for path in test)]
 
 
-def _visible(directory: Path) -> list[Path]:
+def visible_entries(directory: Path) -> list[Path]:
+    """What lies in a directory, sorted, but hidden things. Raises: OSError."""
     return sorted(entry for entry in directory.iterdir() if not _hidden(entry.name))
 
 
@@ -170,7 +171,8 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _files_below(directory: Path) -> Iterator[Path]:
+def files_below(directory: Path) -> Iterator[Path]:
+    """Every file at any depth, in a stable order; passes over hidden ones and links to directories."""
     for folder, inner, files in os.walk(directory):
         inner[:] = sorted(name for name in inner if not _hidden(name))
         yield from (Path(folder, name) for name in sorted(files) if not _hidden(name))

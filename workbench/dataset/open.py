@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from workbench.dataset.catalogue import Catalogue
+from workbench.dataset.extra import with_extra
 from workbench.dataset.folder import read_folder
 from workbench.dataset.oxford import is_oxford, read_oxford
 from workbench.recipe.data import Data
@@ -17,7 +18,7 @@ SAMPLE_DIRECTORY = "petbench-sample"
 
 
 def open_catalogue(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Catalogue:
-    """Read which images a recipe's data set has. The sample set is made on its first use.
+    """Read which images a recipe's data set has, and its extra ones. The sample set is made on its first use.
 
     Args:
         data: the recipe's [data]; an empty `root` means the data home. A given root of an Oxford layout may
@@ -26,14 +27,16 @@ def open_catalogue(data: Data, *, data_home: Path, reporter: Progress = QUIET) -
         reporter: told how far reading is.
 
     Raises:
-        UserError: the data set is not there (says how to get it), or it cannot be used.
+        UserError: the data set is not there (says how to get it), or it or its extra images cannot be used.
     """
     root = locate(data, data_home=data_home, reporter=reporter)
     if data.dataset == "folder":
-        return read_folder(
+        catalogue = read_folder(
             root, test_fraction=data.test_fraction, split_seed=data.split_seed, reporter=reporter
         )
-    return read_oxford(root, dataset=data.dataset, reporter=reporter)
+    else:
+        catalogue = read_oxford(root, dataset=data.dataset, reporter=reporter)
+    return with_extra(catalogue, data, reporter=reporter)
 
 
 def locate(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Path:

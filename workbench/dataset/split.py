@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -49,8 +49,8 @@ def make_split(
 
     The test part is the data set's own (or what `open_catalogue` held out). The validation part does not
     depend on the label policy, and for one seed the labelled images of a smaller share are among those of a
-    larger one. True labels of the pool decide nothing but how many images of a class `stratified` and
-    `per_class` label.
+    larger one. Extra images join the labelled part or the pool after all is divided. True labels of the pool
+    decide nothing but how many images of a class `stratified` and `per_class` label.
 
     Args:
         labels: the recipe's [pseudo_label], or None: every training image keeps its label.
@@ -59,6 +59,19 @@ def make_split(
     Raises:
         UserError: a class without a training image, an empty part, or a label policy that cannot be met.
     """
+    own = _divide(catalogue, data, labels, typical)
+    if not catalogue.is_extra.any():
+        return own
+    # They come last in the catalogue, so positions stay ascending.
+    return replace(
+        own,
+        labelled=np.concatenate([own.labelled, catalogue.positions("extra_labelled")]),
+        unlabelled=np.concatenate([own.unlabelled, catalogue.positions("extra_unlabelled")]),
+    )
+
+
+def _divide(catalogue: Catalogue, data: Data, labels: PseudoLabel | None, typical: Chooser | None) -> Split:
+    """The division of the data set's own images."""
     train = catalogue.positions("train")
     truth = catalogue.labels(data.target)
     names = catalogue.classes(data.target)

@@ -30,6 +30,15 @@ class _SavedSplit(BaseModel):
     unlabelled: list[str]
     validation: list[str]
     test: list[str]
+    extra_labelled: list[str] | None = None
+    """Images beside the data set that train with a label; left out where there are none."""
+    extra_unlabelled: list[str] | None = None
+
+    @property
+    def parts(self) -> tuple[list[str], list[str], list[str], list[str]]:
+        """Ids of the split's labelled, unlabelled, validation and test part, extra ones included."""
+        labelled = self.labelled + (self.extra_labelled or [])
+        return labelled, self.unlabelled + (self.extra_unlabelled or []), self.validation, self.test
 
 
 def save_split(path: Path, catalogue: Catalogue, split: Split) -> None:
@@ -42,16 +51,24 @@ def save_split(path: Path, catalogue: Catalogue, split: Split) -> None:
     def ids(positions: Positions) -> list[str]:
         return [catalogue.records[position].id for position in positions.tolist()]
 
+    def own(positions: Positions) -> list[str]:
+        return ids(positions[~catalogue.is_extra[positions]])
+
+    def extra(positions: Positions) -> list[str] | None:
+        return ids(positions[catalogue.is_extra[positions]]) or None
+
     saved = _SavedSplit(
         dataset=catalogue.dataset,
         data_fingerprint=catalogue.fingerprint,
         split_fingerprint=split.fingerprint,
-        labelled=ids(split.labelled),
-        unlabelled=ids(split.unlabelled),
+        labelled=own(split.labelled),
+        unlabelled=own(split.unlabelled),
         validation=ids(split.validation),
         test=ids(split.test),
+        extra_labelled=extra(split.labelled),
+        extra_unlabelled=extra(split.unlabelled),
     )
-    atomic_write(path, saved.model_dump_json(by_alias=True, indent=1) + "\n")
+    atomic_write(path, saved.model_dump_json(by_alias=True, indent=1, exclude_none=True) + "\n")
 
 
 def load_split(path: Path, catalogue: Catalogue, *, exact: bool = False) -> Split:
@@ -65,8 +82,7 @@ def load_split(path: Path, catalogue: Catalogue, *, exact: bool = False) -> Spli
     """
     saved = _read(path)
     positions = {record.id: position for position, record in enumerate(catalogue.records)}
-    parts = (saved.labelled, saved.unlabelled, saved.validation, saved.test)
-    missing = [name for ids in parts for name in ids if name not in positions]
+    missing = [name for ids in saved.parts for name in ids if name not in positions]
     if missing:
         shown = ", ".join(clean(name, 60) for name in missing[:3]) + (", …" if len(missing) > 3 else "")
         raise UserError(
@@ -80,7 +96,7 @@ def load_split(path: Path, catalogue: Catalogue, *, exact: bool = False) -> Spli
             where=clean(path),
             hint=f"the data is at {clean(catalogue.root)}; start a new run on the data as it is now",
         )
-    return Split(*(np.array(sorted(positions[name] for name in ids), dtype=np.int64) for ids in parts))
+    return Split(*(np.array(sorted(positions[name] for name in ids), dtype=np.int64) for ids in saved.parts))
 
 
 def _read(path: Path) -> _SavedSplit:
@@ -92,7 +108,7 @@ def _read(path: Path) -> _SavedSplit:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(f"not a split: {clean(place)}: {first['msg']}", where=clean(path)) from None
-    names = saved.labelled + saved.unlabelled + saved.validation + saved.test
+    names = [name for ids in saved.parts for name in ids]
     if len(set(names)) != len(names):
         raise UserError("not a split: an image is in it twice", where=clean(path))
     return saved

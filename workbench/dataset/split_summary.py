@@ -13,7 +13,7 @@ from workbench.dataset.split import Positions, Split
 
 @dataclass(frozen=True, slots=True)
 class ClassCounts:
-    """Images of a class (or of all classes together) in each part."""
+    """Images of a class (or of all images together, those of unknown class too) in each part."""
 
     name: str
     labelled: int
@@ -32,6 +32,25 @@ class SplitSummary:
     """Classes that have a labelled image."""
     ceiling: float
     """Share of the test images whose class has a labelled image: no model can name a class it never saw."""
+    extra_labelled: int = 0
+    """Of the labelled images those that are not the data set's own."""
+    extra_unlabelled: int = 0
+    """Likewise of the pool."""
+
+    @property
+    def labelled_words(self) -> str:
+        """The labelled images, extra ones apart: `294`, `294 + 60 extra`."""
+        return counted_apart(self.total.labelled, self.extra_labelled)
+
+    @property
+    def unlabelled_words(self) -> str:
+        """The pool likewise."""
+        return counted_apart(self.total.unlabelled, self.extra_unlabelled)
+
+
+def counted_apart(images: int, extra: int) -> str:
+    """`294` images of which none is extra; `294 + 60 extra` of 354."""
+    return f"{images - extra:,} + {extra:,} extra" if extra else f"{images:,}"
 
 
 def split_summary(
@@ -49,15 +68,19 @@ def split_summary(
     truth, names = catalogue.labels(target), catalogue.classes(target)
 
     def count(labels: Positions, positions: Positions) -> Positions:
-        return np.bincount(labels[positions], minlength=len(names))
+        known = labels[positions]
+        return np.bincount(known[known >= 0], minlength=len(names))
 
+    positions = (split.labelled, split.unlabelled, split.validation, split.test)
     parts = [count(truth if taught is None else taught, split.labelled)]
-    parts += [count(truth, part) for part in (split.unlabelled, split.validation, split.test)]
+    parts += [count(truth, part) for part in positions[1:]]
     labelled, test = parts[0], parts[3]
     rows = zip(names, *(part.tolist() for part in parts), strict=True)
     return SplitSummary(
         classes=tuple(ClassCounts(*row) for row in rows),
-        total=ClassCounts("all", *(int(part.sum()) for part in parts)),
+        total=ClassCounts("all", *map(len, positions)),
         covered=int((labelled > 0).sum()),
         ceiling=float(test[labelled > 0].sum() / max(1, test.sum())),
+        extra_labelled=int(catalogue.is_extra[split.labelled].sum()),
+        extra_unlabelled=int(catalogue.is_extra[split.unlabelled].sum()),
     )

@@ -79,14 +79,16 @@ def check_launch(recipe: Recipe, *, data_home: Path | None = None, device: str =
     """See that there is what a launch needs, before there is anything to clean up.
 
     Raises:
-        UserError: no such device, or the data set is not there.
+        UserError: no such device, or the data set or its extra images are not there.
     """
+    from workbench.dataset.extra import list_extra
     from workbench.dataset.open import locate
     from workbench.support import paths
 
     wanted_devices(device)
     if recipe.data.dataset != "sample" or recipe.data.root:
         locate(recipe.data, data_home=paths.data_home(data_home))
+    list_extra(recipe.data)
 
 
 def resume_run(

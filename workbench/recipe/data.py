@@ -68,6 +68,19 @@ class Data(Table):
         "out; relative to the recipe's own directory; empty: none",
         max_length=1024,
     )
+    extra_labelled: str = knob(
+        "",
+        help="a folder of more images, such as a generative model's, in sub-folders named as the data set's "
+        "classes: they join the labelled training images, never validation or test; relative to the "
+        "recipe's own directory; empty: none",
+        max_length=1024,
+    )
+    extra_unlabelled: str = knob(
+        "",
+        help="a folder of more images of unknown class, at any depth: they join the unlabelled pool and "
+        "score nothing (with [pseudo_label]); relative to the recipe's own directory; empty: none",
+        max_length=1024,
+    )
 
     @model_validator(mode="after")
     def _one_way_to_validate(self) -> Data:
@@ -89,6 +102,12 @@ class Data(Table):
         if self.dataset == "folder" and self.target == "species":
             raise disagreement(
                 'a folder knows no species: target = "breed" predicts its class sub-folders', "target"
+            )
+        if self.extra_labelled and self.head_crops == "only":
+            raise disagreement(
+                'head_crops = "only" trains on head boxes alone, and extra images have none',
+                "extra_labelled",
+                "head_crops",
             )
         return self
 

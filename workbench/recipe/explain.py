@@ -84,4 +84,7 @@ def summary(recipe: Recipe) -> str:
             f"{labels.labels_per_class} labels a class" if share is None else f"{share:.4g} of the labels"
         )
         parts.append(f"{amount}, {labels.strategy} pseudo-labels")
+    extra = [kind for kind in ("labelled", "unlabelled") if getattr(data, f"extra_{kind}")]
+    if extra:
+        parts.append(f"extra {' and '.join(extra)} images")
     return ", ".join(parts)

@@ -15,6 +15,9 @@ from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
 
+RELATIVE_PATHS = ("corrections", "extra_labelled", "extra_unlabelled")
+"""Keys of [data] whose paths count from the recipe's own directory."""
+
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read, parse and validate a recipe file.
@@ -23,7 +26,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         path: a TOML file of at most 64 KiB in UTF-8.
         overrides: `key=value` of `--set`, laid over the file in order.
 
-    A relative `data.corrections` is taken from the recipe's own directory, one in `overrides` from the
+    A relative path of `RELATIVE_PATHS` is taken from the recipe's own directory, one in `overrides` from the
     working directory, as the shell does.
 
     Raises:
@@ -71,12 +74,15 @@ def validated(source: Source, folder: Path | None) -> Recipe:
 
 
 def _with_absolute_paths(recipe: Recipe, source: Source, folder: Path) -> Recipe:
-    written = recipe.data.corrections
-    if not written or written.startswith(("/", "~")):
+    absolute = {}
+    for key in RELATIVE_PATHS:
+        written = getattr(recipe.data, key)
+        if written and not written.startswith(("/", "~")):
+            is_typed = source.line(("data", key)) is None
+            absolute[key] = str((Path() if is_typed else folder).absolute() / written)
+    if not absolute:
         return recipe
-    is_typed = source.line(("data", "corrections")) is None
-    path = str((Path() if is_typed else folder).absolute() / written)
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"corrections": path})})
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=absolute)})
 
 
 def read_recipe_text(path: Path) -> str:

@@ -49,6 +49,11 @@ class Recipe(Table):
                 "data.augmented_copies needs some augmentation: every copy would be the same image",
                 "data.augmented_copies",
             )
+        if self.data.extra_unlabelled and self.pseudo_label is None:
+            raise disagreement(
+                "data.extra_unlabelled has no effect without [pseudo_label]: no pool would hold its images",
+                "data.extra_unlabelled",
+            )
         if self.finetune.gradual_unfreeze and self.finetune.layers in ("head", ("head",)):
             raise disagreement(
                 "finetune.gradual_unfreeze has no effect while finetune.layers is the head alone",

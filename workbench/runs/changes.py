@@ -11,7 +11,7 @@ from workbench.runs.layout import RunDirectory
 from workbench.runs.ledger import read_ledger
 from workbench.runs.opinions import Opinions
 from workbench.runs.predictions import Predictions, load_predictions
-from workbench.runs.sources import RoundSource, Source
+from workbench.runs.sources import IssueSource, RoundSource, Source, SplitSource
 
 
 def with_changes(run: RunDirectory, opinions: Opinions, source: Source) -> Opinions:
@@ -30,13 +30,16 @@ def disagreements(run: RunDirectory, source: Source) -> dict[str, float]:
     """Image id -> total variation distance, ½ Σ |p − q| in 0 … 1, between two models' probabilities.
 
     Of a split the teacher's and the final model's. Of a round its own and the last round's, whose teacher is
-    the student of all rounds before; of the last round its own and the first's. Empty where one is missing.
+    the student of all rounds before; of the last round its own and the first's. Empty where one is missing,
+    and of labelled images.
 
     Raises:
         UserError: one of the two files is damaged.
     """
     pair: tuple[str, str]
-    if not isinstance(source, RoundSource):
+    if isinstance(source, IssueSource):
+        return {}
+    if isinstance(source, SplitSource):
         pair = (source.split, f"teacher-{source.split}")
     else:
         rounds = [number for number, _ in run.ledgers()]

@@ -49,9 +49,8 @@ def choices_of(run: RunDirectory, source: Source) -> Choices | None:
     Raises:
         UserError: the predictions, the ledger or the results are damaged.
     """
-    name = f"unlabelled-{source.round:02d}" if isinstance(source, RoundSource) else source.key
     try:
-        predictions = load_predictions(run.predictions(name))
+        predictions = load_predictions(run.predictions(source.predictions))
         if isinstance(source, RoundSource):
             ledger = read_ledger(run.ledger(source.round))
             if predictions.ids != tuple(row.id for row in ledger):

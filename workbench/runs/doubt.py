@@ -27,11 +27,20 @@ class Doubt(StrEnum):
     """How far the teacher's and the student's probabilities are apart."""
     FLIPS = "flips"
     """How often the pseudo-label changed over the rounds."""
+    SELF_CONFIDENCE = "self-confidence"
+    """How improbable the given label is to models that never saw it; likely mislabelled images first."""
+    LABEL_MARGIN = "label-margin"
+    """How far another class is ahead of the given label; likely mislabelled images first."""
 
     @property
     def compares(self) -> bool:
         """Whether it sets several models beside each other, so that `changes.with_changes` is needed."""
         return self in (Doubt.DISAGREEMENT, Doubt.FLIPS)
+
+    @property
+    def judges_labels(self) -> bool:
+        """Whether it is about given labels, so that the opinions must be out of fold."""
+        return self in (Doubt.SELF_CONFIDENCE, Doubt.LABEL_MARGIN)
 
     def of(self, opinion: Opinion) -> float | None:
         """Larger for more doubt; None where it is not known."""
@@ -46,6 +55,10 @@ class Doubt(StrEnum):
                 return opinion.disagreement
             case Doubt.FLIPS:
                 return opinion.flips
+            case Doubt.SELF_CONFIDENCE:
+                return None if opinion.self_confidence is None else -opinion.self_confidence
+            case Doubt.LABEL_MARGIN:
+                return None if opinion.label_margin is None else -opinion.label_margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,8 @@ class Choice:
     """True class or what was said."""
     pair: tuple[str, str] | None = None
     """(true class, what was said)."""
+    issues: bool = False
+    """Only likely label issues: wrong labels, near-duplicates."""
 
     def fits(self, opinion: Opinion) -> bool:
         """Whether the opinion is to be shown."""
@@ -68,6 +83,7 @@ class Choice:
             and (not self.flipped or opinion.flipped is True)
             and self.class_name in (None, opinion.true, opinion.said)
             and self.pair in (None, (opinion.true, opinion.said))
+            and (not self.issues or opinion.issue is True or opinion.twin is not None)
         )
 
 
@@ -91,24 +107,29 @@ def choose(opinions: Opinions, choice: Choice) -> list[Opinion]:
 def rank(opinions: Iterable[Opinion], doubt: Doubt, *, surest_first: bool = False) -> list[Opinion]:
     """Sorted by doubt, the most doubtful first; ties keep their order; those of unknown doubt come last.
 
-    Flips are few and alike: among equals the least confident come first.
+    Flips are few and alike: among equals the least confident come first. Where labels are judged, those that
+    are likely wrong come before all others.
     """
     sign = 1 if surest_first else -1
 
-    def place(opinion: Opinion) -> tuple[bool, float, float]:
+    def place(opinion: Opinion) -> tuple[bool, float, float, float]:
         value = doubt.of(opinion)
+        sound = -sign * float(opinion.issue is not True) if doubt.judges_labels else 0.0
         second = -sign * opinion.confidence if doubt is Doubt.FLIPS else 0.0
-        return (value is None, sign * (value or 0.0), second)
+        return (value is None, sound, sign * (value or 0.0), second)
 
     return sorted(opinions, key=place)
 
 
 def known_orders(opinions: Opinions) -> list[Doubt]:
-    """The measures that the opinions can be ranked by."""
+    """The measures that the opinions can be ranked by, the usual one first."""
+    if any(row.self_confidence is not None for row in opinions.rows):
+        return [doubt for doubt in Doubt if doubt.judges_labels]
     return [
         doubt
         for doubt in Doubt
-        if not doubt.compares or any(doubt.of(row) is not None for row in opinions.rows)
+        if not doubt.judges_labels
+        and (not doubt.compares or any(doubt.of(row) is not None for row in opinions.rows))
     ]
 
 

@@ -78,7 +78,7 @@ class RoundLabelled:
     pool: int
     selected: int
     accuracy: float | None
-    """Share of the selected pseudo-labels that are right; None where the truth is not known."""
+    """Share of the selected pseudo-labels that are right, where the truth is known; None where it is not."""
     pool_accuracy: float | None
     flipped: int
     """Pool images whose pseudo-label differs from the round before."""
@@ -105,7 +105,7 @@ class PoolTaught:
     accuracy: float | None
     """How right those are, by weight; None where none counted or the truth is not known."""
     pool_accuracy: float | None
-    """How right all are, used or not."""
+    """How right all are, used or not; None where the truth is not known."""
     thresholds: list[float]
     """By class at the epoch's end; empty where the strategy has none."""
 

@@ -113,6 +113,11 @@ class RunDirectory:
         return self.path / "corrections.toml"
 
     @property
+    def label_issues(self) -> Path:
+        """How its labels were judged, and its near-duplicates, once somebody looked for them."""
+        return self.path / "label-issues.json"
+
+    @property
     def results(self) -> Path:
         """The headline numbers, written last."""
         return self.path / "results.toml"
@@ -143,7 +148,7 @@ class RunDirectory:
         return self.path / ".lock"
 
     def predictions(self, name: str) -> Path:
-        """`predictions/NAME.npz`; names are `val`, `test`, `unlabelled-NN`."""
+        """`predictions/NAME.npz`; names are `val`, `test`, `unlabelled-NN`, `out-of-fold`."""
         return self.path / "predictions" / f"{name}.npz"
 
     def ledger(self, round: int) -> Path:

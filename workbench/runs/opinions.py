@@ -45,6 +45,14 @@ class Opinion:
     """How far teacher and student are apart, 0 … 1; None until `changes.with_changes` tells it."""
     flips: int | None = None
     """How often the pseudo-label changed over all rounds; None until `changes.with_changes` tells it."""
+    self_confidence: float | None = None
+    """Probability of the given label by models that never saw it; None where labels are not judged."""
+    label_margin: float | None = None
+    """That probability less the best other class's; None likewise."""
+    issue: bool | None = None
+    """Whether confident learning counts the image as another class than the given one; None likewise."""
+    twin: str | None = None
+    """Id of an image that looks nearly the same; None where there is none, or labels are not judged."""
 
     @property
     def wrong(self) -> bool | None:

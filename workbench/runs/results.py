@@ -71,6 +71,10 @@ class Results:
     unlabelled: int
     classes_covered: int
     """Classes with at least one labelled image."""
+    extra_labelled: int | None = None
+    """How many of the labelled images are not the data set's own; None where all are."""
+    extra_unlabelled: int | None = None
+    """Likewise of the unlabelled ones."""
     teacher_val: Evaluation | None = None
     teacher_test: Evaluation | None = None
     probe_val_accuracy: float | None = None

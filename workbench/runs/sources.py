@@ -1,15 +1,18 @@
-"""What there is to inspect in a run: the splits it predicted, by which model, and the rounds of its pool."""
+"""What there is to inspect in a run: predicted splits, by which model, rounds of its pool, its labels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from workbench.runs.issue_file import OUT_OF_FOLD
+from workbench.runs.issue_opinions import issue_opinions
 from workbench.runs.layout import RunDirectory
 from workbench.runs.opinions import Opinions, SplitName, round_opinions, split_opinions
 
 _SPLITS: tuple[SplitName, ...] = ("test", "val")
 _TEACHER = "teacher-"
 _ROUND = "round:"
+LABEL_ISSUES = "label-issues"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,11 @@ class SplitSource:
         """`petbench inspect` options that show the same."""
         return ("--split", self.split, *(("--teacher",) if self.teacher else ()))
 
+    @property
+    def predictions(self) -> str:
+        """Name of the predictions behind it."""
+        return self.key
+
 
 @dataclass(frozen=True, slots=True)
 class RoundSource:
@@ -58,21 +66,55 @@ class RoundSource:
         """`petbench inspect` options that show the same."""
         return ("--round", str(self.round))
 
+    @property
+    def predictions(self) -> str:
+        """Name of the predictions behind it."""
+        return f"unlabelled-{self.round:02d}"
 
-Source = SplitSource | RoundSource
+
+@dataclass(frozen=True, slots=True)
+class IssueSource:
+    """What models that did not train on them said of the labelled images."""
+
+    @property
+    def key(self) -> str:
+        """Short and unique."""
+        return LABEL_ISSUES
+
+    @property
+    def words(self) -> str:
+        """As a sentence has it."""
+        return "the labelled images out of fold"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """`petbench inspect` options that show the same."""
+        return (f"--{LABEL_ISSUES}",)
+
+    @property
+    def predictions(self) -> str:
+        """Name of the predictions behind it."""
+        return OUT_OF_FOLD
+
+
+Source = SplitSource | RoundSource | IssueSource
 
 
 def sources_of(run: RunDirectory) -> list[Source]:
-    """The sources that the run has files for: its rounds, the final model's splits, the teacher's splits."""
+    """The sources that the run has files for: rounds, the final model's splits, the teacher's, labels."""
     found: list[Source] = [RoundSource(number) for number, _ in run.ledgers()]
     if run.results.exists():
         splits = [SplitSource(split, teacher) for teacher in (False, True) for split in _SPLITS]
-        found += [source for source in splits if run.predictions(source.key).is_file()]
+        found += [source for source in splits if run.predictions(source.predictions).is_file()]
+        if run.label_issues.is_file() and run.predictions(OUT_OF_FOLD).is_file():
+            found.append(IssueSource())
     return found
 
 
 def source_from(key: str) -> Source | None:
     """The source of a key; None where the key is none."""
+    if key == LABEL_ISSUES:
+        return IssueSource()
     if key.startswith(_ROUND):
         number = key.removeprefix(_ROUND)
         return RoundSource(int(number)) if number.isascii() and number.isdecimal() else None
@@ -90,4 +132,6 @@ def opinions_of(run: RunDirectory, source: Source) -> Opinions:
     """
     if isinstance(source, RoundSource):
         return round_opinions(run, source.round)
+    if isinstance(source, IssueSource):
+        return issue_opinions(run)
     return split_opinions(run, source.split, teacher=source.teacher)

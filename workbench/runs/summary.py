@@ -29,6 +29,8 @@ _RUN_NUMBERS = (
     "unlabelled",
     "classes_covered",
 )
+_EXTRA_NUMBERS = ("extra_labelled", "extra_unlabelled")
+"""Of a run that trained on images beside its data set."""
 _ROUND_NUMBERS = ("selected", "coverage", "pseudo_label_accuracy", "flipped")
 
 
@@ -193,6 +195,7 @@ def _read_results(run: RunDirectory) -> dict[str, float] | None:
         tables = read_headline(run.results)
         top = tables[""]
         numbers = {key: top[key] for key in _RUN_NUMBERS}
+        numbers |= {key: top[key] for key in _EXTRA_NUMBERS if key in top}
         numbers |= {"best.round": top["best_round"], "best.epoch": top["best_epoch"]}
         if "probe_val_accuracy" in top:
             numbers["probe.val.accuracy"] = top["probe_val_accuracy"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from workbench.dataset import SplitSummary, load_split, save_split, split_summary
+from workbench.dataset.extra import copied_images
 from workbench.dataset.review import pin_review
 from workbench.model import tune
 from workbench.recipe import Recipe
@@ -64,7 +65,8 @@ def pin_split(directory: RunDirectory, setup: Setup, reporter: Reporter) -> None
     reporter.event(
         Message(
             "info",
-            f"{total.labelled} labelled, {total.unlabelled} unlabelled, {total.validation} validation and "
+            f"{summary.labelled_words} labelled, {summary.unlabelled_words} unlabelled, "
+            f"{total.validation} validation and "
             f"{total.test} test images; {summary.covered} of {len(setup.classes)} classes labelled, "
             f"accuracy ceiling {100 * summary.ceiling:.1f} %",
         )
@@ -97,6 +99,7 @@ def record_provenance(directory: RunDirectory, setup: Setup, command_line: Seque
     extra = {
         "data_fingerprint": setup.catalogue.fingerprint,
         "split_fingerprint": setup.split.fingerprint,
+        **{part: str(count) for part, count in setup.extra_images.items()},
         **({"corrections_fingerprint": setup.corrections} if setup.corrections else {}),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "cuda": (torch.version.cuda or "") if device.type == "cuda" else "",
@@ -164,6 +167,24 @@ def _steps_on_images(setup: Setup) -> int:
             images = len(split.unlabelled) // stage.online.unlabelled_ratio
         steps += stage.epochs * max(1, images // recipe.training.batch_size)
     return steps
+
+
+def warn_of_copies(setup: Setup, state: RunState, reporter: Reporter) -> None:
+    """Say aloud, once, that extra images are the very files that measure the run."""
+    split = setup.split
+    trains = {setup.catalogue.records[p].id for p in (*split.labelled.tolist(), *split.unlabelled.tolist())}
+    measuring = [*split.validation.tolist(), *split.test.tolist()]
+    found = [(extra, twin) for extra, twin in copied_images(setup.catalogue, measuring) if extra in trains]
+    if not found:
+        return
+    shown = ", ".join(f"{clean(extra, 60)} is {clean(twin, 60)}" for extra, twin in found[:3])
+    text = (
+        f"{len(found)} extra images are copies of validation or test images: {shown}"
+        f"{', …' if len(found) > 3 else ''}; what measures the run should not train it"
+    )
+    if text not in state.warnings:
+        state.warnings.append(text)
+        reporter.event(Message("warning", text))
 
 
 def warn_of_uncovered_classes(setup: Setup, state: RunState, reporter: Reporter) -> None:

@@ -43,6 +43,7 @@ def conclude(directory: RunDirectory, network: Network, state: RunState, reporte
         precision=_precision_words(network),
         labelled=len(split.labelled),
         unlabelled=len(split.unlabelled),
+        **network.setup.extra_images,
         classes_covered=len(set(network.setup.taught[split.labelled].tolist())),
         weights_sha256=digest,
         teacher_val=teacher_val,

@@ -32,7 +32,8 @@ def label_pool(
     Args:
         pool: `split.unlabelled` as the un-noised teacher sees it.
 
-    The pool's true labels are read here only to score what was selected, after it was selected.
+    The pool's true labels, where they are known, are read here only to score what was selected, after it was
+    selected.
     """
     pool = judge(pool, knobs, state.selection)
     selection = choose(pool, knobs, number, state.selection)
@@ -58,13 +59,19 @@ def _summary(
         round=number,
         pool=len(confidence),
         selected=len(rows),
-        accuracy=float((taught == truth[rows]).mean()) if len(rows) else None,
-        pool_accuracy=float((pool.predicted == truth).mean()),
+        accuracy=share_right(taught, truth[rows]),
+        pool_accuracy=share_right(pool.predicted, truth),
         flipped=int(flipped.sum()),
         threshold=float(confidence[rows].min()) if len(rows) else 1.0,
         per_class=np.bincount(taught, minlength=pool.probabilities.shape[1]).tolist(),
         confidence_histogram=histogram.tolist(),
     )
+
+
+def share_right(told: NDArray[np.int64], truth: NDArray[np.int64]) -> float | None:
+    """How many of these classes are the true ones, 0 … 1, of those whose truth is known; None of none."""
+    known = truth >= 0
+    return float((told == truth)[known].mean()) if known.any() else None
 
 
 def _write_ledger(
@@ -97,7 +104,7 @@ def _write_ledger(
             selected=bool(chosen[i]),
             weight=float(weights[i]),
             flipped=bool(flipped[i]),
-            true_label=classes[truth[i]],
+            true_label=classes[truth[i]] if truth[i] >= 0 else None,
         )
         for i in range(len(ids))
     ]

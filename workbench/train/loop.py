@@ -204,10 +204,14 @@ class StageRun:
         if stepped.pseudo is None:
             return
         weights = stepped.pseudo.weights.cpu().numpy().astype(np.float64)
-        right = stepped.pseudo.labels.cpu().numpy() == self.setup.labels[positions]
+        truth = self.setup.labels[positions]
+        right = stepped.pseudo.labels.cpu().numpy() == truth
+        unknown = truth < 0
         progress = self.progress
         progress.pool_images += len(positions)
         progress.pool_weight += float(weights.sum())
+        progress.pool_unknown += int(unknown.sum())
+        progress.pool_unknown_weight += float(weights[unknown].sum())
         progress.pool_right += int(right.sum())
         progress.pool_right_weight += float(weights[right].sum())
 
@@ -276,6 +280,7 @@ class StageRun:
         progress.epoch, progress.step = epoch, 0
         progress.loss_sum, progress.right_sum, progress.images, progress.seconds = 0.0, 0.0, 0, 0.0
         progress.pool_images, progress.pool_weight = 0, 0.0
+        progress.pool_unknown, progress.pool_unknown_weight = 0, 0.0
         progress.pool_right, progress.pool_right_weight = 0, 0.0
         self.state.training_seconds += seconds
         self.state.peak_memory_bytes = max(self.state.peak_memory_bytes, memory_bytes(self.setup.device))
@@ -293,8 +298,7 @@ class StageRun:
         progress, thresholds = self.progress, self.objective.thresholds
         self.record.pool(epoch, progress, [] if thresholds is None else thresholds.tolist())
         progress.pool_share = progress.pool_weight / progress.pool_images
-        right = progress.pool_right_weight
-        progress.pool_accuracy = right / progress.pool_weight if progress.pool_weight else None
+        progress.pool_accuracy = progress.accuracy_by_weight
 
     def _stopped_early(self) -> bool:
         patience = self.setup.recipe.training.early_stop

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workbench.dataset import Catalogue, UnreadableImage, apply_corrections, load_review, load_split
-from workbench.loader.decoding import Square, decode_square
-from workbench.loader.store import stored_side
+from workbench.dataset import Catalogue
 from workbench.recipe import Recipe
 from workbench.runs.events import Reporter
 from workbench.runs.layout import RunDirectory
-from workbench.support.clean import clean
-from workbench.support.errors import UserError
-from workbench.train.features import FeatureBank, feature_folder
-from workbench.train.network import INFERENCE_BATCH
 from workbench.train.predict import Predictor
+from workbench.train.run_features import feature_bank, labelled_images
 
 Ints = NDArray[np.int64]
 
@@ -57,21 +51,9 @@ def neighbours(
     Raises:
         UserError: the run has not divided the data yet, an image cannot be decoded, or the data has changed.
     """
-    labelled, labels = _labelled(run, recipe, catalogue)
-    bank = FeatureBank(
-        feature_folder(
-            cache,
-            catalogue,
-            predictor.classifier,
-            predictor.form.side,
-            predictor.dtype,
-            predictor.form.device,
-        ),
-        len(catalogue),
-        predictor.classifier.feature_width,
-        _Extraction(catalogue, predictor).features,
-        reporter,
-    )
+    told = labelled_images(run, recipe, catalogue)
+    labelled, labels = told.positions, dict(zip(told.positions.tolist(), told.names, strict=True))
+    bank = feature_bank(catalogue, predictor, cache=cache, reporter=reporter)
     asked = np.array(positions, dtype=np.int64)
     features = bank.rows(np.concatenate([labelled, asked]))
     rows, similarities = nearest_rows(
@@ -100,41 +82,3 @@ def nearest_rows(known: Tensor, asked: Tensor, count: int) -> tuple[Ints, NDArra
 
 def _unit(features: Tensor) -> Tensor:
     return torch.nn.functional.normalize(features, dim=1)
-
-
-def _labelled(run: RunDirectory, recipe: Recipe, catalogue: Catalogue) -> tuple[Ints, dict[int, str]]:
-    """The run's labelled images, and the class that each was trained with."""
-    split = load_split(run.split, catalogue)
-    target = recipe.data.target
-    taught = catalogue.labels(target)
-    if run.corrections.exists():
-        review = load_review(run.corrections)
-        taught = apply_corrections(review, catalogue, split, target, where=run.corrections).taught
-    names = catalogue.classes(target)
-    return split.labelled, {p: names[taught[p]] for p in split.labelled.tolist()}
-
-
-@dataclass(frozen=True, slots=True)
-class _Extraction:
-    """Computes features straight from the files: a few images are no reason to decode a whole data set."""
-
-    catalogue: Catalogue
-    predictor: Predictor
-
-    def features(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
-        with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
-            for start in range(0, len(positions), INFERENCE_BATCH):
-                batch = positions[start : start + INFERENCE_BATCH]
-                squares = list(pool.map(self._decode, batch.tolist()))
-                # As training fills the bank: in full batches, since they decide a row's last bits.
-                filled = squares + squares[-1:] * (INFERENCE_BATCH - len(squares))
-                yield self.predictor.features(filled)[: len(batch)], batch
-
-    def _decode(self, position: int) -> Square:
-        record = self.catalogue.records[position]
-        try:
-            return decode_square(record.path, stored_side(self.predictor.form.side))
-        except UnreadableImage as error:
-            raise UserError(
-                f"{clean(record.id)} cannot be read: {error.reason}", where=clean(record.path)
-            ) from error

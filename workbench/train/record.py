@@ -51,7 +51,8 @@ class StageRecord:
         )
 
     def pool(self, epoch: int, progress: StageProgress, thresholds: list[float]) -> None:
-        """What the epoch's pseudo-labels were worth; the truth scores them only."""
+        """What the epoch's pseudo-labels were worth; the truth scores them only, where it is known."""
+        known = progress.pool_images - progress.pool_unknown
         self.reporter.event(
             PoolTaught(
                 self.stage.name,
@@ -59,8 +60,8 @@ class StageRecord:
                 epoch,
                 images=progress.pool_images,
                 used=progress.pool_weight / progress.pool_images,
-                accuracy=progress.pool_right_weight / progress.pool_weight if progress.pool_weight else None,
-                pool_accuracy=progress.pool_right / progress.pool_images,
+                accuracy=progress.accuracy_by_weight,
+                pool_accuracy=progress.pool_right / known if known else None,
                 thresholds=[round(threshold, 6) for threshold in thresholds],
             )
         )

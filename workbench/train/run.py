@@ -23,12 +23,13 @@ from workbench.train.begin import (
     pin_corrections,
     pin_split,
     record_provenance,
+    warn_of_copies,
     warn_of_uncovered_classes,
 )
 from workbench.train.checkpoint import load_newest, save_checkpoint
 from workbench.train.conclude import conclude
 from workbench.train.interrupt import Interruptible, StopRequest
-from workbench.train.labelling import label_pool
+from workbench.train.labelling import label_pool, share_right
 from workbench.train.loop import StageRun, Surroundings
 from workbench.train.network import Network
 from workbench.train.setup import Places, Setup, prepare
@@ -67,6 +68,7 @@ def execute(
     network = Network(setup, state.precision, patient)
     stages = plan(recipe)
     warn_of_uncovered_classes(setup, state, reporter)
+    warn_of_copies(setup, state, reporter)
     network.load(_part(tensors, "model/"))
     for index in range(state.stage_index, len(stages)):
         stage = stages[index]
@@ -189,7 +191,7 @@ def _round_result(state: RunState, stage: Stage, best: Best, setup: Setup) -> Ro
         round=stage.round,
         selected=len(rows),
         coverage=len(rows) / max(1, len(setup.split.unlabelled)),
-        pseudo_label_accuracy=float((taught == truth).mean()) if len(truth) else None,
+        pseudo_label_accuracy=share_right(taught, truth),
         flipped=state.flipped,
         student_val_accuracy=best.accuracy,
     )

@@ -41,7 +41,7 @@ class Setup:
     catalogue: Catalogue
     split: Split
     labels: NDArray[np.int64]
-    """(N,) int64 true classes by catalogue position."""
+    """(N,) int64 true classes by catalogue position; -1 where nobody knows."""
     taught: NDArray[np.int64]
     """(N,) int64 classes as training is told them: `labels` but where a correction says otherwise."""
     corrected: Corrected
@@ -56,6 +56,15 @@ class Setup:
     def device(self) -> torch.device:
         """Where the network computes."""
         return self.places.device
+
+    @property
+    def extra_images(self) -> dict[str, int]:
+        """How many images beside the data set train: `extra_labelled` and `extra_unlabelled`, if any do."""
+        counts = {
+            "extra_labelled": int(self.catalogue.is_extra[self.split.labelled].sum()),
+            "extra_unlabelled": int(self.catalogue.is_extra[self.split.unlabelled].sum()),
+        }
+        return {part: count for part, count in counts.items() if count}
 
 
 def find_device(name: str) -> torch.device:

@@ -52,6 +52,9 @@ class StageProgress:
     seconds: float = 0.0
     pool_images: int = 0
     pool_weight: float = 0.0
+    pool_unknown: int = 0
+    pool_unknown_weight: float = 0.0
+    """Of those the images, and their weight, whose truth nobody knows: they score nothing."""
     pool_right: int = 0
     pool_right_weight: float = 0.0
     """Sums over the steps of the epoch under way, over all attempts; `pool_` of online pseudo-labels."""
@@ -59,6 +62,13 @@ class StageProgress:
     pool_accuracy: float | None = None
     """Of the last whole epoch: the pool's mean weight, and how right its labels were by that weight."""
     best: Best | None = None
+
+    @property
+    def accuracy_by_weight(self) -> float | None:
+        """How right the epoch's pseudo-labels are so far, by weight; None where no known one counted."""
+        known = self.pool_weight - self.pool_unknown_weight
+        # The two are summed apart, so that nothing left may be a last bit.
+        return self.pool_right_weight / known if known > 1e-9 * self.pool_weight else None
 
 
 @dataclass(slots=True)

@@ -78,7 +78,8 @@ INSPECT: tuple[Action, ...] = (
         "inspect.source",
         "s",
         "source",
-        "Choose what to look at: the pool in a round, or the test or validation images, by which model.",
+        "Choose what to look at: the pool in a round, the test or validation images, by which model; or the "
+        "labelled images whose label is likely wrong.",
         "petbench inspect {run} --round N",
     ),
     Action("inspect.earlier", "less_than_sign,comma", "earlier round", "Look at the source before this one."),

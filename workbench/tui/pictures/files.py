@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,14 @@ def picture_files(data: Data, data_home: Path) -> dict[str, Path]:
         return known
     catalogue = open_catalogue(data, data_home=data_home)
     files = {record.id: record.path for record in catalogue.records}
-    _remember(kept, files, catalogue.root)
+    _remember(kept, files, (catalogue.root, *_extra_folders(data)))
     return files
 
 
 def _place(data: Data, data_home: Path) -> Path:
     root = str(Path(data.root).expanduser().absolute()) if data.root else ""
-    told = json.dumps([_VERSION, data.dataset, root, str(data_home)])
+    extra = [str(folder) for folder in _extra_folders(data)]
+    told = json.dumps([_VERSION, data.dataset, root, str(data_home), *extra])
     return cache_home() / "pictures" / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.json"
 
 
@@ -55,11 +56,16 @@ def _remembered(kept: Path) -> dict[str, Path] | None:
         return None
 
 
-def _remember(kept: Path, files: Mapping[str, Path], root: Path) -> None:
+def _extra_folders(data: Data) -> tuple[Path, ...]:
+    named = (data.extra_labelled, data.extra_unlabelled)
+    return tuple(Path(name).expanduser().absolute() for name in named if name)
+
+
+def _remember(kept: Path, files: Mapping[str, Path], roots: Sequence[Path]) -> None:
     with contextlib.suppress(OSError):
         values = {
             "directories": {
-                str(path): path.stat().st_mtime_ns for path in _directories(files.values(), root)
+                str(path): path.stat().st_mtime_ns for path in _directories(files.values(), roots)
             },
             "files": {id_: str(path) for id_, path in files.items()},
         }
@@ -67,12 +73,12 @@ def _remember(kept: Path, files: Mapping[str, Path], root: Path) -> None:
         atomic_write(kept, json.dumps(values))
 
 
-def _directories(files: Iterable[Path], root: Path) -> set[Path]:
-    """Every directory that holds one of the files, and those between it and the root."""
-    found = {root}
+def _directories(files: Iterable[Path], roots: Sequence[Path]) -> set[Path]:
+    """Every directory that holds one of the files, and those between it and its root."""
+    found = set(roots)
     for parent in {path.parent for path in files}:
         folder = parent
-        while folder not in found and folder.is_relative_to(root):
+        while folder not in found and any(folder.is_relative_to(root) for root in roots):
             found.add(folder)
             folder = folder.parent
     return found

@@ -53,8 +53,11 @@ def _labels(facts: Facts, colours: Palette) -> Text:
     if split.summary is None:
         return Text(clean(split.problem.replace("\n", "; ")), style=colours.warning)
     total, classes = split.summary.total, len(split.summary.classes)
-    text = Text(f"labels: {total.labelled:,}", style="bold")
-    text.append(f" of {total.labelled + total.unlabelled:,}", style="not bold")
+    extra = split.summary.extra_labelled + split.summary.extra_unlabelled
+    text = Text(f"labels: {split.summary.labelled_words}", style="bold")
+    text.append(f" of {total.labelled + total.unlabelled - extra:,}", style="not bold")
+    if split.summary.extra_unlabelled:
+        text.append(f" · pool + {split.summary.extra_unlabelled:,} extra", style="not bold")
     covered = split.summary.covered
     text.append(
         f" · {covered}/{classes} classes",

@@ -33,6 +33,8 @@ def _data(values: Values) -> str:
         words.append(f"head crops {_text(values['data.head_crops'])}")
     if values["data.corrections"]:
         words.append("corrected")
+    if values["data.extra_labelled"] or values["data.extra_unlabelled"]:
+        words.append("extra images")
     return _DOT.join(words)
 
 

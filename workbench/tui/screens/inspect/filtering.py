@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from workbench.runs.doubt import Doubt, confused_pairs
-from workbench.runs.sources import RoundSource, Source
+from workbench.runs.sources import IssueSource, RoundSource, Source
 from workbench.support.clean import clean
 from workbench.tui.screens.asking import AskChoice
 from workbench.tui.screens.inspect.core import InspectCore
@@ -17,6 +17,8 @@ _ORDERS = {
     Doubt.ENTROPY: "entropy: how far the probability is spread over all classes",
     Doubt.DISAGREEMENT: "disagreement: how far teacher and student are apart",
     Doubt.FLIPS: "flips: how often the pseudo-label changed over the rounds",
+    Doubt.SELF_CONFIDENCE: "self-confidence: how probable the given label is out of fold",
+    Doubt.LABEL_MARGIN: "label margin: how far another class is ahead of the given one",
 }
 _ANY = ""
 
@@ -48,6 +50,8 @@ class Filtering(InspectCore):
         """Ask for one."""
         material = self._material()
         choices = [(source.key, _told(source)) for source in material.sources]
+        if material.run.results.exists() and IssueSource() not in material.sources:
+            choices.append((IssueSource().key, "label issues: judge the labelled images now"))
         chosen = material.source.key if material.source is not None else ""
         key = await self.app.push_screen_wait(AskChoice("What to look at", choices, chosen))
         if key is not None:
@@ -150,4 +154,6 @@ _NEED_NOTHING = ("inspect.close", "inspect.watch")
 def _told(source: Source) -> str:
     if isinstance(source, RoundSource):
         return f"round {source.round}: the unlabelled pool, as its teacher saw it"
+    if isinstance(source, IssueSource):
+        return "label issues: the labelled images, as models that never saw them"
     return f"{source.words.removeprefix('the ')}{'' if source.teacher else ', by the final model'}"

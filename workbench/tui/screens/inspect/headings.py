@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from workbench.runs.sources import RoundSource
+from workbench.runs.sources import IssueSource, RoundSource
 from workbench.support.clean import clean
 from workbench.tui.screens.inspect.lines import Word
 from workbench.tui.screens.inspect.material import Material
@@ -25,7 +25,10 @@ def what(material: Material, wish: Wish, colours: Palette) -> list[Word]:
     if material.round is not None:
         last = max(source.round for source in material.sources if isinstance(source, RoundSource))
         named = f"pool, round {material.round} of {last}"
-    direction = "surest first" if wish.surest_first else "least sure first"
+    least = "likely wrong first" if isinstance(material.source, IssueSource) else "least sure first"
+    direction = "surest first" if wish.surest_first else least
+    if isinstance(material.source, IssueSource):
+        named = f"label issues ({sum(row.issue is True for row in material.opinions.rows):,})"
     return [
         Word(Text("‹", colours.accent), "inspect.earlier"),
         Word(Text(named, "bold"), "inspect.source"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.runs.layout import RunDirectory
-from workbench.runs.sources import RoundSource, Source
+from workbench.runs.sources import RoundSource, Source, SplitSource
 from workbench.support.atomic import atomic_write
 from workbench.support.paths import cache_home
 from workbench.tui.helper import HelperResult
@@ -84,6 +84,14 @@ class Helped:
                 picture = out / answer["overlay"]  # an absolute path stays what it is
                 _write_json(place, {**answer, "overlay": str(picture)})
 
+    async def label_issues(self) -> None:
+        """Judge the labels of the run's labelled images; what is found lies in the run's directory then.
+
+        Raises:
+            HelperFailed: what the process said.
+        """
+        await self._answers("label-issues", [])
+
     async def _answers(self, command: str, images: Sequence[str], *options: str) -> list[Any]:
         """What a command prints of each image. Raises: HelperFailed."""
         # An id may begin with a dash: nothing after `--` is an option.
@@ -103,7 +111,9 @@ class Helped:
 
 def asks_teacher(source: Source) -> bool:
     """Whether the teacher spoke there, whose network the run keeps; later rounds' teachers were not kept."""
-    return source.round == 1 if isinstance(source, RoundSource) else source.teacher
+    if isinstance(source, RoundSource):
+        return source.round == 1
+    return isinstance(source, SplitSource) and source.teacher
 
 
 def _saliency(teacher: bool) -> str:

@@ -13,7 +13,7 @@ from workbench.runs.opinions import Opinion
 from workbench.support.clean import clean
 from workbench.support.units import human_bytes
 from workbench.tui.places import InspectPlace
-from workbench.tui.screens.inspect.filtering import Filtering
+from workbench.tui.screens.inspect.finding import Finding
 from workbench.tui.screens.inspect.helped import HelperFailed, Neighbour, asks_teacher
 from workbench.tui.screens.inspect.one import OnePanel, Shown
 
@@ -23,7 +23,7 @@ _AT_ONCE = 8
 """Images whose neighbours one process finds: those after the first are there when the user gets to them."""
 
 
-class Looking(Filtering):
+class Looking(Finding):
     """`do_…` of the large image; draws the panel in `show_current`."""
 
     @dataclass

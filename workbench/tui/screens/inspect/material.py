@@ -12,7 +12,15 @@ from workbench.runs.choices import Choices, choices_of
 from workbench.runs.doubt import Doubt, known_orders
 from workbench.runs.layout import RunDirectory
 from workbench.runs.opinions import Opinions
-from workbench.runs.sources import RoundSource, Source, SplitSource, opinions_of, source_from, sources_of
+from workbench.runs.sources import (
+    IssueSource,
+    RoundSource,
+    Source,
+    SplitSource,
+    opinions_of,
+    source_from,
+    sources_of,
+)
 from workbench.support.errors import UserError
 
 
@@ -43,7 +51,7 @@ class Material:
     @property
     def can_review(self) -> bool:
         """Whether the images train, so that a verdict changes anything."""
-        return isinstance(self.source, RoundSource)
+        return isinstance(self.source, RoundSource | IssueSource)
 
 
 def read_material(run: RunDirectory, wanted: str, runs_home: Path) -> Material:

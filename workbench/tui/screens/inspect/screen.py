@@ -52,7 +52,8 @@ class InspectScreen(Reviewing):
         return (
             "Below each image: what was said, its confidence, Δ margin (H entropy, ≠ disagreement, ↻ flips "
             "when ordered by them), ● taught to the student, ↻ label changed in this round, ✓ right, ✗ with "
-            "the true class, ✔ accepted, ✎ relabelled, ⊘ excluded, ◆ marked."
+            "the true class; of label issues ≟ the given label's probability, ⚑ likely wrong, ⧉ there twice; "
+            "✔ accepted, ✎ relabelled, ⊘ excluded, ◆ marked."
         )
 
     @on(TileGrid.Opened, "#grid")

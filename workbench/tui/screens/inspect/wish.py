@@ -55,7 +55,7 @@ class Wish:
         """The wish without what the source cannot tell."""
         wish = self
         if wish.order not in orders:
-            wish = replace(wish, order=Doubt.CONFIDENCE)
+            wish = replace(wish, order=orders[0] if orders else Doubt.CONFIDENCE)
         if not isinstance(source, RoundSource):
             wish = replace(wish, taught=False, flipped=False)
         if wish.class_name not in classes:
@@ -81,7 +81,7 @@ class Wish:
     def options(self, source: Source) -> list[str]:
         """`petbench inspect` options that give the same list, quoted for a shell."""
         found = [*source.options]
-        if self.order is not Doubt.CONFIDENCE:
+        if self.order not in (Doubt.CONFIDENCE, Doubt.SELF_CONFIDENCE):  # each its source's own
             found += ["--order", self.order.value]
         if self.class_name:
             found += ["--class", quote(self.class_name)]

@@ -35,6 +35,10 @@ def caption(
         figures.append(" ●", style=colours.accent)
     if opinion.flipped:
         figures.append(" ↻", style=colours.warning)
+    if opinion.issue:
+        figures.append(" ⚑", style=colours.bad)
+    if opinion.twin is not None:
+        figures.append(" ⧉", style=colours.warning)
     return _label(opinion, correction, colours), figures, _truth(opinion, colours)
 
 
@@ -45,7 +49,7 @@ def facts(opinion: Opinion, correction: Correction | None, size: str, colours: P
     said.append(clean(opinion.said), style="default")
     said.append(f"  {share(opinion.confidence)}", style="default")
     lines.append(said)
-    true = Text("true  ", style=colours.muted)
+    true = Text("true  " if opinion.issue is None else "given ", style=colours.muted)
     if opinion.true is None:
         true.append("not known", style=colours.muted)
     else:
@@ -136,11 +140,15 @@ def _figure(opinion: Opinion, order: Doubt) -> str:
         return f"≠{share(opinion.disagreement)}"
     if order is Doubt.FLIPS and opinion.flips is not None:
         return f"↻{opinion.flips}"
+    if opinion.self_confidence is not None and opinion.label_margin is not None:
+        if order is Doubt.LABEL_MARGIN:
+            return f"Δ{opinion.label_margin:+.2f}"
+        return f"≟{share(opinion.self_confidence)}"
     return f"Δ{share(opinion.margin)}"
 
 
 def _history(opinion: Opinion) -> list[str]:
-    """What other models and rounds said of it, and what was made of it; two lines at most."""
+    """What other models and rounds said of it, and what was made of it; three lines at most."""
     parts, marks = [], []
     if opinion.disagreement is not None:
         parts.append(f"disagreement {share(opinion.disagreement)}")
@@ -150,7 +158,12 @@ def _history(opinion: Opinion) -> list[str]:
         marks.append("● taught")
     if opinion.flipped:
         marks.append("↻ flipped")
-    return ["  ".join(words) for words in (parts, marks) if words]
+    if opinion.self_confidence is not None:
+        parts.append(f"given label {share(opinion.self_confidence)} out of fold")
+    if opinion.issue:
+        marks.append("⚑ likely wrong label")
+    lines = ["  ".join(words) for words in (parts, marks) if words]
+    return [*lines, f"⧉ like {clean(opinion.twin)}"] if opinion.twin is not None else lines
 
 
 def _verdict(correction: Correction, colours: Palette) -> Text:

@@ -225,7 +225,12 @@ def _facts(summary: RunSummary, colours: Palette) -> Table:
         "about": str(recipe.get("description", "")),
         "data": " · ".join(
             str(part)
-            for part in (recipe.get("data.dataset"), recipe.get("data.target"), size and f"{size} px")
+            for part in (
+                recipe.get("data.dataset"),
+                recipe.get("data.target"),
+                size and f"{size} px",
+                (recipe.get("data.extra_labelled") or recipe.get("data.extra_unlabelled")) and "extra images",
+            )
             if part
         ),
         "model": " · ".join(

@@ -1,0 +1,169 @@
+"""`petbench label-issues`: search a run's labelled images for likely wrong labels and near-duplicates."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from workbench.cli.console import cell, console, error_console, make_table, print_json
+from workbench.cli.display import Display
+from workbench.dataset import open_catalogue
+from workbench.recipe import load_recipe
+from workbench.runs.find import find_run
+from workbench.runs.issue_file import Duplicate
+from workbench.runs.issue_opinions import judged
+from workbench.runs.layout import RunDirectory
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.support.paths import cache_home, data_home, runs_home
+
+
+def label_issues(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, a unique part of it, or a path.")],
+    folds: Annotated[
+        int, typer.Option("--folds", metavar="K", min=2, max=100, help="Heads to train, each on the others.")
+    ] = 5,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed divides otherwise.")] = 0,
+    pretrained: Annotated[
+        bool,
+        typer.Option(
+            "--pretrained",
+            help="By the features of the pretrained trunk, for a run whose own trunk learned these labels.",
+        ),
+    ] = False,
+    similarity: Annotated[
+        float,
+        typer.Option("--similarity", min=0.0, max=1.0, help="Cosine of the features of near-duplicates."),
+    ] = 0.95,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+    runs_dir: Annotated[
+        Path | None, typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
+    ] = None,
+) -> None:
+    """Search a run's labelled images for likely wrong labels (confident learning) and near-duplicates.
+
+    Trains K heads on the run's features, each without a K-th of the images, and keeps what they say of the
+    rest with the run. petbench inspect RUN --label-issues lists and draws what was found.
+    """
+    directory = find_run(runs_home(runs_dir), run)
+    search_issues(
+        directory,
+        folds=folds,
+        seed=seed,
+        pretrained=pretrained,
+        similarity=similarity,
+        device=device,
+        data=data_home(data_dir),
+    )
+    counts = issue_counts(directory)
+    if as_json:
+        print_json({"run": directory.id, **counts})
+        return
+    print_issue_summary(directory)
+    console.print(f"petbench inspect {directory.handle} --label-issues lists them; --export sheet.png draws")
+
+
+def search_issues(
+    directory: RunDirectory,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    pretrained: bool = False,
+    similarity: float = 0.95,
+    device: str = "auto",
+    data: Path,
+) -> None:
+    """Search, and keep what was found with the run.
+
+    Raises:
+        UserError: the run has no model yet, its data is gone or has changed, or it cannot be written.
+    """
+    recipe = load_recipe(directory.recipe)
+    with Display(error_console) as display:
+        catalogue = open_catalogue(recipe.data, data_home=data, reporter=display)
+        from workbench.train.label_issues import search_label_issues
+        from workbench.train.predict import load_predictor
+        from workbench.train.setup import find_device
+
+        predictor = load_predictor(directory, recipe, find_device(device))
+        try:
+            search_label_issues(
+                directory,
+                recipe,
+                catalogue,
+                predictor,
+                folds=folds,
+                seed=seed,
+                pretrained=pretrained,
+                least_similarity=similarity,
+                cache=cache_home(),
+                reporter=display,
+            )
+        except OSError as error:
+            raise UserError(
+                f"cannot be written: {error.strerror or error}", where=clean(directory.path)
+            ) from error
+
+
+def issue_counts(directory: RunDirectory) -> dict[str, object]:
+    """What was found, in numbers, and how."""
+    predictions, issues, search = judged(directory)
+    how = {key: value for key, value in asdict(search).items() if key != "duplicates"}
+    return {
+        **how,
+        "images": len(predictions.ids),
+        "issues": int(issues.is_issue.sum()),
+        "estimated": round(issues.estimated, 1),
+        "duplicates": len(search.duplicates),
+    }
+
+
+def print_issue_summary(directory: RunDirectory) -> None:
+    """Two lines: how many labels are likely wrong, and by whose features."""
+    predictions, issues, search = judged(directory)
+    images, pairs = len(predictions.ids), len(search.duplicates)
+    console.print(
+        f"{clean(directory.id)}: {int(issues.is_issue.sum())} of {images} labels are likely wrong (by the "
+        f"calibrated joint about {issues.estimated:.0f}), {pairs} near-duplicate pairs",
+        soft_wrap=True,
+    )
+    trunk = "the pretrained trunk's" if search.trunk == "pretrained" else "the run's own trunk's"
+    console.print(f"{search.folds} folds, seed {search.seed}, on {trunk} features", soft_wrap=True)
+    if search.trunk_learned:
+        console.print(
+            "warning: that trunk learned from the very labels, and may agree with wrong ones; "
+            f"petbench label-issues {directory.handle} --pretrained asks one that never saw them",
+            style="yellow",
+            soft_wrap=True,
+        )
+
+
+def print_duplicates(directory: RunDirectory, limit: int) -> None:
+    """The near-duplicate pairs, the most alike first."""
+    pairs = judged(directory)[2].duplicates
+    if not pairs:
+        return
+    table = make_table(
+        ("labelled image", "near-duplicate", "in", "cosine", "labels"),
+        title=f"{len(pairs[: limit or None])} of {len(pairs)} near-duplicate pairs",
+        right=("cosine",),
+    )
+    for pair in pairs[: limit or None]:
+        table.add_row(
+            cell(pair.id), cell(pair.other), cell(pair.other_part), f"{pair.similarity:.3f}", _labels(pair)
+        )
+    console.print(table)
+
+
+def _labels(pair: Duplicate) -> Text:
+    if pair.label == pair.other_label:
+        return cell(pair.label)
+    return cell(f"{pair.label} ≠ {pair.other_label}", "bold red")
