@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from workbench.cli.console import cell, console, make_table, percent, print_json
-from workbench.cli.inspect_export import check_target, export_images
+from workbench.cli.inspect_export import MAPS, check_target, export_images
 from workbench.runs.changes import with_changes
 from workbench.runs.doubt import Choice, Doubt, choose, confused_pairs, known_orders, rank
 from workbench.runs.export import finite_json
@@ -92,6 +92,14 @@ def inspect(
             help="Draw the images: a .png file gets a contact sheet, a directory sheet.png and images.csv.",
         ),
     ] = None,
+    saliency: Annotated[
+        bool,
+        typer.Option(
+            "--saliency",
+            help="With --export DIR: draw over each image where the network looked (Grad-CAM, or attention "
+            "roll-out of a transformer).",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
     runs_dir: Annotated[
         Path | None, typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs.")
@@ -107,8 +115,10 @@ def inspect(
     the run is still going on.
     """
     _refuse_contradictions(round, split, teacher, selected or flipped, confused, pair, export)
+    if saliency and export is None:
+        raise UserError("--saliency draws pictures: say where to", hint="add --export DIR")
     if export is not None:
-        check_target(export)
+        check_target(export, saliency=saliency)
     directory = find_run(runs_home(runs_dir), run)
     of = RoundSource(round) if round is not None else SplitSource((split or Split.TEST).value, teacher)
     opinions, source = opinions_of(directory, of), of.words
@@ -127,7 +137,10 @@ def inspect(
     written: list[Path] = []
     if export is not None:
         title = f"{directory.id}: {source}, {words}"
-        written = export_images(directory, shown, export, title=title, data_home=data_home(data_dir))
+        looked = of if saliency else None
+        written = export_images(
+            directory, shown, export, title=title, data_home=data_home(data_dir), saliency=looked
+        )
     if as_json:
         print_json(
             {
@@ -150,7 +163,9 @@ def inspect(
     console.print(_table(shown, order, in_round=round is not None))
     _show_marks(shown)
     if written:
-        console.print(f"written to {', '.join(clean(path) for path in written)}", soft_wrap=True)
+        maps = f" and {len(written) - 2} overlays in {MAPS}/" if saliency else ""
+        named = ", ".join(clean(path) for path in written[:2])
+        console.print(f"written to {named}{maps}", soft_wrap=True)
     else:
         console.print("the same command with --export sheet.png draws them")
 

@@ -91,3 +91,8 @@ def opinions_of(run: RunDirectory, source: Source) -> Opinions:
     if isinstance(source, RoundSource):
         return round_opinions(run, source.round)
     return split_opinions(run, source.split, teacher=source.teacher)
+
+
+def asks_teacher(source: Source) -> bool:
+    """Whether the teacher spoke there, whose network the run keeps; later rounds' teachers were not kept."""
+    return source.round == 1 if isinstance(source, RoundSource) else source.teacher
