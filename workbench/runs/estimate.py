@@ -20,6 +20,7 @@ _MUST_AGREE = (
     "finetune.layers",
     "finetune.batch_norm",
     "finetune.batch_norm_statistics",
+    "finetune.layer_norm",
     "finetune.gradual_unfreeze",
     "finetune.probe_epochs",
     "training.precision",

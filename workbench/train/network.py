@@ -227,7 +227,7 @@ def changing_weights(classifier: ImageClassifier, tuning: Tuning) -> Weights:
     changing = [
         group
         for group, facts in zip(classifier.groups, tuning.groups, strict=True)
-        if facts.learns or facts.batch_norm_learns or facts.statistics_update
+        if facts.learns or facts.batch_norm_learns or facts.layer_norm_learns or facts.statistics_update
     ]
     return {
         name: tensor
