@@ -64,6 +64,18 @@ class Recipe(Table):
                 "augmentation.mixing",
                 "pseudo_label.strategy",
             )
+        if self.training.saliency_weight and self.augmentation.mixing != "none":
+            raise disagreement(
+                "training.saliency_weight does not go with augmentation.mixing: a blend has no one head box",
+                "training.saliency_weight",
+                "augmentation.mixing",
+            )
+        if self.training.saliency_weight and self.data.dataset == "folder":
+            raise disagreement(
+                "training.saliency_weight needs head boxes, which a folder of images does not have",
+                "training.saliency_weight",
+                "data.dataset",
+            )
         if self.optimizer.schedule == "one_cycle" and self.optimizer.warmup_epochs:
             raise disagreement(
                 "optimizer.warmup_epochs has no effect with one_cycle, which warms up by itself",

@@ -25,6 +25,8 @@ _MUST_AGREE = (
     "finetune.probe_epochs",
     "training.precision",
 )
+# What recipes of runs mean that are older than the knob.
+_YOUNGER = {"finetune.layer_norm": "tuned"}
 # Each shifts the cost a little; told in words where it differs.
 _BETTER_AGREE = (
     ("training.batch_size", "batch size"),
@@ -120,9 +122,19 @@ def _is_alike(wanted: Mapping[str, Any], run: RunSummary) -> bool:
     return (
         _number(run, "training_seconds") > 0
         and _number(run, "images_per_second") > 0
-        and all(wanted.get(key) == there.get(key) for key in _MUST_AGREE)
+        and all(_value(wanted, key) == _value(there, key) for key in _MUST_AGREE)
         and _fixed_views(wanted) == _fixed_views(there)
+        and _is_guided(wanted) == _is_guided(there)
     )
+
+
+def _value(recipe: Mapping[str, Any], key: str) -> Any:
+    return recipe.get(key, _YOUNGER.get(key))
+
+
+def _is_guided(recipe: Mapping[str, Any]) -> bool:
+    """Whether every step differentiates twice, whatever that weighs."""
+    return bool(recipe.get("training.saliency_weight"))
 
 
 def _fixed_views(recipe: Mapping[str, Any]) -> bool:

@@ -127,7 +127,13 @@ class Network:
         finally:
             self.load(learned)
 
-    def image_batches(self, samples: Samples, augmentation: Augmentation, batch_size: int) -> ImageBatches:
+    def image_batches(
+        self,
+        samples: Samples,
+        augmentation: Augmentation,
+        batch_size: int,
+        heads: NDArray[np.float32] | None = None,
+    ) -> ImageBatches:
         """Batches of augmented views for training; fixed copies are the same in every stage of the run."""
         return ImageBatches(
             self.setup.store,
@@ -139,6 +145,7 @@ class Network:
             batch_size=batch_size,
             seed=self.setup.recipe.seed,
             device=self.setup.device,
+            heads=heads,
         )
 
     def pool_batches(
