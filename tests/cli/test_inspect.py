@@ -169,6 +169,8 @@ def test_what_a_run_lacks_is_told_with_what_it_has(world: World) -> None:
         ("--flipped",),
         ("--confused", "--export", "x.png"),
         ("--export", "sheet.jpg"),
+        ("--saliency",),
+        ("--saliency", "--export", "sheet.png"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(world: World, arguments: tuple[str, ...]) -> None:
@@ -224,6 +226,39 @@ def test_a_directory_gets_the_sheet_and_a_list(world: World, tmp_path: Path) -> 
     assert all(Path(row["path"]).is_file() for row in listed)
     assert {row["selected"] for row in listed} <= {"true", "false"}
     assert (tmp_path / "look" / "sheet.png").is_file()
+
+
+def test_saliency_puts_what_the_network_saw_beside_the_sheet_and_into_it(
+    world: World, tmp_path: Path
+) -> None:
+    arguments = (world.pseudo_labelled.handle, "--limit", "4")
+    shown(*arguments, "--export", str(tmp_path / "plain"))
+    text = shown(*arguments, "--saliency", "--export", str(tmp_path / "look"))
+    assert "4 overlays in saliency/" in text
+    assert {path.name for path in (tmp_path / "look" / "saliency").iterdir()} == {
+        f"{kind}-0{number}.png" for kind in ("overlay", "plain", "map") for number in range(4)
+    }
+    with (
+        Image.open(tmp_path / "look" / "sheet.png") as over,
+        Image.open(tmp_path / "plain/sheet.png") as under,
+    ):
+        assert over.size == under.size
+        assert over.tobytes() != under.tobytes()
+    exported = json.loads(shown(*arguments, "--saliency", "--export", str(tmp_path / "look"), "--json"))
+    assert [Path(path).name for path in exported["exported"]] == [
+        "sheet.png",
+        "images.csv",
+        *(f"overlay-0{number}.png" for number in range(4)),
+    ]
+
+
+def test_the_maps_of_a_later_round_are_the_final_models_and_said_to_be(world: World, tmp_path: Path) -> None:
+    target = ("--limit", "2", "--saliency", "--export", str(tmp_path / "look"))
+    handle = world.pseudo_labelled.handle
+    said = run_command(inspect, handle, "--round", "2", *target).stderr
+    assert "round 2's teacher was not kept: the maps are the final model's" in said
+    assert "not kept" not in run_command(inspect, handle, "--round", "1", *target).stderr
+    assert "not kept" not in run_command(inspect, handle, "--teacher", *target).stderr
 
 
 def test_images_that_are_gone_are_named_and_leave_a_tile(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.cli.commands import run_command
@@ -16,9 +18,12 @@ from workbench.cli.preview import preview
 from workbench.cli.saliency import saliency
 from workbench.dataset.catalogue import Catalogue
 from workbench.dataset.open import open_catalogue
-from workbench.recipe import load_recipe
+from workbench.recipe import dump_recipe, load_recipe, parse_recipe
+from workbench.runs.events import Silent
+from workbench.runs.layout import RunDirectory, create_run
 from workbench.runs.predictions import load_predictions
 from workbench.support.errors import UserError
+from workbench.train import Places, attempt
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +148,40 @@ def test_saliency_of_another_class_and_of_the_teacher(world: World, tmp_path: Pa
         saliency, world.pseudo_labelled.id, image, "--out", str(tmp_path), "--class", least
     ).stdout
     assert f"map of {least}" in text
+
+
+def test_saliency_of_a_transformer_is_its_attention_and_asks_for_no_class(
+    world: World, tmp_path: Path
+) -> None:
+    run = _transformer(world, tmp_path)
+    image = _catalogue(world).records[0].id
+    arguments = (saliency, str(run.path), image, "--out", str(tmp_path / "out"))
+    (shown,) = json.loads(run_command(*arguments, "--json").stdout)
+    assert shown["method"] == "attention-rollout"
+    assert shown["class"] is None
+    assert _pixels(shown["map"]).shape == (4, 4)
+    assert (_pixels(shown["overlay"]) != _pixels(shown["plain"])).any()
+    assert "%, attention roll-out  /" in run_command(*arguments).stdout
+    with pytest.raises(UserError, match="the same for every class") as raised:
+        run_command(*arguments, "--class", shown["said"])
+    assert raised.value.where == "--class"
+
+
+def _transformer(world: World, home: Path) -> RunDirectory:
+    """A run of ViT-Tiny on images of 64 pixels, its head trained for an epoch."""
+    recipe = parse_recipe(
+        SUPERVISED.replace("mobilenet_v3_small", "timm:vit_tiny_patch16_224"),
+        overrides=(
+            "data.image_size=64",
+            'finetune.layers="head"',
+            "augmentation.random_crop=false",
+            "augmentation.flip=false",
+        ),
+    )
+    directory = create_run(home, recipe.name, dump_recipe(recipe), datetime.now())
+    places = Places(data_home=world.data, cache=home / "cache", device=torch.device("cpu"))
+    assert attempt(directory, recipe, places, Silent()).code == 0
+    return directory
 
 
 def test_saliency_and_neighbours_name_what_is_not_there(world: World, tmp_path: Path) -> None:

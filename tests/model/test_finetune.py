@@ -217,15 +217,6 @@ def test_a_frozen_vgg_keeps_its_own_dropout_quiet_and_a_tuned_one_does_not() -> 
     assert inner.training
 
 
-def test_layer_norms_are_ordinary_parameters() -> None:
-    classifier = random_network("convnext_tiny")
-    tuning = tune(classifier, finetune(("stage4", "norm", "head")))
-    assert all(g.batch_norms == 0 and not g.statistics_update for g in tuning.groups)
-    norm = dict(classifier.named_parameters())["trunk.classifier.0.weight"]
-    assert norm.requires_grad
-    assert tuning.trainable > 0
-
-
 @pytest.mark.parametrize(
     ("choice", "where", "told"),
     [
@@ -246,11 +237,6 @@ def test_a_choice_by_which_nothing_would_learn_is_refused() -> None:
     with pytest.raises(UserError, match="nothing would learn") as error:
         tune(random_network("densenet121"), finetune(("norm",), "frozen"))
     assert error.value.where == "finetune.layers"
-
-
-def test_batch_norm_groups_of_a_network_without_any_are_refused() -> None:
-    with pytest.raises(UserError, match="convnext_tiny has no batch norms"):
-        tune(random_network("convnext_tiny"), finetune("all", ("stage1",)))
 
 
 def test_groups_unlock_from_the_head_downwards() -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from workbench.cli.console import console, print_json
-from workbench.cli.inspect_export import check_target, export_images
+from workbench.cli.inspect_export import MAPS, check_target, export_images
 from workbench.cli.inspect_tables import opinions_table, print_marks, print_pairs, print_summary
 from workbench.cli.label_issues import issue_counts, print_duplicates, print_issue_summary, search_issues
 from workbench.runs.changes import with_changes
@@ -96,6 +96,14 @@ def inspect(
             help="Draw the images: a .png file gets a contact sheet, a directory sheet.png and images.csv.",
         ),
     ] = None,
+    saliency: Annotated[
+        bool,
+        typer.Option(
+            "--saliency",
+            help="With --export DIR: draw over each image where the network looked (Grad-CAM, or attention "
+            "roll-out of a transformer).",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
     runs_dir: Annotated[
         Path | None, typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs.")
@@ -113,8 +121,10 @@ def inspect(
     _refuse_contradictions(
         round, split, teacher, selected or flipped, confused, pair, export, label_issues, order
     )
+    if saliency and export is None:
+        raise UserError("--saliency draws pictures: say where to", hint="add --export DIR")
     if export is not None:
-        check_target(export)
+        check_target(export, saliency=saliency)
     directory = find_run(runs_home(runs_dir), run)
     of = _source(round, split, teacher, label_issues)
     if label_issues and of not in sources_of(directory):
@@ -137,7 +147,10 @@ def inspect(
     written: list[Path] = []
     if export is not None:
         title = f"{directory.id}: {source}, {words}"
-        written = export_images(directory, shown, export, title=title, data_home=data_home(data_dir))
+        looked = of if saliency else None
+        written = export_images(
+            directory, shown, export, title=title, data_home=data_home(data_dir), saliency=looked
+        )
     if as_json:
         print_json(
             {
@@ -166,7 +179,9 @@ def inspect(
     if label_issues:
         print_duplicates(directory, limit)
     if written:
-        console.print(f"written to {', '.join(clean(path) for path in written)}", soft_wrap=True)
+        maps = f" and {len(written) - 2} overlays in {MAPS}/" if saliency else ""
+        named = ", ".join(clean(path) for path in written[:2])
+        console.print(f"written to {named}{maps}", soft_wrap=True)
     else:
         console.print("the same command with --export sheet.png draws them")
 

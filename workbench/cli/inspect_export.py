@@ -1,23 +1,26 @@
-"""What `petbench inspect --export` writes: a contact sheet, and the list of its images as CSV."""
+"""What `petbench inspect --export` writes: a contact sheet, the list of its images as CSV, saliency maps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workbench.cli.console import error_console
 from workbench.cli.display import Display
+from workbench.cli.picture_files import make_out
+from workbench.cli.saliency_files import Drawing, draw_saliency
 from workbench.dataset import open_catalogue
 from workbench.dataset.sheet import MAX_TILES, Tile, Verdict, draw_sheet
 from workbench.recipe import load_recipe
 from workbench.runs.export import csv_text
 from workbench.runs.layout import RunDirectory
 from workbench.runs.opinions import Opinion
+from workbench.runs.sources import RoundSource, Source, asks_teacher
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 
-SHEET, LIST = "sheet.png", "images.csv"
+SHEET, LIST, MAPS = "sheet.png", "images.csv", "saliency"
 _COLUMNS = (
     "id", "said", "second", "confidence", "margin", "entropy", "true", "wrong", "selected", "flipped", "path",
 )  # fmt: skip
@@ -27,33 +30,53 @@ _SHOWN = 5
 _VERDICTS: dict[bool | None, Verdict] = {True: "wrong", False: "right", None: "unknown"}
 
 
-def check_target(target: Path) -> None:
+def check_target(target: Path, *, saliency: bool = False) -> None:
     """Refuse, before any work, what can be neither a sheet nor a directory.
+
+    Args:
+        saliency: a sheet alone has no room for the maps of its images.
 
     Raises:
         UserError: another kind of file.
     """
+    if saliency and _is_sheet(target):
+        raise UserError(
+            "--saliency writes pictures of every image", where=clean(target), allowed="a directory"
+        )
     if not (_is_sheet(target) or target.is_dir() or not (target.exists() or target.suffix)):
         raise UserError("cannot export to that", where=clean(target), allowed="a .png file, or a directory")
 
 
 def export_images(
-    run: RunDirectory, shown: Sequence[Opinion], target: Path, *, title: str, data_home: Path
+    run: RunDirectory,
+    shown: Sequence[Opinion],
+    target: Path,
+    *,
+    title: str,
+    data_home: Path,
+    saliency: Source | None = None,
 ) -> list[Path]:
     """Write the sheet, or into a directory the sheet and the list; returns what was written.
 
     Images that are gone or unreadable are named on standard error, and leave a tile that says so.
 
+    Args:
+        saliency: whose opinions `shown` are, to draw what that network looked at: each image's pictures go
+            into a directory below `target`, and the sheet shows them in place of the plain images.
+
     Raises:
-        UserError: nothing or too much to draw, the data set is not there, not one of the images is left, or
-            the target cannot be written.
+        UserError: nothing or too much to draw, the data set is not there, not one of the images is left, the
+            target cannot be written, or the network that saliency asks of cannot be looked into.
     """
     if not shown:
         raise UserError("no image fits: nothing to export")
     if len(shown) > MAX_TILES:
         raise UserError(f"{len(shown)} images on one sheet", where="--limit", allowed=f"1 to {MAX_TILES}")
     paths = _find_images(run, data_home)
-    tiles = [_tile(opinion, paths.get(opinion.id)) for opinion in shown]
+    maps = [] if saliency is None else _draw_maps(run, shown, paths, target, saliency)
+    overlays = {drawing.id: drawing.overlay for drawing in maps}
+    pictures = paths if saliency is None else overlays
+    tiles = [_tile(opinion, pictures.get(opinion.id)) for opinion in shown]
     sheet, missing = draw_sheet(tiles, title=title)
     if len(missing) == len(tiles):
         first = f"{clean(missing[0].id)}: {clean(missing[0].reason)}"
@@ -76,7 +99,30 @@ def export_images(
             for row, opinion in zip(rows, shown, strict=True)
         ]
     listing = csv_text(columns, rows).encode("utf-8", "surrogateescape")
-    return [_write(target / SHEET, sheet), _write(target / LIST, listing)]
+    drawn = [drawing.overlay for drawing in maps if drawing.overlay is not None]
+    return [_write(target / SHEET, sheet), _write(target / LIST, listing), *drawn]
+
+
+def _draw_maps(
+    run: RunDirectory,
+    shown: Sequence[Opinion],
+    paths: Mapping[str, Path],
+    target: Path,
+    source: Source,
+) -> list[Drawing]:
+    """What the network whose opinions they are saw in the images, where it was kept, else the final one."""
+    images = [(opinion.id, paths[opinion.id]) for opinion in shown if opinion.id in paths]
+    folder = make_out(target / MAPS)
+    teacher = asks_teacher(source)
+    drawings: list[Drawing] = []
+    with Display(error_console) as display:
+        for drawing in draw_saliency(run, load_recipe(run.recipe), images, folder, teacher=teacher):
+            drawings.append(drawing)
+            display.progress("saliency maps", len(drawings), len(images))
+    if isinstance(source, RoundSource) and not teacher:
+        note = f"round {source.round}'s teacher was not kept: the maps are the final model's"
+        error_console.print(f"note: {note}", soft_wrap=True)
+    return drawings
 
 
 def _is_sheet(target: Path) -> bool:

@@ -48,7 +48,7 @@ def show(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print a backbone's layer groups, parameters and batch norms; with a recipe also what would learn.
+    """Print a backbone's layer groups, parameters and norms; with a recipe also what would learn.
 
     Nothing is downloaded. The head is shown for 37 breeds, or for the classes that the recipe's target has.
     """
@@ -129,6 +129,7 @@ def _plain_rows(classifier: ImageClassifier) -> list[dict[str, Any]]:
             "group": group.name,
             "parameters": group.parameter_count(classifier),
             "batch_norms": len(group.batch_norms(classifier)),
+            "layer_norms": len(group.layer_norms(classifier)),
         }
         for group in classifier.groups
     ]
@@ -145,9 +146,11 @@ def _tuned_rows(classifier: ImageClassifier, recipe: Recipe) -> list[dict[str, A
             "parameters": group.parameters,
             "trainable": group.trainable,
             "batch_norms": group.batch_norms,
+            "layer_norms": group.layer_norms,
             "learns": group.learns,
             "batch_norm_learns": group.batch_norm_learns,
             "statistics_update": group.statistics_update,
+            "layer_norm_learns": group.layer_norm_learns,
             "learning_rate": rates[group.name] if group.trainable else None,
         }
         for group in tuning.groups
@@ -174,10 +177,14 @@ def _print(facts: dict[str, Any], rows: list[dict[str, Any]]) -> None:
 
 
 def _plain_table(rows: list[dict[str, Any]]) -> Any:
-    table = make_table(["group", "parameters", "batch norms"], right=["parameters", "batch norms"])
+    columns = ["group", "parameters", "batch norms", "layer norms"]
+    table = make_table(columns, right=columns[1:])
     for row in rows:
         table.add_row(
-            cell(row["group"]), cell(human_count(row["parameters"])), cell(row["batch_norms"] or "–")
+            cell(row["group"]),
+            cell(human_count(row["parameters"])),
+            cell(row["batch_norms"] or "–"),
+            cell(row["layer_norms"] or "–"),
         )
     return table
 
@@ -187,18 +194,27 @@ def _tuned_table(rows: list[dict[str, Any]]) -> Any:
     columns = ["group", "params", "train", "weights", "norm scale", "norm stats", "rate"]
     table = make_table(columns, right=["params", "train", "rate"])
     for row in rows:
-        normed = bool(row["batch_norms"])
         rate = row["learning_rate"]
         table.add_row(
             cell(row["group"]),
             cell(human_count(row["parameters"])),
             cell(human_count(row["trainable"]) if row["trainable"] else "–"),
             _fact(row["learns"], "learn", "frozen"),
-            _fact(row["batch_norm_learns"], "learn", "frozen") if normed else cell("–"),
-            _fact(row["statistics_update"], "update", "kept") if normed else cell("–"),
+            _norm_scale(row),
+            _fact(row["statistics_update"], "update", "kept") if row["batch_norms"] else cell("–"),
             cell("–" if rate is None else f"{rate:.3g}"),
         )
     return table
+
+
+def _norm_scale(row: dict[str, Any]) -> Text:
+    """What the group's norms do; the few that have both kinds (MaxViT) name the one that learns."""
+    learning = {kind: row[f"{kind}_norm_learns"] for kind in ("batch", "layer") if row[f"{kind}_norms"]}
+    if not learning:
+        return cell("–")
+    if len(set(learning.values())) == 1:
+        return _fact(next(iter(learning.values())), "learn", "frozen")
+    return _fact(True, f"{next(kind for kind, learns in learning.items() if learns)} learn", "")
 
 
 def _fact(holds: bool, yes: str, no: str) -> Text:

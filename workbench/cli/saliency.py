@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -12,19 +11,14 @@ from rich.text import Text
 from workbench.cli.console import console, error_console, print_json
 from workbench.cli.display import Display
 from workbench.cli.picture_files import OutDir, make_out
+from workbench.cli.saliency_files import draw_saliency
 from workbench.dataset import open_catalogue
 from workbench.dataset.find_images import find_images
 from workbench.recipe import load_recipe
 from workbench.runs.find import find_run
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
-from workbench.support.nearest import nearest
 from workbench.support.paths import data_home, runs_home
-
-if TYPE_CHECKING:
-    from workbench.train.explain import Explained
-
-_TOP = 5
 
 
 def saliency(
@@ -36,7 +30,9 @@ def saliency(
     out: OutDir,
     class_name: Annotated[
         str | None,
-        typer.Option("--class", metavar="NAME", help="What speaks for this class; else for what it said."),
+        typer.Option(
+            "--class", metavar="NAME", help="What speaks for this class; else for what it said (Grad-CAM)."
+        ),
     ] = None,
     teacher: Annotated[
         bool, typer.Option("--teacher", help="Ask the run's teacher, not its final model.")
@@ -50,79 +46,38 @@ def saliency(
         Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
     ] = None,
 ) -> None:
-    """Draw where a run's model sees the class that it names (Grad-CAM), over each image.
+    """Draw where a run's model sees the class that it names, over each image.
 
-    Writes overlay-00.png, plain-00.png (the image as the model sees it) and map-00.png (the map alone, one
-    pixel a place of the network's last feature map) for each image in order.
+    Grad-CAM for networks that end in a spatial map, attention roll-out for transformers such as ViT, which
+    asks for no class. Writes overlay-00.png, plain-00.png (the image as the model sees it) and map-00.png
+    (the map alone, one pixel a place of the last feature map, or a patch) for each image in order.
     """
     directory = find_run(runs_home(runs_dir), run)
     recipe = load_recipe(directory.recipe)
     with Display(error_console) as display:
         catalogue = open_catalogue(recipe.data, data_home=data_home(data_dir), reporter=display)
     paths = [catalogue.records[position].path for position in find_images(catalogue, images)]
-    from workbench.train.explain import Explained, explain
-    from workbench.train.predict import load_predictor
-    from workbench.train.setup import find_device
-
-    predictor = load_predictor(directory, recipe, find_device(device), teacher=teacher)
-    of_class = None if class_name is None else _class_number(predictor.classes, class_name)
     folder = make_out(out)
     records: list[dict[str, object]] = []
     drawn = 0
-    for number, (name, outcome) in enumerate(
-        zip(images, explain(predictor, paths, of_class=of_class), strict=True)
+    for drawing in draw_saliency(
+        directory,
+        recipe,
+        list(zip(images, paths, strict=True)),
+        folder,
+        class_name=class_name,
+        teacher=teacher,
+        device=device,
     ):
-        if isinstance(outcome, Explained):
-            drawn += 1
-            records.append({"id": name, **_write(folder, number, outcome, predictor.classes)})
-            if not as_json:
-                _print(name, outcome, predictor.classes, folder / f"overlay-{number:02d}.png")
-        else:
-            records.append({"id": name, "error": outcome.reason})
-            error_console.print(f"warning: {clean(name)}: {clean(outcome.reason)}", style="yellow")
+        records.append(drawing.record)
+        if drawing.overlay is None:
+            warning = f"warning: {clean(drawing.id)}: {clean(drawing.line)}"
+            error_console.print(warning, style="yellow")
+            continue
+        drawn += 1
+        if not as_json:
+            console.print(Text(clean(drawing.line)), soft_wrap=True)
     if as_json:
         print_json(records)
     if not drawn:
         raise UserError("none of the images can be read", hint="petbench data check tells what is wrong")
-
-
-def _class_number(classes: Sequence[str], name: str) -> int:
-    if name in classes:
-        return classes.index(name)
-    near = nearest(name, classes)
-    raise UserError(
-        f"no class {clean(name, 80)!r}",
-        where="--class",
-        allowed=[clean(known, 80) for known in classes],
-        hint=f"did you mean {clean(near, 80)}?" if near else "",
-    )
-
-
-def _write(folder: Path, number: int, shown: Explained, classes: Sequence[str]) -> dict[str, object]:
-    """Save an image's three pictures; what the JSON says of it."""
-    from workbench.loader.pictures import grey_map, heat_overlay, save_png
-
-    pictures = {
-        "overlay": heat_overlay(shown.picture, shown.heat),
-        "plain": shown.picture,
-        "map": grey_map(shown.heat),
-    }
-    paths = {name: folder / f"{name}-{number:02d}.png" for name in pictures}
-    for name, pixels in pictures.items():
-        save_png(pixels, paths[name])
-    best = (-shown.probabilities).argsort(kind="stable")[:_TOP].tolist()
-    top = [[classes[index], float(shown.probabilities[index])] for index in best]
-    return {
-        "said": top[0][0],
-        "confidence": top[0][1],
-        "class": classes[shown.of_class],
-        "top": top,
-        **{name: str(path) for name, path in paths.items()},
-    }
-
-
-def _print(name: str, shown: Explained, classes: Sequence[str], overlay: Path) -> None:
-    best = int(shown.probabilities.argmax())
-    said = f"{classes[best]} {100 * float(shown.probabilities[best]):.1f} %"
-    of_class = "" if shown.of_class == best else f", map of {classes[shown.of_class]}"
-    console.print(Text(clean(f"{name}  {said}{of_class}  {overlay}")), soft_wrap=True)

@@ -1,18 +1,21 @@
 """Images to tensors: the decoded store, samples, augmented views, batches."""
 
 from workbench.loader.batches import Batch, FeatureBatches, ImageBatches, plain_batches
+from workbench.loader.head_masks import HeadMasks
 from workbench.loader.pool import PoolBatch, PoolBatches, paired
-from workbench.loader.samples import Samples
+from workbench.loader.samples import Samples, head_boxes
 from workbench.loader.store import ImageStore, open_store, stored_side
 
 __all__ = [
     "Batch",
     "FeatureBatches",
+    "HeadMasks",
     "ImageBatches",
     "ImageStore",
     "PoolBatch",
     "PoolBatches",
     "Samples",
+    "head_boxes",
     "open_store",
     "paired",
     "plain_batches",

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workbench.loader.head_masks import HeadMasks, head_masks
 from workbench.loader.mixing import mix
 from workbench.loader.randomness import combine, permutation
 from workbench.loader.samples import FRESH, PLAIN, Samples
 from workbench.loader.store import ImageStore
 from workbench.loader.transfer import to_device
-from workbench.loader.views import Channels, ViewFormat, augmented_views, plain_views
+from workbench.loader.views import Channels, ViewFormat, plain_views, plan_views, render
 from workbench.recipe.training import Augmentation
 
 
@@ -32,6 +33,8 @@ class Batch:
     """(B,) float32, on the device."""
     positions: NDArray[np.int64]
     """(B,) of the images in the catalogue, on the host."""
+    heads: HeadMasks | None = None
+    """Where the animals' heads are, for a loss that asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,12 @@ class BatchOrder:
 
 
 class ImageBatches:
-    """Augmented training images. An epoch is a function of (seed, epoch); nothing is kept between epochs."""
+    """Augmented training images. An epoch is a function of (seed, epoch); nothing is kept between epochs.
+
+    Args:
+        heads: (K, 4) head box of each sample, NaN where there is none, for batches that say where heads are;
+            views of such batches cannot be mixed.
+    """
 
     def __init__(
         self,
@@ -81,13 +89,17 @@ class ImageBatches:
         batch_size: int,
         seed: int,
         device: torch.device,
+        heads: NDArray[np.float32] | None = None,
     ) -> None:
+        if heads is not None and augmentation.mixing != "none":
+            raise ValueError("mixed images have no one head")
         self._store = store
         self._samples = samples
         self._augmentation = augmentation
         self._form = ViewFormat(side, mean, std, device)
         self._order = BatchOrder(len(samples), batch_size, seed)
         self._seed = seed
+        self._heads = heads
         self._fixed_keys = combine(samples.positions, samples.copies, *_box_words(samples.boxes))
 
     @property
@@ -116,16 +128,17 @@ class ImageBatches:
         samples, device = self._samples, self._form.device
         positions, copies = samples.positions[rows], samples.copies[rows]
         keys = np.where(copies == FRESH, combine(np.full(len(rows), epoch), rows), self._fixed_keys[rows])
-        inputs = augmented_views(
+        plan = plan_views(
             self._store,
             positions,
             samples.boxes[rows],
             keys,
             self._augmentation,
-            self._form,
+            self._form.side,
             self._seed,
             spared=copies == PLAIN,
         )
+        inputs = render(self._store.gather(positions, device), plan, self._form)
         targets, weights = to_device(samples.targets[rows], device), to_device(samples.weights[rows], device)
         if self._augmentation.mixing != "none":
             inputs, targets, weights = mix(
@@ -138,7 +151,10 @@ class ImageBatches:
                 epoch=epoch,
                 step=step,
             )
-        return Batch(inputs, targets, weights, positions)
+        heads = None
+        if self._heads is not None:
+            heads = head_masks(plan, self._heads[rows], samples.weights[rows], self._form)
+        return Batch(inputs, targets, weights, positions, heads)
 
 
 class FeatureBatches:

@@ -125,10 +125,9 @@ class Samples:
         """
         if mode == "off":
             return self
-        heads = [catalogue.records[position].head for position in self.positions.tolist()]
-        rows = np.array([row for row, head in enumerate(heads) if head is not None], dtype=np.int64)
-        boxes = [(head.left, head.top, head.right, head.bottom) for head in heads if head is not None]
-        if not boxes:
+        boxes = head_boxes(catalogue, self.positions)
+        rows = np.flatnonzero(~np.isnan(boxes[:, 0]))
+        if not len(rows):
             if mode == "add":
                 return self
             raise UserError(
@@ -136,7 +135,7 @@ class Samples:
                 where="data.head_crops",
                 allowed='"only" needs the XML files of annotations/xmls; "off" and "add" do not',
             )
-        crops = replace(self.take(rows), boxes=np.array(boxes, dtype=np.float32))
+        crops = replace(self.take(rows), boxes=boxes[rows])
         return crops if mode == "only" else Samples.concatenate([self, crops])
 
     def with_copies(self, count: int) -> Samples:
@@ -145,3 +144,12 @@ class Samples:
             return self
         copies = [replace(self, copies=np.full(len(self), copy, dtype=np.int64)) for copy in range(count + 1)]
         return Samples.concatenate(copies)
+
+
+def head_boxes(catalogue: Catalogue, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(K, 4) left, top, right, bottom as fractions of each image's head box; NaN where it has none."""
+    heads = [catalogue.records[position].head for position in positions.tolist()]
+    rows = [
+        (np.nan,) * 4 if head is None else (head.left, head.top, head.right, head.bottom) for head in heads
+    ]
+    return np.array(rows, dtype=np.float32).reshape(-1, 4)

@@ -67,12 +67,28 @@ def augmented_views(
     seed: int,
     spared: NDArray[np.bool_] | None = None,
 ) -> Tensor:
-    """(B, 3, side, side) float32 normalised random views, channels-last.
+    """(B, 3, side, side) float32 normalised random views, channels-last; arguments as `plan_views`."""
+    plan = plan_views(store, positions, boxes, keys, augmentation, form.side, seed, spared)
+    return render(store.gather(positions, form.device), plan, form)
+
+
+def plan_views(
+    store: ImageStore,
+    positions: NDArray[np.int64],
+    boxes: NDArray[np.float32],
+    keys: NDArray[np.uint64],
+    augmentation: Augmentation,
+    side: int,
+    seed: int,
+    spared: NDArray[np.bool_] | None = None,
+) -> ViewPlan:
+    """How B random views are drawn.
 
     Args:
         positions: (B,) of the images.
         boxes: (B, 4) left, top, right, bottom as fractions: the part of each image that counts.
         keys: (B,) names of the views (`randomness.combine`); with the seed they decide all that is random.
+        side: of the views in pixels.
         spared: (B,) true for images to be shown as the plain crop of their box; None spares none.
     """
     sizes, windows = store.sizes[positions].astype(np.float64), boxes.astype(np.float64)
@@ -80,12 +96,10 @@ def augmented_views(
         augmentation,
         sizes,
         windows,
-        form.side,
+        side,
         lambda name, draws: uniforms(seed, name, ids=keys, draws=draws),
     )
-    if spared is not None:
-        plan = plan.sparing(spared, plain_plan(sizes, windows))
-    return render(store.gather(positions, form.device), plan, form)
+    return plan if spared is None else plan.sparing(spared, plain_plan(sizes, windows))
 
 
 def render(squares: Tensor, plan: ViewPlan, form: ViewFormat) -> Tensor:
@@ -106,7 +120,7 @@ def render(squares: Tensor, plan: ViewPlan, form: ViewFormat) -> Tensor:
 
 
 def _render_into(views: Tensor, squares: Tensor, plan: ViewPlan, form: ViewFormat) -> None:
-    grid = _sampling_grid(plan, form)
+    grid = sampling_grid(plan, form)
     pixels = F.grid_sample(
         squares.to(torch.float32), grid, mode="bilinear", padding_mode="reflection", align_corners=False
     )
@@ -120,7 +134,7 @@ def _render_into(views: Tensor, squares: Tensor, plan: ViewPlan, form: ViewForma
         _erase(views, plan.erased)
 
 
-def _sampling_grid(plan: ViewPlan, form: ViewFormat) -> Tensor:
+def sampling_grid(plan: ViewPlan, form: ViewFormat) -> Tensor:
     """(B, side, side, 2) points of the stored squares: F.affine_grid's, in a tenth of its time."""
     centres = (np.arange(form.side) + 0.5) * (2 / form.side) - 1
     m = plan.matrices

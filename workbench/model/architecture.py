@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_TIMMS_NORMS = ("RmsNorm", "SimpleNorm")
+"""How the names of timm's own classes of that kind begin."""
+
 Tensors = Mapping[str, Tensor]
 Triple = tuple[float, float, float]
 
@@ -43,6 +47,15 @@ class LayerGroup:
     def batch_norms(self, root: nn.Module) -> list[tuple[str, _BatchNorm]]:
         """(dotted name, module) of the group's batch norms, in the root's order."""
         return [(name, module) for name, module in self.named_modules(root) if isinstance(module, _BatchNorm)]
+
+    def layer_norms(self, root: nn.Module) -> list[tuple[str, nn.Module]]:
+        """(dotted name, module) of the group's layer, group and RMS norms, in the root's order."""
+        return [
+            (name, module)
+            for name, module in self.named_modules(root)
+            if isinstance(module, _NORMS) or type(module).__name__.startswith(_TIMMS_NORMS)
+            if any(True for _ in module.parameters(recurse=False))
+        ]
 
     def parameter_count(self, root: nn.Module) -> int:
         """Number of scalars in the group's parameters."""

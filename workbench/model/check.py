@@ -14,7 +14,7 @@ def check_network(recipe: Recipe) -> None:
     """Refuse names and sizes that the recipe's backbone does not have; loads no weights.
 
     Raises:
-        UserError: unknown backbone, layer group or weights name, an image size it cannot take, batch norms or
+        UserError: unknown backbone, layer group or weights name, an image size it cannot take, norms or
             residual blocks that it lacks, rates for groups that never learn, views that grow though it is
             built for one size.
     """

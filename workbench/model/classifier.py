@@ -116,9 +116,9 @@ def outputs_at(classifier: ImageClassifier, size: int) -> torch.Size:
     Raises:
         RuntimeError, AssertionError, ValueError: whatever the trunk raises for a size that it cannot take.
     """
-    shapes = {
-        name: value.detach().to("meta") for name, value in classifier.state_dict(keep_vars=True).items()
-    }
+    # Not the state dict: it leaves out buffers that are not saved, such as timm's rotary embeddings.
+    named = (*classifier.named_parameters(), *classifier.named_buffers())
+    shapes = {name: value.detach().to("meta") for name, value in named}
     image = torch.empty(1, 3, size, size, device="meta")
     training = classifier.training
     classifier.eval()

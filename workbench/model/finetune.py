@@ -1,4 +1,4 @@
-"""Which layer groups learn, and the two separate facts about their batch norms."""
+"""Which layer groups learn, the two separate facts about their batch norms, and the one of layer norms."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ class GroupTuning:
     """What happens to one layer group while training.
 
     Args:
-        learns: its weights other than batch-norm scale and shift change.
+        learns: its weights other than norms' scale and shift change.
         batch_norm_learns: its batch norms' scale and shift change.
         statistics_update: its batch norms use the batch's statistics and update the running ones; else they
             use the running ones and leave them.
+        layer_norm_learns: its layer, group and RMS norms' scale and shift change; they keep no statistics.
         batch_norms: how many batch norms it has; without any, both batch-norm facts are False.
+        layer_norms: how many of the others; without any, their fact is False.
         parameters, trainable: scalars in all its parameters, and in those that change.
     """
 
@@ -34,7 +36,9 @@ class GroupTuning:
     learns: bool
     batch_norm_learns: bool
     statistics_update: bool
+    layer_norm_learns: bool
     batch_norms: int
+    layer_norms: int
     parameters: int
     trainable: int
 
@@ -70,32 +74,43 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """Names of the groups whose weights learn, whose scale and shift learn, whose statistics update."""
+    """Names of the groups whose weights learn, whose norms learn, whose statistics update."""
 
     layers: frozenset[str]
     batch_norm: frozenset[str]
     statistics: frozenset[str]
+    layer_norm: frozenset[str]
+
+    @property
+    def learning(self) -> frozenset[str]:
+        """Groups of which some parameter learns."""
+        return self.layers | self.batch_norm | self.layer_norm
 
     def above(self, boundary: Collection[str]) -> _Choice:
         allowed = frozenset(boundary)
-        return _Choice(self.layers & allowed, self.batch_norm & allowed, self.statistics & allowed)
+        return _Choice(
+            self.layers & allowed,
+            self.batch_norm & allowed,
+            self.statistics & allowed,
+            self.layer_norm & allowed,
+        )
 
 
 def tune(classifier: ImageClassifier, finetune: Finetune, *, unlocked: int | None = None) -> Tuning:
     """Set `requires_grad` of every parameter and the lasting mode of every batch norm.
 
     A group in `layers` whose batch norm is not in `batch_norm` learns its weights but no scale and shift; a
-    group only in `batch_norm` learns those alone. Layer norms are ordinary parameters. A wholly frozen group
-    also keeps its own dropouts (VGG's) quiet, as they only disturb fixed features; stochastic depth, which
-    the recipe asks for, stays on.
+    group only in `batch_norm` learns those alone; likewise `layer_norm`. A wholly frozen group also keeps its
+    own dropouts (VGG's) quiet, as they only disturb fixed features; stochastic depth, which the recipe asks
+    for, stays on.
 
     Args:
         unlocked: while unfreezing gradually, how many of the groups in `layers`, from the head downwards, are
             open by now; all below the lowest open one is wholly frozen. None: no such boundary.
 
     Raises:
-        UserError: if a name is not a group's, a group named in a batch-norm list has none, or nothing would
-            learn.
+        UserError: if a name is not a group's, a group named in a list of norms has none, `layer_norm` is set
+            for a network without any, or nothing would learn.
     """
     choice = _choice(classifier, finetune)
     order = [group.name for group in classifier.groups]
@@ -136,7 +151,7 @@ def check_finetune(classifier: ImageClassifier, finetune: Finetune) -> None:
     """Refuse what `tune` would refuse by name, without changing the classifier.
 
     Raises:
-        UserError: as `tune` does for unknown groups and groups without batch norms.
+        UserError: as `tune` does for unknown groups and groups without norms.
     """
     _choice(classifier, finetune)
 
@@ -145,37 +160,47 @@ def groups_that_may_learn(classifier: ImageClassifier, finetune: Finetune) -> fr
     """Names of the groups of which some parameter learns once everything is unlocked.
 
     Raises:
-        UserError: as `tune` does for unknown groups and groups without batch norms.
+        UserError: as `tune` does for unknown groups and groups without norms.
     """
-    choice = _choice(classifier, finetune)
-    return choice.layers | choice.batch_norm
+    return _choice(classifier, finetune).learning
 
 
 def _choice(classifier: ImageClassifier, finetune: Finetune) -> _Choice:
     every = [group.name for group in classifier.groups]
-    normed = [group.name for group in classifier.groups if group.batch_norms(classifier)]
+    batch_normed = [group.name for group in classifier.groups if group.batch_norms(classifier)]
+    layer_normed = [group.name for group in classifier.groups if group.layer_norms(classifier)]
     named = ("head",) if finetune.layers == "head" else every if finetune.layers == "all" else finetune.layers
     layers = _known(named, every, where="finetune.layers")
 
-    def batch_norms(value: str | tuple[str, ...], where: str) -> frozenset[str]:
+    def norms(value: str | tuple[str, ...], normed: list[str], kind: str, where: str) -> frozenset[str]:
         if isinstance(value, tuple):
             chosen = _known(value, every, where=where)
             without = sorted(chosen - set(normed))
             if without:
                 raise UserError(
-                    f"{', '.join(without)}: no batch norms in there",
+                    f"{', '.join(without)}: no {kind} norms in there",
                     where=where,
-                    allowed=_allowed(normed) if normed else f"{classifier.backbone} has no batch norms",
+                    allowed=_allowed(normed) if normed else f"{classifier.backbone} has no {kind} norms",
                 )
             return chosen
         return {"all": frozenset(normed), "tuned": layers & set(normed), "frozen": frozenset[str]()}[value]
 
-    scale_and_shift = batch_norms(finetune.batch_norm, "finetune.batch_norm")
+    scale_and_shift = norms(finetune.batch_norm, batch_normed, "batch", "finetune.batch_norm")
     wanted = finetune.batch_norm_statistics
     statistics = (
-        scale_and_shift if wanted == "same" else batch_norms(wanted, "finetune.batch_norm_statistics")
+        scale_and_shift
+        if wanted == "same"
+        else norms(wanted, batch_normed, "batch", "finetune.batch_norm_statistics")
     )
-    return _Choice(layers, scale_and_shift, statistics)
+    if finetune.layer_norm != "tuned" and not layer_normed:
+        raise UserError(
+            f"{classifier.backbone} has no layer norms",
+            where="finetune.layer_norm",
+            allowed='"tuned", which then means nothing',
+            hint="its norms are batch norms: finetune.batch_norm" if batch_normed else "",
+        )
+    layer_norm = norms(finetune.layer_norm, layer_normed, "layer", "finetune.layer_norm")
+    return _Choice(layers, scale_and_shift, statistics, layer_norm)
 
 
 def _known(names: Collection[str], groups: list[str], *, where: str) -> frozenset[str]:
@@ -204,9 +229,12 @@ def _apply(classifier: ImageClassifier, choice: _Choice) -> None:
         for norm in norms:
             for parameter in norm.parameters(recurse=False):
                 parameter.requires_grad_(group.name in choice.batch_norm)
+        for _, layer_norm in group.layer_norms(classifier):
+            for parameter in layer_norm.parameters(recurse=False):
+                parameter.requires_grad_(group.name in choice.layer_norm)
         if group.name not in choice.statistics:
             held += norms
-        if group.name not in choice.layers | choice.batch_norm | choice.statistics:
+        if group.name not in choice.learning | choice.statistics:
             held += [
                 module for _, module in group.named_modules(classifier) if isinstance(module, _DropoutNd)
             ]
@@ -223,7 +251,9 @@ def _facts(classifier: ImageClassifier, choice: _Choice) -> tuple[GroupTuning, .
                 learns=group.name in choice.layers,
                 batch_norm_learns=group.name in choice.batch_norm,
                 statistics_update=group.name in choice.statistics,
+                layer_norm_learns=group.name in choice.layer_norm,
                 batch_norms=len(group.batch_norms(classifier)),
+                layer_norms=len(group.layer_norms(classifier)),
                 parameters=sum(parameter.numel() for parameter in parameters),
                 trainable=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
             )

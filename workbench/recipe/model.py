@@ -8,7 +8,7 @@ from pydantic import Field
 
 from workbench.recipe.fields import ABOVE_ZERO, Described, GroupName, Names, Probability, Table, knob
 
-BatchNormGroups = Literal["all", "tuned", "frozen"] | Names
+NormGroups = Literal["all", "tuned", "frozen"] | Names
 LayerRate = Annotated[float, Field(gt=0, le=10)]
 
 
@@ -46,13 +46,13 @@ class Model(Table):
 
 
 class Finetune(Table):
-    """Which layer groups learn, and what their batch norms do."""
+    """Which layer groups learn, and what their norms do."""
 
     layers: Literal["all", "head"] | SomeNames = knob(
         ("head",),
         help='layer groups that learn: "all", "head", or a list; petbench model show NAME lists them',
     )
-    batch_norm: BatchNormGroups = knob(
+    batch_norm: NormGroups = knob(
         "tuned",
         help='groups whose batch-norm scale and shift learn: "all", "tuned" (the groups in layers), '
         '"frozen" (none), or a list',
@@ -60,6 +60,11 @@ class Finetune(Table):
     batch_norm_statistics: Literal["same", "all", "tuned", "frozen"] | Names = knob(
         "same",
         help='groups whose running mean and variance update while training; "same" as batch_norm',
+    )
+    layer_norm: NormGroups = knob(
+        "tuned",
+        help="groups whose layer-norm (also group- and RMS-norm) scale and shift learn, as in ViT, Swin and "
+        'ConvNeXt: "all", "tuned" (the groups in layers), "frozen" (none), or a list',
     )
     probe_epochs: int = knob(
         0,

@@ -70,10 +70,28 @@ class Recipe(Table):
                 "augmentation.mixing",
                 "pseudo_label.strategy",
             )
+        if self.training.saliency_weight and self.augmentation.mixing != "none":
+            raise disagreement(
+                "training.saliency_weight does not go with augmentation.mixing: a blend has no one head box",
+                "training.saliency_weight",
+                "augmentation.mixing",
+            )
+        if self.training.saliency_weight and self.data.dataset == "folder":
+            raise disagreement(
+                "training.saliency_weight needs head boxes, which a folder of images does not have",
+                "training.saliency_weight",
+                "data.dataset",
+            )
         if self.optimizer.schedule == "one_cycle" and self.optimizer.warmup_epochs:
             raise disagreement(
                 "optimizer.warmup_epochs has no effect with one_cycle, which warms up by itself",
                 "optimizer.warmup_epochs",
+            )
+        if self.training.compile != "off" and self.training.saliency_weight:
+            raise disagreement(
+                "saliency_weight differentiates twice, which compiled steps cannot",
+                "training.compile",
+                "training.saliency_weight",
             )
         if self.training.compile == "on" and self.sees_fixed_features:
             raise disagreement(
@@ -102,6 +120,8 @@ class Recipe(Table):
     def sees_fixed_features(self) -> bool:
         """Whether every stage trains on features computed once: a fixed trunk on views that stay the same."""
         knobs, tune = self.pseudo_label, self.finetune
+        if self.training.saliency_weight:
+            return False  # gradients are asked of images
         is_fixed = (
             tune.layers in ("head", ("head",))
             and tune.batch_norm in ("tuned", "frozen")

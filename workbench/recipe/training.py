@@ -87,6 +87,15 @@ class Training(Table):
         source="King and Zeng 2001",
     )
     label_smoothing: float = knob(0.0, help="share of the target spread over all classes", ge=0, lt=1)
+    saliency_weight: float = knob(
+        0.0,
+        help="weight of a penalty on what the labels' log-probability owes to pixels outside an image's head "
+        "box: the sum of |gradient| there; images without a box add nothing; costs a second backward pass; "
+        "0: off",
+        source="after Ghaeini et al. 2019; penalises outside as Ross et al. 2017",
+        ge=0,
+        le=1000,
+    )
     ema: float = knob(
         0.0,
         help="decay a step of an average of the weights that is evaluated instead of them; 0: off",

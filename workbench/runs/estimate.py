@@ -25,7 +25,7 @@ _MUST_AGREE = (
     "training.precision",
 )
 # Knobs that older runs do not know, and what those did.
-_SINCE = {"training.progressive": 0.0, "training.compile": "off"}
+_SINCE = {"training.progressive": 0.0, "training.compile": "off", "finetune.layer_norm": "tuned"}
 # Each shifts the cost a little; told in words where it differs.
 _BETTER_AGREE = (
     ("training.batch_size", "batch size"),
@@ -124,7 +124,13 @@ def _is_alike(wanted: Mapping[str, Any], run: RunSummary) -> bool:
         and all(wanted.get(key) == there.get(key) for key in _MUST_AGREE)
         and all(wanted.get(key, old) == there.get(key, old) for key, old in _SINCE.items())
         and _fixed_views(wanted) == _fixed_views(there)
+        and _is_guided(wanted) == _is_guided(there)
     )
+
+
+def _is_guided(recipe: Mapping[str, Any]) -> bool:
+    """Whether every step differentiates twice, whatever that weighs."""
+    return bool(recipe.get("training.saliency_weight"))
 
 
 def _fixed_views(recipe: Mapping[str, Any]) -> bool:

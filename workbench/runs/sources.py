@@ -135,3 +135,10 @@ def opinions_of(run: RunDirectory, source: Source) -> Opinions:
     if isinstance(source, IssueSource):
         return issue_opinions(run)
     return split_opinions(run, source.split, teacher=source.teacher)
+
+
+def asks_teacher(source: Source) -> bool:
+    """Whether the teacher spoke there, whose network the run keeps; later rounds' teachers were not kept."""
+    if isinstance(source, RoundSource):
+        return source.round == 1
+    return isinstance(source, SplitSource) and source.teacher

@@ -20,10 +20,11 @@ from workbench.support.errors import RunFailed
 from workbench.support.fingerprint import fingerprint
 from workbench.support.spans import Part, each, span, spanned
 from workbench.train.compiled import FullBatches, usual_sizes
+from workbench.train.guidance import guiding_heads, say_guidance
 from workbench.train.interrupt import Interrupted, StopRequest
 from workbench.train.metrics import confusion_matrix, negative_log_likelihood
 from workbench.train.network import Network, changing_weights, clone_weights
-from workbench.train.objectives import Beginning, Clock, Objective, Supervised, make_objective
+from workbench.train.objectives import Beginning, Clock, Objective, SaliencyGuided, Supervised, make_objective
 from workbench.train.optim import make_optimizer, optimizer_tensors, restore_optimizer, set_rates
 from workbench.train.record import StageRecord, memory_bytes
 from workbench.train.schedule import rate_multiplier
@@ -82,7 +83,8 @@ class StageRun:
         self._prefix = "head." if self.on_features else ""
         self.module: nn.Module = classifier.head if self.on_features else classifier
         self._changing = frozenset(changing_weights(classifier, tuning))
-        self.batches = self._batches(samples)
+        heads = guiding_heads(self.setup, stage, samples, labelled)
+        self.batches = self._batches(samples, heads)
         self.pool = self._pool()
         self.steps = self.batches.steps if self.pool is None else self.pool.steps
         self.optimizer = make_optimizer(stage.optimizer, parameter_groups(classifier, stage.optimizer))
@@ -111,6 +113,7 @@ class StageRun:
         if not self.on_features:
             recipe = self.setup.recipe
             self.record.views(recipe.training.view_sides(recipe.data.image_size, stage.epochs))
+        say_guidance(stage, heads, self.setup.recipe.training.saliency_weight, around.reporter)
 
     def run(self) -> Best:
         """Train to the end of the stage; the network is left with the best epoch's weights.
@@ -348,10 +351,10 @@ class StageRun:
         if self.average is not None:
             self.average.load_state_dict(part("average/"))
 
-    def _batches(self, samples: Samples) -> ImageBatches | FeatureBatches:
+    def _batches(self, samples: Samples, heads: NDArray[np.float32] | None) -> ImageBatches | FeatureBatches:
         batch_size = self.setup.recipe.training.batch_size
         if not self.on_features:
-            return self.network.image_batches(samples, self.stage.augmentation, batch_size)
+            return self.network.image_batches(samples, self.stage.augmentation, batch_size, heads)
         features, rows = self.network.sample_features(samples, self.stage.augmentation)
         return FeatureBatches(features, rows, samples, batch_size=batch_size, seed=self.setup.recipe.seed)
 
@@ -382,7 +385,9 @@ class StageRun:
     def _objective(self, samples: Samples) -> Objective:
         smoothing = self.setup.recipe.training.label_smoothing
         if self.stage.online is None:
-            return Supervised(smoothing, negative_labels=bool(samples.rules_out.any()))
+            supervised = Supervised(smoothing, negative_labels=bool(samples.rules_out.any()))
+            weight = self.stage.saliency_weight
+            return SaliencyGuided(supervised, weight) if weight else supervised
         beginning = Beginning(
             module=self.module,
             classes=len(self.setup.classes),

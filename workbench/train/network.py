@@ -137,7 +137,13 @@ class Network:
         finally:
             self.load(learned)
 
-    def image_batches(self, samples: Samples, augmentation: Augmentation, batch_size: int) -> ImageBatches:
+    def image_batches(
+        self,
+        samples: Samples,
+        augmentation: Augmentation,
+        batch_size: int,
+        heads: NDArray[np.float32] | None = None,
+    ) -> ImageBatches:
         """Batches of augmented views for training; fixed copies are the same in every stage of the run."""
         return ImageBatches(
             self.setup.store,
@@ -149,6 +155,7 @@ class Network:
             batch_size=batch_size,
             seed=self.setup.recipe.seed,
             device=self.setup.device,
+            heads=heads,
         )
 
     def pool_batches(
@@ -239,7 +246,7 @@ def changing_weights(classifier: ImageClassifier, tuning: Tuning) -> Weights:
     changing = [
         group
         for group, facts in zip(classifier.groups, tuning.groups, strict=True)
-        if facts.learns or facts.batch_norm_learns or facts.statistics_update
+        if facts.learns or facts.batch_norm_learns or facts.layer_norm_learns or facts.statistics_update
     ]
     return {
         name: tensor

@@ -21,7 +21,7 @@ from workbench.dataset import (
     open_catalogue,
 )
 from workbench.dataset.review import named_review
-from workbench.loader import ImageStore, open_store
+from workbench.loader import ImageStore, head_boxes, open_store
 from workbench.model import ImageClassifier, build, check_network
 from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
@@ -29,6 +29,7 @@ from workbench.support.errors import UserError
 from workbench.support.spans import Part, spanned
 from workbench.train.compiled import check_compiler
 from workbench.train.places import Places as Places
+from workbench.train.twice import check_twice_differentiable
 from workbench.train.typical import TypicalImages
 
 
@@ -126,6 +127,8 @@ def prepare(
     split = corrected.split
     _check_batch(recipe, split)
     _check_pool(recipe, split)
+    _check_heads(recipe, catalogue, split)
+    check_twice_differentiable(classifier, recipe)
     for image in catalogue.left_out:
         reporter.event(Message("warning", f"left out {image.id}: {image.reason}"))
     store = store or _placed(classifier, catalogue, recipe, places, reporter)
@@ -197,3 +200,13 @@ def _check_pool(recipe: Recipe, split: Split) -> None:
             where="[pseudo_label]",
             hint="label fewer, or leave the table out for supervised training",
         )
+
+
+def _check_heads(recipe: Recipe, catalogue: Catalogue, split: Split) -> None:
+    if not recipe.training.saliency_weight or not np.isnan(head_boxes(catalogue, split.labelled)).all():
+        return
+    raise UserError(
+        f"none of the {len(split.labelled)} labelled images has a head box to guide training",
+        where="training.saliency_weight",
+        allowed="0, or a data set with the XML files of annotations/xmls",
+    )

@@ -31,6 +31,8 @@ class Stage:
     ema: float
     falls_back: bool
     """Its starting weights compete on validation: a fine-tune must beat the probe it began from."""
+    saliency_weight: float
+    """What gradients beside the head of a labelled image cost; above 0 the stage must see images."""
     first_epoch: int
     """Epochs of all stages before it: order and augmentation are functions of the epoch within the run."""
     online: Online | None = None
@@ -40,7 +42,8 @@ class Stage:
     def sees_plain_views(self) -> bool:
         """Whether an image looks the same in every epoch, so that a fixed trunk's features can be kept."""
         drawn_once = not self.augmentation.changes_images or self.augmented_copies > 0
-        return drawn_once and self.augmentation.mixing == "none" and self.online is None
+        asks_nothing_more = self.online is None and not self.saliency_weight
+        return drawn_once and self.augmentation.mixing == "none" and asks_nothing_more
 
     @property
     def label(self) -> str:
@@ -78,7 +81,7 @@ def _online(recipe: Recipe, knobs: Online) -> tuple[Stage, ...]:
     ema = getattr(knobs, "ema", stage.ema)
     if isinstance(knobs, MeanTeacher):
         ema = 0.0  # its teacher is the average
-    student = replace(stage, online=knobs, ema=ema)
+    student = replace(stage, online=knobs, ema=ema, saliency_weight=0.0)  # its loss is its own
     stages = _with_probe(recipe, student) if fresh else (student,)
     if not isinstance(knobs, MetaPseudoLabels) or not knobs.finetune_epochs:
         return stages
@@ -112,6 +115,7 @@ def _with_probe(recipe: Recipe, stage: Stage) -> tuple[Stage, ...]:
         stochastic_depth=0.0,
         ema=recipe.training.ema,
         falls_back=False,
+        saliency_weight=0.0,
         first_epoch=0,
     )
     return probe, replace(stage, fresh=False, falls_back=True)
@@ -158,5 +162,6 @@ def _stage(
         stochastic_depth=recipe.model.stochastic_depth if stochastic_depth is None else stochastic_depth,
         ema=recipe.training.ema,
         falls_back=False,
+        saliency_weight=recipe.training.saliency_weight,
         first_epoch=0,
     )

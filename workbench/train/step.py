@@ -97,20 +97,21 @@ class Stepper:
         self._optimizer.zero_grad(set_to_none=True)
         total_weight = batch.weights.sum()
         if not self._objective.can_be_cut:
-            whole = Labelled(batch.inputs, batch.targets, batch.weights, total_weight)
+            whole = Labelled(batch.inputs, batch.targets, batch.weights, total_weight, batch.heads)
             found = self._backward(whole, unlabelled)
             right = matches(found.logits.detach(), batch.targets).sum()
             return Stepped(found.value.detach(), right, found.pseudo)
         passes = _passes(len(batch.weights), self.micro_batch)
         loss = torch.zeros((), device=self._device)
         right = torch.zeros((), device=self._device)
-        for inputs, targets, weights in zip(
+        for inputs, targets, weights, heads in zip(
             batch.inputs.tensor_split(passes),
             batch.targets.tensor_split(passes),
             batch.weights.tensor_split(passes),
+            [None] * passes if batch.heads is None else batch.heads.split(passes),
             strict=True,
         ):
-            part = self._backward(Labelled(inputs, targets, weights, total_weight), None)
+            part = self._backward(Labelled(inputs, targets, weights, total_weight, heads), None)
             loss += part.value.detach()
             right += matches(part.logits.detach(), targets).sum()
         return Stepped(loss, right)

@@ -16,12 +16,12 @@ RESNET18 = {
     "parameters": 11_195_493,
     "native_size": 224,
     "groups": [
-        {"group": "stem", "parameters": 9_536, "batch_norms": 1},
-        {"group": "layer1", "parameters": 147_968, "batch_norms": 4},
-        {"group": "layer2", "parameters": 525_568, "batch_norms": 5},
-        {"group": "layer3", "parameters": 2_099_712, "batch_norms": 5},
-        {"group": "layer4", "parameters": 8_393_728, "batch_norms": 5},
-        {"group": "head", "parameters": 18_981, "batch_norms": 0},
+        {"group": "stem", "parameters": 9_536, "batch_norms": 1, "layer_norms": 0},
+        {"group": "layer1", "parameters": 147_968, "batch_norms": 4, "layer_norms": 0},
+        {"group": "layer2", "parameters": 525_568, "batch_norms": 5, "layer_norms": 0},
+        {"group": "layer3", "parameters": 2_099_712, "batch_norms": 5, "layer_norms": 0},
+        {"group": "layer4", "parameters": 8_393_728, "batch_norms": 5, "layer_norms": 0},
+        {"group": "head", "parameters": 18_981, "batch_norms": 0, "layer_norms": 0},
     ],
 }
 BACKBONES = [

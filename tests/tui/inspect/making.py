@@ -90,6 +90,7 @@ class FakeHelper:
     def __init__(self, *, problem: str = "") -> None:
         self.asked: list[tuple[str, ...]] = []
         self.problem = problem
+        self.method = "grad-cam"
 
     async def __call__(self, *arguments: str) -> HelperResult:
         """What the two commands print."""
@@ -106,7 +107,8 @@ class FakeHelper:
         out = Path(arguments[arguments.index("--out") + 1])
         out.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (30, 30), (250, 0, 250)).save(out / "overlay-00.png")
-        answer = [{"id": images[0], "said": "Bengal", "overlay": str(out / "overlay-00.png")}]
+        overlay = str(out / "overlay-00.png")
+        answer = [{"id": images[0], "said": "Bengal", "method": self.method, "overlay": overlay}]
         return HelperResult(0, json.dumps(answer), "")
 
 

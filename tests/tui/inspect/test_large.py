@@ -97,6 +97,17 @@ async def test_grad_cam_is_laid_over_the_image_and_taken_off_again(
         assert "where it sees" not in screen_text(pilot)
 
 
+async def test_a_transformers_map_says_that_it_is_its_attention(
+    run: RunDirectory, helper: FakeHelper
+) -> None:
+    helper.method = "attention-rollout"
+    async with opened(run.path.parent, place=place_of(run), size=WIDE) as pilot:
+        await press(pilot, "enter", "g")
+        await settle(pilot)
+        assert "where its attention lies (roll-out)" in screen_text(pilot)
+        assert "where it sees Bengal" not in screen_text(pilot)
+
+
 async def test_the_first_rounds_grad_cam_is_the_teachers(run: RunDirectory, helper: FakeHelper) -> None:
     async with opened(run.path.parent, place=place_of(run, "round:1")) as pilot:
         await press(pilot, "g")
@@ -107,7 +118,7 @@ async def test_the_first_rounds_grad_cam_is_the_teachers(run: RunDirectory, help
 
 
 @pytest.mark.parametrize(
-    ("key", "words"), [("g", "no Grad-CAM: out of luck"), ("n", "no neighbours: out of")]
+    ("key", "words"), [("g", "no saliency map: out of luck"), ("n", "no neighbours: out of")]
 )
 async def test_a_helper_that_fails_says_why_in_place_and_is_asked_again_by_the_key(
     run: RunDirectory, helper: FakeHelper, key: str, words: str

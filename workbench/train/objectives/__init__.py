@@ -10,6 +10,7 @@ from workbench.train.objectives import (
 )
 from workbench.train.objectives.objective import Beginning, Clock, Labelled, Loss, Objective, Pseudo
 from workbench.train.objectives.registry import implemented, make_objective
+from workbench.train.objectives.saliency_guided import SaliencyGuided
 from workbench.train.objectives.supervised import Supervised
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Loss",
     "Objective",
     "Pseudo",
+    "SaliencyGuided",
     "Supervised",
     "fixmatch",
     "flexmatch",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from workbench.loader import PoolBatch
+from workbench.loader import HeadMasks, PoolBatch
 from workbench.recipe import Optimizer
 from workbench.train.objective import weighted_cross_entropy
 
@@ -24,6 +24,8 @@ class Labelled:
     """(B,) float32."""
     total_weight: Tensor
     """() float32, of the whole batch: so the losses of its parts add up."""
+    heads: HeadMasks | None = None
+    """Where the animals' heads are, for a loss that asks."""
 
     def cross_entropy(self, logits: Tensor, label_smoothing: float) -> Tensor:
         """The supervised loss of logits (B, C), () float32."""

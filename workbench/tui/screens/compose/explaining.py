@@ -13,7 +13,7 @@ _GROUP_HELP = {
     "": "What the run is called and which random numbers it draws.",
     "data": "Which images, what is predicted of them, how they are divided.",
     "model": "The network: a pretrained backbone with a fresh head.",
-    "finetune": "Which layer groups learn, and what their batch norms do.",
+    "finetune": "Which layer groups learn, and what their norms do.",
     "augmentation": "Random changes to training images, drawn anew for every image and epoch. v shows them.",
     "optimizer": "How the weights move.",
     "training": "How long and in what arithmetic.",
@@ -31,6 +31,9 @@ _VALUE_HELP = {
         "finetune.batch_norm_statistics",
         "frozen",
     ): "evaluation and training use the pretrained mean and variance",
+    ("finetune.layer_norm", "all"): "every group's norms learn, also where the weights stay as pretrained",
+    ("finetune.layer_norm", "tuned"): "norms learn where the layers learn",
+    ("finetune.layer_norm", "frozen"): "no norm learns",
 }
 
 
@@ -88,7 +91,8 @@ def _layer(name: str, network: Network | None, colours: Palette) -> Text:
     text = Text(f"{clean(name)}  ", style=f"bold {colours.accent}")
     if group is None:
         return text
-    norms = f"{group.batch_norms} batch norms" if group.batch_norms else "no batch norm"
+    kinds = {"batch": group.batch_norms, "layer": group.layer_norms}
+    norms = ", ".join(f"{count} {kind} norms" for kind, count in kinds.items() if count) or "no norm"
     said = (
         f"{group.parameters:,} parameters, {norms}. Ticked, its weights learn; else they stay as pretrained."
     )

@@ -1,4 +1,4 @@
-"""Layer groups that a recipe names and its backbone lacks: told at the field, before a run finds out."""
+"""Layer groups and norms that a recipe asks for and its backbone lacks: told before a run finds out."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ _NAMING = (
     "finetune.layers",
     "finetune.batch_norm",
     "finetune.batch_norm_statistics",
+    "finetune.layer_norm",
     "optimizer.layer_rates",
 )
 
 
 def with_group_check(draft: Draft, network: Network | None) -> Draft:
-    """The draft with a problem for each knob that names a group the network lacks; it is then not valid."""
+    """The draft with a problem for each knob that names what the network lacks; it is then not valid."""
     if network is None or draft.look()["model.backbone"] != network.name:
         return draft
     found = [problem for key in _NAMING for problem in _check(key, draft.look().written(key), network)]
+    found += _check_layer_norm(draft.look()["finetune.layer_norm"], network)
     if not found:
         return draft
     return replace(draft, recipe=None, problems=(*draft.problems, *found))
@@ -44,5 +46,20 @@ def _check(key: str, value: Any, network: Network) -> list[Problem]:
             what=f"{clean(network.name, 60)} has no layer group {clean(strange[0], 60)}",
             allowed=", ".join(network.group_names),
             hint=f"did you mean {near}?" if near else "",
+        )
+    ]
+
+
+def _check_layer_norm(value: Any, network: Network) -> list[Problem]:
+    if value == "tuned" or any(group.layer_norms for group in network.groups):
+        return []
+    return [
+        Problem(
+            key="finetune.layer_norm",
+            where="",
+            line=None,
+            what=f"{clean(network.name, 60)} has no layer norms",
+            allowed='"tuned", which then means nothing',
+            hint="",
         )
     ]

@@ -99,7 +99,7 @@ def _field_lines(one: FormField, state: FormState, width: int) -> list[Line]:
             Line(LineKind.LAYER, layer_id(layer.name), field=one, layer=layer)
             for layer in state.network.groups
         ]
-    if one.key == "finetune.batch_norm_statistics":
+    if one.key == "finetune.layer_norm":
         story = norm_story(state.draft.look(), state.network)
         lines += [Line(LineKind.NOTE, text=text) for text in _folded(story, width, LABEL_COLUMN)]
     return lines

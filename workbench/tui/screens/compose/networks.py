@@ -25,6 +25,8 @@ class LayerGroup:
     name: str
     parameters: int
     batch_norms: int
+    layer_norms: int
+    """Group and RMS norms too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,9 @@ async def _ask(file: Path, *arguments: str) -> Any:
 
 def _network(name: str, values: Any) -> Network:
     groups = (
-        LayerGroup(str(row["group"]), int(row["parameters"]), int(row["batch_norms"]))
+        LayerGroup(
+            str(row["group"]), int(row["parameters"]), int(row["batch_norms"]), int(row["layer_norms"])
+        )
         for row in values["groups"]
     )
     return Network(name, int(values["parameters"]), int(values["native_size"]), tuple(groups))

@@ -78,7 +78,10 @@ def _optimizer(values: Values) -> str:
 
 
 def _training(values: Values) -> str:
-    return f"{_text(values['training.epochs'])} epochs{_DOT}batch {_text(values['training.batch_size'])}"
+    words = [f"{_text(values['training.epochs'])} epochs", f"batch {_text(values['training.batch_size'])}"]
+    if values["training.saliency_weight"]:
+        words.append("saliency-guided")
+    return _DOT.join(words)
 
 
 def _pseudo_label(values: Values) -> str:

@@ -1,4 +1,4 @@
-"""What a helper process finds for an image, with torch: nearest labelled images, Grad-CAM; kept on disk."""
+"""What a helper process finds for an image, with torch: nearest labelled images, saliency; kept on disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from workbench.runs.layout import RunDirectory
-from workbench.runs.sources import RoundSource, Source, SplitSource
 from workbench.support.atomic import atomic_write
 from workbench.support.paths import cache_home
 from workbench.tui.helper import HelperResult
@@ -39,6 +38,8 @@ class Overlay:
     picture: Path
     said: str
     """The class that it was asked about."""
+    method: str
+    """`grad-cam`, or `attention-rollout`, which is about no class."""
 
 
 class HelperFailed(Exception):
@@ -109,13 +110,6 @@ class Helped:
         return self._folder / kind / f"{_digest(image)}.json"
 
 
-def asks_teacher(source: Source) -> bool:
-    """Whether the teacher spoke there, whose network the run keeps; later rounds' teachers were not kept."""
-    if isinstance(source, RoundSource):
-        return source.round == 1
-    return isinstance(source, SplitSource) and source.teacher
-
-
 def _saliency(teacher: bool) -> str:
     return "saliency-teacher" if teacher else "saliency"
 
@@ -160,7 +154,9 @@ def _neighbours(answer: Any) -> tuple[Neighbour, ...] | None:
 def _overlay(answer: Any) -> Overlay | None:
     try:
         picture = Path(answer["overlay"])
-        return Overlay(picture, str(answer["said"])) if picture.is_file() else None
+        if not picture.is_file():
+            return None
+        return Overlay(picture, str(answer["said"]), str(answer.get("method", "grad-cam")))
     except (KeyError, TypeError, ValueError, OSError):
         return None
 

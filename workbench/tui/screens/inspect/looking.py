@@ -10,11 +10,12 @@ from textual import on, work
 from textual.message import Message
 
 from workbench.runs.opinions import Opinion
+from workbench.runs.sources import asks_teacher
 from workbench.support.clean import clean
 from workbench.support.units import human_bytes
 from workbench.tui.places import InspectPlace
 from workbench.tui.screens.inspect.finding import Finding
-from workbench.tui.screens.inspect.helped import HelperFailed, Neighbour, asks_teacher
+from workbench.tui.screens.inspect.helped import HelperFailed, Neighbour
 from workbench.tui.screens.inspect.one import OnePanel, Shown
 
 _SETTLE_SECONDS = 0.3
@@ -127,7 +128,7 @@ class Looking(Finding):
             return "the images are not on this machine"
         return "the image is not in the data set any more" if self.files else "looking for the images…"
 
-    # Grad-CAM
+    # Grad-CAM or attention roll-out
 
     def _overlaid(self, current: Opinion, plain: Path) -> tuple[Path, str]:
         """The picture to show and its caption; starts a helper where nothing is known."""
@@ -138,11 +139,13 @@ class Looking(Finding):
         overlay = self.helped.known_overlay(current.id, teacher=teacher)
         whose = "the teacher" if teacher else "the final model"
         if overlay is not None:
+            if overlay.method == "attention-rollout":
+                return overlay.picture, f"what {whose} sees, and where its attention lies (roll-out)"
             return overlay.picture, f"what {whose} sees, and where it sees {clean(overlay.said)}"
         if failure := self._failures.get(("saliency", current.id)):
-            return plain, f"no Grad-CAM: {failure.splitlines()[0]}"
+            return plain, f"no saliency map: {failure.splitlines()[0]}"
         self._draw_overlay(current.id, teacher)
-        return plain, f"Grad-CAM of {whose}: computing…"
+        return plain, f"where {whose} looks: computing…"
 
     @work(exclusive=True, group="saliency", exit_on_error=False)
     async def _draw_overlay(self, image: str, teacher: bool) -> None:

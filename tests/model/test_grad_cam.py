@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from workbench.model import ImageClassifier, build, tune
 from workbench.model.architecture import Architecture, LayerGroup
-from workbench.model.saliency import grad_cam
+from workbench.model.grad_cam import grad_cam
 from workbench.recipe import Finetune, Model
 from workbench.support.errors import UserError
 
@@ -121,7 +121,7 @@ def test_a_vision_transformer_is_refused_in_words() -> None:
     classifier = build(Model(backbone="vit_b_32", weights="none"), 5, seed=0, image_size=64)
     with pytest.raises(UserError, match=r"vit_b_32 ends in tokens") as raised:
         grad_cam(classifier, torch.zeros(1, 3, 64, 64), torch.tensor([0]))
-    assert "not supported yet" in str(raised.value)
+    assert "petbench saliency" in str(raised.value)
 
 
 def test_the_network_is_left_as_it_was() -> None:
