@@ -18,6 +18,7 @@ from workbench.recipe import Augmentation
 from workbench.runs.events import Reporter
 from workbench.train.features import FeatureBank, feature_folder
 from workbench.train.precision import Precision
+from workbench.train.seeding import seed_device
 from workbench.train.setup import Setup
 from workbench.train.state import Weights
 
@@ -183,7 +184,7 @@ class Network:
         head: Any = self.classifier.head
         layer = head.get_submodule("dropout")
         before, layer.p = layer.p, dropout
-        torch.manual_seed(seed)
+        seed_device(seed, self.setup.device)
         inputs = features.to(self.setup.device)
         try:
             head.train()
