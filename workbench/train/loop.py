@@ -147,7 +147,8 @@ class StageRun:
             total_step = (epoch - 1) * self.steps + step
             # Dropout masks are a function of the step, like order and augmentation: resuming needs no
             # generator state.
-            seed_device(seed_of(seed, of_run, step), self.setup.device)
+            if not self.on_features or self.stage.dropout:
+                seed_device(seed_of(seed, of_run, step), self.setup.device)
             rate = self._multiplier(total_step)
             set_rates(self.optimizer, rate)
             stepped = self.stepper.step(batch, unlabelled, Clock(total_step, self.steps, rate))

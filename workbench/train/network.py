@@ -45,6 +45,7 @@ class Network:
         self._changing = changing_weights(setup.classifier, self.tuning).keys()
         self._bank = self._open_bank()
         self._views: tuple[object, Tensor] | None = None
+        self._gathered: tuple[Ints, Tensor] | None = None
 
     def reset(self) -> None:
         """Back to the pretrained weights and the first head."""
@@ -61,7 +62,10 @@ class Network:
 
     def plain_features(self, positions: Ints) -> Tensor:
         """(K, D) float32 features of plain views, from the bank, on the run's device."""
-        return self._bank.rows(positions).to(self.setup.device)
+        if self._gathered is None or self._gathered[0] is not positions:
+            # Validation asks after every epoch for the very same array.
+            self._gathered = positions, self._bank.rows(positions).to(self.setup.device)
+        return self._gathered[1]
 
     def sample_features(self, samples: Samples, augmentation: Augmentation) -> tuple[Tensor, Ints]:
         """Features for every sample, and each sample's row in them.
