@@ -26,6 +26,7 @@ from workbench.model import ImageClassifier, build, check_network
 from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.support.errors import UserError
+from workbench.train.memory import keep_freed_memory
 from workbench.train.places import Places as Places
 from workbench.train.typical import TypicalImages
 
@@ -97,6 +98,7 @@ def prepare(
     Raises:
         UserError: whatever in the recipe does not fit the data or the backbone.
     """
+    keep_freed_memory()
     check_network(recipe)
     catalogue = open_catalogue(recipe.data, data_home=places.data_home, reporter=reporter)
     classes = catalogue.classes(recipe.data.target)
