@@ -23,7 +23,7 @@ from workbench.train.begin import (
     record_provenance,
     warn_of_uncovered_classes,
 )
-from workbench.train.checkpoint import load_newest, save_checkpoint
+from workbench.train.checkpoint import load_newest
 from workbench.train.conclude import conclude
 from workbench.train.interrupt import Interruptible, StopRequest
 from workbench.train.labelling import label_pool
@@ -33,6 +33,7 @@ from workbench.train.setup import Places, Setup, prepare
 from workbench.train.stage import Stage, plan
 from workbench.train.state import Best, RunState, StageProgress, Weights, pack, unpack
 from workbench.train.teacher import view_pool
+from workbench.train.writer import CheckpointWriter
 
 
 def execute(
@@ -65,19 +66,16 @@ def execute(
     stages = plan(recipe)
     warn_of_uncovered_classes(setup, state, reporter)
     network.load(_part(tensors, "model/"))
-    for index in range(state.stage_index, len(stages)):
-        stage = stages[index]
-        restored = tensors if within_stage else None
-        best = _train(directory, stage, network, state, reporter, stop, restored)
-        _enter(state, stage, best, setup, reporter)
-        within_stage = False
-        _save(
-            directory,
-            {f"model/{name}": t for name, t in network.weights().items()},
-            state,
-            within_stage=False,
-        )
-        stop.raise_if_set()
+    with CheckpointWriter(directory.checkpoint) as writer:
+        for index in range(state.stage_index, len(stages)):
+            stage = stages[index]
+            restored = tensors if within_stage else None
+            best = _train(directory, stage, network, state, writer, reporter, stop, restored)
+            _enter(state, stage, best, setup, reporter)
+            within_stage = False
+            whole = {f"model/{name}": t for name, t in network.weights().items()}
+            _save(writer, whole, state, within_stage=False)
+            stop.raise_if_set()
     return conclude(directory, network, state, patient)
 
 
@@ -86,6 +84,7 @@ def _train(
     stage: Stage,
     network: Network,
     state: RunState,
+    writer: CheckpointWriter,
     reporter: Reporter,
     stop: StopRequest,
     restored: Weights | None,
@@ -101,7 +100,7 @@ def _train(
         reporter=reporter,
         stop=stop,
         heartbeat=lambda: beat(directory),
-        save=lambda tensors: _save(directory, tensors, state, within_stage=True),
+        save=lambda tensors: _save(writer, tensors, state, within_stage=True),
     )
     samples, labelled = samples_of(setup, stage, state)
     return StageRun(stage, network, samples, labelled, state, around, restored).run()
@@ -212,10 +211,10 @@ def _stand(checkpoint: tuple[Weights, dict[str, object]] | None) -> tuple[RunSta
     return unpack(_part(tensors, "state/"), plain), tensors, bool(plain["within_stage"])
 
 
-def _save(directory: RunDirectory, tensors: Weights, state: RunState, *, within_stage: bool) -> None:
+def _save(writer: CheckpointWriter, tensors: Weights, state: RunState, *, within_stage: bool) -> None:
     state_tensors, plain = pack(state)
     whole = tensors | {f"state/{name}": tensor for name, tensor in state_tensors.items()}
-    save_checkpoint(directory.checkpoint, whole, {**plain, "within_stage": within_stage})
+    writer.save(whole, {**plain, "within_stage": within_stage})
 
 
 def _part(tensors: Weights, prefix: str) -> Weights:
