@@ -18,6 +18,7 @@ from workbench.runs.events import EpochDone, StageStarted
 from workbench.runs.metrics import read_events
 from workbench.runs.process import read_exit
 from workbench.train.checkpoint import load_newest
+from workbench.train.head import HeadStep
 from workbench.train.objective import weighted_cross_entropy
 from workbench.train.objectives import supervised
 from workbench.train.step import Stepped, Stepper
@@ -27,14 +28,23 @@ def _spoil_the_loss(monkeypatch: pytest.MonkeyPatch, at_step: int, value: float)
     """From its `at_step`-th pass (from 1) on the loss is `value`, as when weights have run away."""
     passes = 0
 
-    def spoilt(*arguments: Tensor, label_smoothing: float) -> Tensor:
+    def spoilt(loss: Tensor) -> Tensor:
         nonlocal passes
         passes += 1
-        loss = original(*arguments, label_smoothing=label_smoothing)
         return loss * value if passes >= at_step else loss
 
-    original = weighted_cross_entropy
-    monkeypatch.setattr(supervised, "weighted_cross_entropy", spoilt)
+    def network(*arguments: Tensor, label_smoothing: float) -> Tensor:
+        return spoilt(weighted_cross_entropy(*arguments, label_smoothing=label_smoothing))
+
+    def head(stepper: HeadStep, batch: Batch) -> tuple[Tensor, Tensor]:
+        loss, right = step(stepper, batch)
+        loss = spoilt(loss)
+        stepper._linear.weight.data *= loss * 0 + 1  # as the gradient of such a loss leaves it
+        return loss, right
+
+    step = HeadStep.step
+    monkeypatch.setattr(supervised, "weighted_cross_entropy", network)
+    monkeypatch.setattr(HeadStep, "step", head)
 
 
 def _kept(trained: Trained) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 
 import pytest
 import torch
@@ -67,3 +68,31 @@ def test_autocast_follows_the_use(use: str) -> None:
     with torch.no_grad(), mixed.autocast(CPU, use):  # type: ignore[arg-type]
         dtype = network(images(2, 32)).dtype
     assert dtype == (torch.bfloat16 if use == "inference" else torch.float32)
+
+
+class _Clock:
+    """Processor time as a trial spends it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: dict[bool, list[float]]) -> None:
+        self.now, self.trials = 0.0, 0
+        self._seconds = seconds
+        monkeypatch.setattr(time, "thread_time", lambda: self.now)
+
+    def __call__(self, bf16: bool) -> None:
+        self.now += self._seconds[bf16][min(self.trials // 2, len(self._seconds[bf16]) - 1)]
+        self.trials += 1
+
+
+@pytest.mark.parametrize(("fp32", "gain"), [(4.0, 4.0), (0.4, 0.4)])
+def test_a_clear_winner_is_timed_once_beside_its_warming_up(
+    monkeypatch: pytest.MonkeyPatch, fp32: float, gain: float
+) -> None:
+    clock = _Clock(monkeypatch, {False: [9.0, fp32], True: [99.0, 1.0]})
+    assert module._gain(clock) == pytest.approx(gain)
+    assert clock.trials == 2 * 2
+
+
+def test_a_close_race_is_timed_again_and_the_best_of_each_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = _Clock(monkeypatch, {False: [9.0, 1.5, 1.2, 1.4], True: [9.0, 1.0, 1.1, 1.3]})
+    assert module._gain(clock) == pytest.approx(1.2)
+    assert clock.trials == 2 * (1 + module.TRIALS)

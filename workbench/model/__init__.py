@@ -16,11 +16,13 @@ from workbench.model.finetune import (
     tune,
     unlocked_groups,
 )
+from workbench.model.fold import FOLDING, folded
 from workbench.model.noise import set_noise
 from workbench.model.rates import group_rates, parameter_groups
 from workbench.model.weights import weights_id
 
 __all__ = [
+    "FOLDING",
     "GroupTuning",
     "ImageClassifier",
     "LayerGroup",
@@ -28,6 +30,7 @@ __all__ = [
     "build",
     "check_finetune",
     "check_network",
+    "folded",
     "group_rates",
     "is_trunk_fixed",
     "parameter_groups",

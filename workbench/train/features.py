@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.dataset import Catalogue
-from workbench.model import ImageClassifier, weights_id
+from workbench.model import FOLDING, ImageClassifier, weights_id
 from workbench.runs.events import Message, Reporter
 from workbench.support.atomic import atomic_write
 from workbench.support.fingerprint import fingerprint
@@ -44,7 +44,7 @@ def feature_folder(
     device: torch.device,
 ) -> Path:
     """The bank of a trunk's features on a catalogue, named for everything that decides a feature's value."""
-    parts = [catalogue.fingerprint, weights_id(classifier), image_size, inference, device.type]
+    parts = [catalogue.fingerprint, weights_id(classifier), image_size, inference, device.type, FOLDING]
     return cache / "features" / f"{classifier.backbone.replace('/', '_')}-{fingerprint(parts)}"
 
 

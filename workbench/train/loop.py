@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from workbench.loader import Batch, FeatureBatches, ImageBatches, PoolBatch, PoolBatches, Samples, paired
 from workbench.model import parameter_groups, set_noise, tune, unlocked_groups
 from workbench.runs.events import Message, Reporter, StageStarted
 from workbench.support.errors import RunFailed
-from workbench.support.fingerprint import fingerprint
 from workbench.support.spans import Part, each, span, spanned
+from workbench.train.average import MovingAverage
 from workbench.train.compiled import FullBatches, usual_sizes
 from workbench.train.guidance import guiding_heads, say_guidance
 from workbench.train.interrupt import Interrupted, StopRequest
@@ -28,6 +27,7 @@ from workbench.train.objectives import Beginning, Clock, Objective, SaliencyGuid
 from workbench.train.optim import make_optimizer, optimizer_tensors, restore_optimizer, set_rates
 from workbench.train.record import StageRecord, memory_bytes
 from workbench.train.schedule import rate_multiplier
+from workbench.train.seeding import seed_device, seed_of
 from workbench.train.stage import Stage
 from workbench.train.state import Best, RunState, Weights
 from workbench.train.step import Stepped, Stepper
@@ -82,13 +82,14 @@ class StageRun:
         self.on_features = tuning.trunk_fixed and stage.sees_plain_views
         self._prefix = "head." if self.on_features else ""
         self.module: nn.Module = classifier.head if self.on_features else classifier
+        self._unlocked: int | None = None
         self._changing = frozenset(changing_weights(classifier, tuning))
         heads = guiding_heads(self.setup, stage, samples, labelled)
         self.batches = self._batches(samples, heads)
         self.pool = self._pool()
         self.steps = self.batches.steps if self.pool is None else self.pool.steps
         self.optimizer = make_optimizer(stage.optimizer, parameter_groups(classifier, stage.optimizer))
-        self.average = self._average(stage.ema)
+        self.average = MovingAverage(self.module, stage.ema) if stage.ema else None
         self.objective = self._objective(samples)
         self.stepper = Stepper(
             self.module,
@@ -145,11 +146,7 @@ class StageRun:
         return best
 
     def _train_epoch(self, epoch: int) -> None:
-        tune(
-            self.network.classifier,
-            self.stage.finetune,
-            unlocked=unlocked_groups(self.stage.finetune, epoch - 1),
-        )
+        self._unlock(epoch)
         self._train_mode()
         pending: list[Pending] = []
         interval_started = time.monotonic()
@@ -160,7 +157,8 @@ class StageRun:
             total_step = (epoch - 1) * self.steps + step
             # Dropout masks are a function of the step, like order and augmentation: resuming needs no
             # generator state.
-            torch.manual_seed(int(fingerprint([seed, of_run, step])[:15], 16))
+            if not self.on_features or self.stage.dropout:
+                seed_device(seed_of(seed, of_run, step), self.setup.device)
             rate = self._multiplier(total_step)
             set_rates(self.optimizer, rate)
             stepped = self.stepper.step(batch, unlabelled, Clock(total_step, self.steps, rate))
@@ -232,6 +230,13 @@ class StageRun:
         return advice + (
             ', or set training.precision = "fp32"' if self.network.precision.training != "fp32" else ""
         )
+
+    def _unlock(self, epoch: int) -> None:
+        """Open the groups that learn in this epoch, where unfreezing is gradual."""
+        unlocked = unlocked_groups(self.stage.finetune, epoch - 1)
+        if unlocked != self._unlocked:
+            tune(self.network.classifier, self.stage.finetune, unlocked=unlocked)
+            self._unlocked = unlocked
 
     def _train_mode(self) -> None:
         if self.on_features:
@@ -421,10 +426,3 @@ class StageRun:
                 f"cannot be cached, so each goes through the trunk{cost}",
             )
         )
-
-    def _average(self, decay: float) -> AveragedModel | None:
-        if not decay:
-            return None
-        # Buffers too: averaged weights with the last step's batch-norm statistics do not belong together.
-        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        return AveragedModel(self.module, multi_avg_fn=average, use_buffers=True)

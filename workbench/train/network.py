@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from workbench.loader import ImageBatches, PoolBatches, Samples, plain_batches
 from workbench.loader.samples import PLAIN
 from workbench.loader.views import ViewFormat
-from workbench.model import ImageClassifier, Tuning, tune
+from workbench.model import ImageClassifier, Tuning, folded, tune
 from workbench.recipe import Augmentation
 from workbench.runs.events import Reporter
 from workbench.support.spans import Part, spanned
 from workbench.train.compiled import compiled
 from workbench.train.features import FeatureBank, feature_folder
 from workbench.train.precision import Precision
+from workbench.train.seeding import seed_device
 from workbench.train.setup import Setup
 from workbench.train.state import Weights
 
@@ -45,8 +46,10 @@ class Network:
         self._initial = clone_weights(setup.classifier.state_dict())
         self.tuning = tune(setup.classifier, setup.recipe.finetune)
         self._changing = changing_weights(setup.classifier, self.tuning).keys()
+        self._frozen: nn.Module | None = None
         self._bank = self._open_bank()
         self._views: tuple[object, Tensor] | None = None
+        self._gathered: tuple[Ints, Tensor] | None = None
 
     @cached_property
     def compiled(self) -> nn.Module:
@@ -68,7 +71,10 @@ class Network:
 
     def plain_features(self, positions: Ints) -> Tensor:
         """(K, D) float32 features of plain views, from the bank, on the run's device."""
-        return self._bank.rows(positions).to(self.setup.device)
+        if self._gathered is None or self._gathered[0] is not positions:
+            # Validation asks after every epoch for the very same array.
+            self._gathered = positions, self._bank.rows(positions).to(self.setup.device)
+        return self._gathered[1]
 
     def sample_features(self, samples: Samples, augmentation: Augmentation) -> tuple[Tensor, Ints]:
         """Features for every sample, and each sample's row in them.
@@ -92,7 +98,7 @@ class Network:
         if self._views is None or self._views[0] != key:
             parts, done = [], 0
             for batch in self.image_batches(samples, augmentation, INFERENCE_BATCH).in_order():
-                parts.append(self._features_of(batch.inputs))
+                parts.append(self._features_of(batch.inputs, self._frozen_trunk()))
                 done += len(batch.positions)
                 self.reporter.progress("features of augmented views", done, len(samples))
             self._views = (key, torch.cat(parts))
@@ -100,10 +106,19 @@ class Network:
 
     @spanned(Part.FORWARD)
     @torch.inference_mode()
-    def _features_of(self, images: Tensor) -> Tensor:
-        self.classifier.eval()
+    def _features_of(self, images: Tensor, trunk: nn.Module) -> Tensor:
         with self.precision.autocast(self.setup.device, "inference"):
-            return self.classifier.features(images).float()
+            features: Tensor = trunk(images)
+        return features.float()
+
+    def _frozen_trunk(self) -> nn.Module:
+        """The pretrained trunk for inference, whatever the run's own has learned meanwhile."""
+        if self._frozen is None:
+            learned = clone_weights(self.classifier.state_dict())
+            self.reset()
+            self._frozen = folded(self.classifier.trunk, self.setup.recipe.data.image_size)
+            self.load(learned)
+        return self._frozen
 
     def _open_bank(self) -> FeatureBank:
         setup = self.setup
@@ -120,22 +135,16 @@ class Network:
         )
 
     def _extract(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
-        # The bank holds features of the pretrained trunk, also when it is asked after the trunk has learned.
-        learned = clone_weights(self.classifier.state_dict())
-        self.reset()
         # The last bits of a row depend on how many images pass with it. A bank that was filled in pieces (by
         # a run that was killed, or by several runs) must hold what one pass would have: so every batch is a
         # full one.
         short = -len(positions) % INFERENCE_BATCH
         filled = np.concatenate([positions, np.repeat(positions[-1:], short)])
         left = len(positions)
-        try:
-            for images, batch in self._plain(filled):
-                own = min(left, len(batch))
-                left -= own
-                yield self._features_of(images)[:own].cpu(), batch[:own]
-        finally:
-            self.load(learned)
+        for images, batch in self._plain(filled):
+            own = min(left, len(batch))
+            left -= own
+            yield self._features_of(images, self._frozen_trunk())[:own].cpu(), batch[:own]
 
     def image_batches(
         self,
@@ -185,8 +194,9 @@ class Network:
         if trunk_fixed:
             return self.plain_features(positions).cpu()
         parts, done = [], 0
+        trunk = self.classifier.trunk.eval()
         for images, batch in self._plain(positions):
-            parts.append(self._features_of(images).cpu())
+            parts.append(self._features_of(images, trunk).cpu())
             done += len(batch)
             self.reporter.progress(task, done, len(positions))
         return torch.cat(parts)
@@ -200,7 +210,7 @@ class Network:
         head: Any = self.classifier.head
         layer = head.get_submodule("dropout")
         before, layer.p = layer.p, dropout
-        torch.manual_seed(seed)
+        seed_device(seed, self.setup.device)
         inputs = features.to(self.setup.device)
         try:
             head.train()

@@ -18,6 +18,8 @@ Dtype = Literal["fp32", "bf16"]
 
 # bf16 must win by this much: it costs a little accuracy, and a tie should not flip between two runs.
 WORTHWHILE = 1.1
+# A first comparison this far from `WORTHWHILE`, as a factor either way, needs no second.
+CLEAR = 1.8
 TRIAL_IMAGES = 8
 TRIALS = 3
 
@@ -89,7 +91,7 @@ def inference_dtype(words: str) -> Dtype:
 
 
 def _gain(trial: Callable[[bool], None]) -> float:
-    """How many times as fast the trial runs in bf16; the best of `TRIALS` each, taken in turn.
+    """How many times as fast the trial runs in bf16; the best of up to `TRIALS` each, taken in turn.
 
     Measured in the processor time of one thread, which other work on the machine does not stretch: two
     runs of a recipe should choose alike.
@@ -102,6 +104,8 @@ def _gain(trial: Callable[[bool], None]) -> float:
                 trial(bf16)
             if attempt:  # the first of each only warms up
                 best[bf16] = min(best[bf16], time.thread_time() - started)
+        if attempt and not WORTHWHILE / CLEAR < best[False] / best[True] < WORTHWHILE * CLEAR:
+            break
     return best[False] / best[True]
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from workbench.dataset import UnreadableImage
 from workbench.loader.decoding import Square, decode_square
 from workbench.loader.store import stored_side
 from workbench.loader.views import ViewFormat, plain_views_of
-from workbench.model import ImageClassifier, build, tune
+from workbench.model import ImageClassifier, build, folded, tune
 from workbench.recipe import Recipe
 from workbench.runs.layout import RunDirectory
 from workbench.runs.results import read_results
@@ -24,6 +24,7 @@ from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.train.checkpoint import DamagedFile, load_tensors
 from workbench.train.conclude import FINAL_WEIGHTS, TEACHER_WEIGHTS
+from workbench.train.memory import keep_freed_memory
 from workbench.train.precision import Dtype, has_bf16, inference_dtype
 
 BATCH = 64
@@ -51,6 +52,8 @@ class Predictor:
 
     classes: tuple[str, ...]
     classifier: ImageClassifier
+    trunk: nn.Module
+    """The classifier's own, with its batch norms folded, as the run computed a frozen trunk's features."""
     form: ViewFormat
     dtype: Dtype
     trunk_fixed: bool
@@ -83,7 +86,7 @@ class Predictor:
         """(B, C) float32, rows sum to 1."""
         views = plain_views_of(squares, self.form)
         with self._autocast():
-            outputs: Tensor = self.classifier.features(views) if self.trunk_fixed else self.classifier(views)
+            outputs: Tensor = self.trunk(views) if self.trunk_fixed else self.classifier(views)
         logits: Tensor = self.classifier.head(outputs.float()) if self.trunk_fixed else outputs.float()
         probabilities: NDArray[np.float32] = torch.softmax(logits, dim=1).cpu().numpy()
         return probabilities
@@ -92,7 +95,8 @@ class Predictor:
     def features(self, squares: Sequence[Square]) -> Tensor:
         """(B, D) float32 on the CPU: what the head sees, in the run's own arithmetic."""
         with self._autocast():
-            return self.classifier.features(plain_views_of(squares, self.form)).float().cpu()
+            features: Tensor = self.trunk(plain_views_of(squares, self.form))
+            return features.float().cpu()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.form.device.type, torch.bfloat16, enabled=self.dtype == "bf16")
@@ -121,6 +125,7 @@ def load_predictor(
     path = run.checkpoint / (TEACHER_WEIGHTS if teacher else FINAL_WEIGHTS)
     if not path.exists():
         raise UserError("the weights are gone", where=clean(path), hint="the run must be trained again")
+    keep_freed_memory()
     size = recipe.data.image_size
     # Not weights = "none": the weights' name also decides how pixels are normalised.
     classifier = build(recipe.model, len(results.classes), seed=0, pretrained=False, image_size=size)
@@ -129,7 +134,7 @@ def load_predictor(
     classifier.to(device).to(memory_format=torch.channels_last).eval()
     dtype = inference_dtype(results.precision) if has_bf16(device) else "fp32"
     form = ViewFormat(size, classifier.mean, classifier.std, device)
-    return Predictor(results.classes, classifier, form, dtype, trunk_fixed)
+    return Predictor(results.classes, classifier, folded(classifier.trunk, size), form, dtype, trunk_fixed)
 
 
 def _load(classifier: ImageClassifier, path: Path) -> None:

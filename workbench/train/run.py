@@ -26,7 +26,7 @@ from workbench.train.begin import (
     warn_of_copies,
     warn_of_uncovered_classes,
 )
-from workbench.train.checkpoint import load_newest, save_checkpoint
+from workbench.train.checkpoint import load_newest
 from workbench.train.conclude import conclude
 from workbench.train.interrupt import Interruptible, StopRequest
 from workbench.train.labelling import label_pool, share_right
@@ -36,6 +36,7 @@ from workbench.train.setup import Places, Setup, prepare
 from workbench.train.stage import Stage, plan
 from workbench.train.state import Best, RunState, StageProgress, Weights, pack, unpack
 from workbench.train.teacher import view_pool
+from workbench.train.writer import CheckpointWriter
 
 
 def execute(
@@ -70,19 +71,16 @@ def execute(
     warn_of_uncovered_classes(setup, state, reporter)
     warn_of_copies(setup, state, reporter)
     network.load(_part(tensors, "model/"))
-    for index in range(state.stage_index, len(stages)):
-        stage = stages[index]
-        restored = tensors if within_stage else None
-        best = _train(directory, stage, network, state, reporter, stop, restored)
-        _enter(state, stage, best, setup, reporter)
-        within_stage = False
-        _save(
-            directory,
-            {f"model/{name}": t for name, t in network.weights().items()},
-            state,
-            within_stage=False,
-        )
-        stop.raise_if_set()
+    with CheckpointWriter(directory.checkpoint) as writer:
+        for index in range(state.stage_index, len(stages)):
+            stage = stages[index]
+            restored = tensors if within_stage else None
+            best = _train(directory, stage, network, state, writer, reporter, stop, restored)
+            _enter(state, stage, best, setup, reporter)
+            within_stage = False
+            whole = {f"model/{name}": t for name, t in network.weights().items()}
+            _save(writer, whole, state, within_stage=False)
+            stop.raise_if_set()
     return conclude(directory, network, state, patient)
 
 
@@ -91,6 +89,7 @@ def _train(
     stage: Stage,
     network: Network,
     state: RunState,
+    writer: CheckpointWriter,
     reporter: Reporter,
     stop: StopRequest,
     restored: Weights | None,
@@ -106,7 +105,7 @@ def _train(
         reporter=reporter,
         stop=stop,
         heartbeat=lambda: beat(directory),
-        save=lambda tensors: _save(directory, tensors, state, within_stage=True),
+        save=lambda tensors: _save(writer, tensors, state, within_stage=True),
     )
     samples, labelled = samples_of(setup, stage, state)
     return StageRun(stage, network, samples, labelled, state, around, restored).run()
@@ -219,10 +218,10 @@ def _stand(checkpoint: tuple[Weights, dict[str, object]] | None) -> tuple[RunSta
 
 
 @spanned(Part.CHECKPOINT)
-def _save(directory: RunDirectory, tensors: Weights, state: RunState, *, within_stage: bool) -> None:
+def _save(writer: CheckpointWriter, tensors: Weights, state: RunState, *, within_stage: bool) -> None:
     state_tensors, plain = pack(state)
     whole = tensors | {f"state/{name}": tensor for name, tensor in state_tensors.items()}
-    save_checkpoint(directory.checkpoint, whole, {**plain, "within_stage": within_stage})
+    writer.save(whole, {**plain, "within_stage": within_stage})
 
 
 def _part(tensors: Weights, prefix: str) -> Weights:

@@ -28,6 +28,7 @@ from workbench.runs.events import Message, Reporter
 from workbench.support.errors import UserError
 from workbench.support.spans import Part, spanned
 from workbench.train.compiled import check_compiler
+from workbench.train.memory import keep_freed_memory
 from workbench.train.places import Places as Places
 from workbench.train.twice import check_twice_differentiable
 from workbench.train.typical import TypicalImages
@@ -110,6 +111,7 @@ def prepare(
     Raises:
         UserError: whatever in the recipe does not fit the data or the backbone.
     """
+    keep_freed_memory()
     check_network(recipe)
     check_compiler(recipe.training.compile, places.device)
     catalogue = open_catalogue(recipe.data, data_home=places.data_home, reporter=reporter)

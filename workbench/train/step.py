@@ -14,6 +14,7 @@ from workbench.loader import Batch, PoolBatch
 from workbench.runs.events import Message, Reporter
 from workbench.support.errors import RunFailed
 from workbench.support.spans import Part, span, spanned
+from workbench.train.head import head_step
 from workbench.train.objective import matches
 from workbench.train.objectives import Clock, Labelled, Loss, Objective, Pseudo
 from workbench.train.precision import Precision
@@ -63,6 +64,7 @@ class Stepper:
         self._reporter = reporter
         self._objective = objective
         self._on_features = on_features
+        self._head = head_step(module, optimizer, objective) if on_features else None
 
     def step(self, batch: Batch, unlabelled: PoolBatch | None = None, clock: Clock = START) -> Stepped:
         """Take one optimiser step.
@@ -70,6 +72,10 @@ class Stepper:
         Raises:
             RunFailed: out of memory with two or three images at a time, or with a batch that cannot be cut.
         """
+        if self._head is not None and not self.micro_batch:
+            # Out of memory, the long way knows what to do.
+            with contextlib.suppress(torch.OutOfMemoryError), span(Part.OPTIMISER, "head step"):
+                return Stepped(*self._head.step(batch))
         self._objective.begin_step(clock)
         while (done := self._try_gradient(batch, unlabelled)) is None:
             self._halve(len(batch.weights))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workbench.dataset import Catalogue
 from workbench.loader import ImageStore, plain_batches
-from workbench.model import ImageClassifier
+from workbench.model import ImageClassifier, folded
 from workbench.pseudo import most_typical
 from workbench.recipe import Recipe
 from workbench.runs.events import Reporter
@@ -55,7 +55,7 @@ class TypicalImages:
 
     @torch.inference_mode()
     def _extract(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
-        self._classifier.eval()
+        trunk = folded(self._classifier.trunk, self._recipe.data.image_size)
         # Full batches alone, as in `Network`: a row's last bits depend on how many images pass with it.
         filled = np.concatenate([positions, np.repeat(positions[-1:], -len(positions) % BATCH)])
         left = len(positions)
@@ -70,4 +70,4 @@ class TypicalImages:
         ):
             own = min(left, len(batch))
             left -= own
-            yield self._classifier.features(images).float()[:own].cpu(), batch[:own]
+            yield trunk(images).float()[:own].cpu(), batch[:own]

@@ -19,7 +19,8 @@ class Supervised(Objective):
     can_be_cut = True
 
     def __init__(self, label_smoothing: float = 0.0, *, negative_labels: bool = False) -> None:
-        self._label_smoothing = label_smoothing
+        self.label_smoothing = label_smoothing
+        self.is_cross_entropy = not negative_labels
         self._function = positive_and_negative_loss if negative_labels else weighted_cross_entropy
 
     def loss(self, model: nn.Module, labelled: Labelled, unlabelled: PoolBatch | None) -> Loss:
@@ -30,6 +31,6 @@ class Supervised(Objective):
             labelled.targets,
             labelled.weights,
             labelled.total_weight,
-            label_smoothing=self._label_smoothing,
+            label_smoothing=self.label_smoothing,
         )
         return Loss(value, logits)
