@@ -1,6 +1,6 @@
 """Every offline strategy on cached features of a frozen EfficientNet-Lite0: one table, one command.
 
-    python -m benchmarks.strategies [--data-dir DIR] [--cache DIR] [--seeds 5] [--jobs 2]
+    python -m benchmarks.strategies [--data-dir DIR] [--cache DIR] [--seeds 3] [--jobs 2]
         [--labels 37 4 10% …] [--strategies class_balanced …] [--out FILE.json]
 
 Each cell is `petbench run`'s own code on recipes/lite_pseudo_class_balanced.toml with other [pseudo_label]
@@ -37,6 +37,7 @@ LABELS: dict[str, dict[str, Any]] = {
     "10% random": {"labelled_fraction": 0.1, "stratified": False},
     "50% random": {"labelled_fraction": 0.5, "stratified": False},
 }
+DEFAULT_LABELS = ("37, one a class", "4 a class", "10% random", "50% random")
 STRATEGIES: dict[str, dict[str, Any]] = {
     "one_shot": {"strategy": "one_shot", "student": "fresh"},
     "iterative": {"strategy": "iterative"},
@@ -50,7 +51,13 @@ STRATEGIES: dict[str, dict[str, Any]] = {
         "strategy": "label_propagation", "student": "fresh", "balance": "sinkhorn",
     },
     "prototype": {"strategy": "prototype", "student": "fresh"},
-    "balanced + vote": {"strategy": "class_balanced", "propagation": 0.5, "balance": "sinkhorn"},
+    "prototype + sinkhorn": {
+        "strategy": "prototype", "student": "fresh", "balance": "sinkhorn", "similarity": "features+classes",
+    },
+    "balanced + vote": {
+        "strategy": "class_balanced", "balance": "sinkhorn", "similarity": "features+classes",
+        "propagation": 0.34, "prototypes": 0.33, "rounds": 2,
+    },
 }  # fmt: skip
 # Of the student, whatever the strategy: enough to fit from a fresh head on cached features.
 EPOCHS = 20
@@ -166,9 +173,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--data-dir", type=Path, help="holds oxford-iiit-pet/; else $PETBENCH_DATA")
     parser.add_argument("--cache", type=Path, help="features and decoded images; else $PETBENCH_CACHE")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each")
-    parser.add_argument("--labels", nargs="+", choices=LABELS, default=list(LABELS))
+    parser.add_argument("--labels", nargs="+", choices=LABELS, default=list(DEFAULT_LABELS))
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
     parser.add_argument("--out", type=Path, help="also write every run as JSON here")
     return parser.parse_args()
