@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from workbench.loader import (
+    Ahead,
     Batch,
     FeatureBatches,
     ImageBatches,
@@ -113,6 +114,8 @@ class StageRun:
             forward=self._forward(),
         )
         self.record = StageRecord(stage, around.reporter, self.setup.device)
+        # On a CPU the next batch would only take cores from the step.
+        self._prepares_ahead = self.setup.device.type == "cuda" and not self.on_features
         self._saved_at = time.monotonic()
         if restored is not None:
             self._restore(restored)
@@ -160,11 +163,20 @@ class StageRun:
     def _train_epoch(self, epoch: int) -> None:
         self._unlock(epoch)
         self._train_mode()
+        batches = self._epoch(epoch, self.progress.step)
+        if self._prepares_ahead:
+            with contextlib.closing(Ahead(batches)) as ahead:
+                self._train_on(epoch, each(Part.WAITING, ahead))
+        else:
+            self._train_on(epoch, each(Part.DATA, batches))
+
+    def _train_on(self, epoch: int, batches: Iterator[tuple[Batch, PoolBatch | None]]) -> None:
+        """Take the epoch's steps from where progress stands."""
         pending: list[Pending] = []
         interval_started = time.monotonic()
         of_run = self.stage.first_epoch + epoch
         seed = self.setup.recipe.seed
-        for batch, unlabelled in each(Part.DATA, self._epoch(epoch, self.progress.step)):
+        for batch, unlabelled in batches:
             step = self.progress.step
             total_step = (epoch - 1) * self.steps + step
             # Dropout masks are a function of the step, like order and augmentation: resuming needs no
