@@ -19,6 +19,7 @@ from workbench.loader.store import ImageStore
 from workbench.loader.transfer import to_device
 from workbench.loader.views import Channels, ViewFormat, plain_views, plan_views, render
 from workbench.recipe.training import Augmentation
+from workbench.support.spans import Part, span
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +129,20 @@ class ImageBatches:
         samples, device = self._samples, self._form.device
         positions, copies = samples.positions[rows], samples.copies[rows]
         keys = np.where(copies == FRESH, combine(np.full(len(rows), epoch), rows), self._fixed_keys[rows])
-        plan = plan_views(
-            self._store,
-            positions,
-            samples.boxes[rows],
-            keys,
-            self._augmentation,
-            self._form.side,
-            self._seed,
-            spared=copies == PLAIN,
-        )
-        inputs = render(self._store.gather(positions, device), plan, self._form)
-        targets, weights = to_device(samples.targets[rows], device), to_device(samples.weights[rows], device)
+        with span(Part.AUGMENTATION):
+            plan = plan_views(
+                self._store,
+                positions,
+                samples.boxes[rows],
+                keys,
+                self._augmentation,
+                self._form.side,
+                self._seed,
+                spared=copies == PLAIN,
+            )
+            inputs = render(self._store.gather(positions, device), plan, self._form)
+        targets = to_device(samples.targets.dense(rows), device)
+        weights = to_device(samples.weights[rows], device)
         if self._augmentation.mixing != "none":
             inputs, targets, weights = mix(
                 inputs,
@@ -177,7 +180,7 @@ class FeatureBatches:
             )
         self._features = features
         self._rows = to_device(rows, features.device)
-        self._targets = to_device(samples.targets, features.device)
+        self._targets = to_device(samples.targets.dense(), features.device)
         self._weights = to_device(samples.weights, features.device)
         self._positions = samples.positions
         self._order = BatchOrder(len(samples), batch_size, seed)
