@@ -11,6 +11,7 @@ import pytest
 from tests.loader.conftest import catalogue_of
 from workbench.dataset.catalogue import Catalogue, HeadBox
 from workbench.loader.samples import FRESH, PLAIN, Samples
+from workbench.loader.targets import Targets
 from workbench.support.errors import UserError
 
 
@@ -27,7 +28,7 @@ def boxed(pictures: Callable[[int], Catalogue]) -> Catalogue:
 
 def test_labels_become_certain_targets_of_whole_fresh_images() -> None:
     samples = _samples()
-    assert samples.targets.tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert samples.targets.dense().tolist() == [[0, 1], [1, 0], [0, 1]]
     assert samples.boxes.tolist() == [[0, 0, 1, 1]] * 3
     assert samples.copies.tolist() == [FRESH] * 3
     assert samples.weights.tolist() == [1, 1, 1]
@@ -40,8 +41,7 @@ def test_labels_become_certain_targets_of_whole_fresh_images() -> None:
         {"weights": np.array([1, -1, 1], dtype=np.float32)},
         {"weights": np.array([1, np.nan, 1], dtype=np.float32)},
         {"weights": np.ones(2, dtype=np.float32)},
-        {"targets": np.full((3, 2), 0.4, dtype=np.float32)},
-        {"targets": np.array([[2, -1], [1, 0], [1, 0]], dtype=np.float32)},
+        {"targets": Targets.certain(np.array([0, 1]), 2)},
         {"boxes": np.array([[0, 0, 1, 1], [0.5, 0, 0.5, 1], [0, 0, 1, 1]], dtype=np.float32)},
         {"boxes": np.array([[0, 0, 1, 1], [0, 0, 1.1, 1], [0, 0, 1, 1]], dtype=np.float32)},
         {"copies": np.array([0, -2, 0])},
@@ -49,7 +49,7 @@ def test_labels_become_certain_targets_of_whole_fresh_images() -> None:
     ],
 )
 def test_impossible_samples_are_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"must|shape|count"):
+    with pytest.raises(ValueError, match=r"must|shape|count|rows"):
         replace(_samples(), **change)  # type: ignore[arg-type]
 
 
@@ -62,7 +62,7 @@ def test_head_crops_add_a_sample_for_every_box(boxed: Catalogue) -> None:
     samples = _samples().with_head_crops(boxed, "add")
     assert samples.positions.tolist() == [0, 2, 3, 2]
     np.testing.assert_allclose(samples.boxes[3], [0.3, 0.0, 1.0, 0.5])
-    assert samples.targets[3].tolist() == [1, 0]
+    assert samples.targets.dense()[3].tolist() == [1, 0]
 
 
 def test_head_crops_only_leaves_images_without_a_box_out(boxed: Catalogue) -> None:
@@ -84,7 +84,7 @@ def test_copies_are_the_plain_image_and_numbered_views_of_it() -> None:
     samples = _samples().with_copies(2)
     assert samples.positions.tolist() == [0, 2, 3] * 3
     assert samples.copies.tolist() == [PLAIN] * 3 + [1] * 3 + [2] * 3
-    assert samples.targets.tolist() == _samples().targets.tolist() * 3
+    assert samples.targets.dense().tolist() == _samples().targets.dense().tolist() * 3
     assert _samples().with_copies(0).copies.tolist() == [FRESH] * 3
 
 
@@ -95,4 +95,4 @@ def test_concatenated_samples_keep_their_order() -> None:
     both = Samples.concatenate([_samples(), soft])
     assert both.positions.tolist() == [0, 2, 3, 5]
     assert both.weights.tolist() == [1, 1, 1, 0.5]
-    np.testing.assert_allclose(both.take(np.array([3, 3])).targets, [[0.3, 0.7]] * 2)
+    np.testing.assert_allclose(both.take(np.array([3, 3])).targets.dense(), [[0.3, 0.7]] * 2)

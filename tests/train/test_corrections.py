@@ -80,7 +80,9 @@ def test_the_pool_shrinks_by_what_a_person_said_and_training_is_told_just_that(
     teacher, *students = taught
     assert sorted(teacher.positions.tolist()) == sorted({*plain.labelled.tolist(), moved} - {gone})
     for samples in taught:
-        hard = dict(zip(samples.positions.tolist(), samples.targets.argmax(axis=1).tolist(), strict=True))
+        hard = dict(
+            zip(samples.positions.tolist(), samples.targets.dense().argmax(axis=1).tolist(), strict=True)
+        )
         assert {p: hard[p] for p in wrong} == wrong
         assert not {dropped, gone} & hard.keys()
     assert len(students) == 2

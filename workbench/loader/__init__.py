@@ -1,5 +1,6 @@
 """Images to tensors: the decoded store, samples, augmented views, batches."""
 
+from workbench.loader.ahead import Ahead
 from workbench.loader.batches import Batch, FeatureBatches, ImageBatches, plain_batches
 from workbench.loader.head_masks import HeadMasks
 from workbench.loader.pool import PoolBatch, PoolBatches, paired
@@ -7,6 +8,7 @@ from workbench.loader.samples import Samples, head_boxes
 from workbench.loader.store import ImageStore, open_store, stored_side
 
 __all__ = [
+    "Ahead",
     "Batch",
     "FeatureBatches",
     "HeadMasks",

@@ -141,7 +141,8 @@ class ImageBatches:
                 spared=copies == PLAIN,
             )
             inputs = render(self._store.gather(positions, device), plan, self._form)
-        targets, weights = to_device(samples.targets[rows], device), to_device(samples.weights[rows], device)
+        targets = to_device(samples.targets.dense(rows), device)
+        weights = to_device(samples.weights[rows], device)
         if self._augmentation.mixing != "none":
             inputs, targets, weights = mix(
                 inputs,
@@ -179,7 +180,7 @@ class FeatureBatches:
             )
         self._features = features
         self._rows = to_device(rows, features.device)
-        self._targets = to_device(samples.targets, features.device)
+        self._targets = to_device(samples.targets.dense(), features.device)
         self._weights = to_device(samples.weights, features.device)
         self._positions = samples.positions
         self._order = BatchOrder(len(samples), batch_size, seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from workbench.dataset.catalogue import Catalogue
 from workbench.loader.geometry import WHOLE
+from workbench.loader.targets import Targets
 from workbench.support.errors import UserError
 
 FRESH = -1
@@ -29,8 +30,8 @@ class Samples:
     """(K, 4) left, top, right, bottom as fractions: the part of the image that counts."""
     copies: NDArray[np.int64]
     """(K,) FRESH, PLAIN, or the number of a fixed augmented copy."""
-    targets: NDArray[np.float32]
-    """(K, C) probabilities of the classes, rows sum to 1; or −1/n at each of n classes that are ruled out."""
+    targets: Targets
+    """What each is taught."""
     weights: NDArray[np.float32]
     """(K,) factors of the samples' losses, at least 0."""
 
@@ -40,15 +41,11 @@ class Samples:
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")
-        if self.targets.ndim != 2 or len(self.targets) != count:
-            raise ValueError(f"targets has shape {self.targets.shape}, not ({count}, classes)")
+        if len(self.targets) != count:
+            raise ValueError(f"targets has {len(self.targets)} rows, not {count}")
         low, high = self.boxes[:, :2], self.boxes[:, 2:]
         if not ((low >= 0) & (low < high) & (high <= 1)).all():
             raise ValueError("a box must have 0 <= left < right <= 1, likewise down")
-        sums = np.where(self.rules_out, -1, 1) * self.targets.sum(axis=1)
-        mixed = (self.targets < 0).any(axis=1) & (self.targets > 0).any(axis=1)
-        if mixed.any() or not np.allclose(sums, 1, atol=1e-3):
-            raise ValueError("targets must be probabilities whose rows sum to 1, or all of their negatives")
         if not (np.isfinite(self.weights) & (self.weights >= 0)).all():
             raise ValueError("weights must be finite and at least 0")
         if (self.positions < 0).any() or (self.copies < FRESH).any():
@@ -66,13 +63,12 @@ class Samples:
     @property
     def rules_out(self) -> NDArray[np.bool_]:
         """(K,) whether each sample says what it is not (negative labels), rather than what it is."""
-        negative: NDArray[np.bool_] = np.any(self.targets < 0, axis=1)
-        return negative
+        return self.targets.rules_out
 
     @property
     def classes(self) -> int:
         """C, the width of the targets."""
-        return int(self.targets.shape[1])
+        return self.targets.classes
 
     @classmethod
     def of(
@@ -83,11 +79,7 @@ class Samples:
         weights: NDArray[np.float32] | None = None,
     ) -> Samples:
         """Whole images with one certain class each: positions (K,), labels (K,) in 0 … classes - 1."""
-        if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
-            raise ValueError(f"labels must be in 0 … {classes - 1}")
-        targets = np.zeros((len(labels), classes), dtype=np.float32)
-        targets[np.arange(len(labels)), labels] = 1
-        return cls.soft(positions, targets, weights)
+        return cls._whole(positions, Targets.certain(labels, classes), weights)
 
     @classmethod
     def soft(
@@ -96,13 +88,19 @@ class Samples:
         targets: NDArray[np.float32],
         weights: NDArray[np.float32] | None = None,
     ) -> Samples:
-        """Whole images with class probabilities: positions (K,), targets (K, C) as in `Samples.targets`."""
+        """Whole images with class probabilities: positions (K,), targets (K, C) as in `Targets`."""
+        return cls._whole(positions, Targets.of(targets), weights)
+
+    @classmethod
+    def _whole(
+        cls, positions: NDArray[np.int64], targets: Targets, weights: NDArray[np.float32] | None
+    ) -> Samples:
         count = len(positions)
         return cls(
             positions=positions,
             boxes=np.tile(np.array(WHOLE, dtype=np.float32), (count, 1)),
             copies=np.full(count, FRESH, dtype=np.int64),
-            targets=targets.astype(np.float32, copy=False),
+            targets=targets,
             weights=np.ones(count, dtype=np.float32)
             if weights is None
             else weights.astype(np.float32, copy=False),
@@ -111,11 +109,23 @@ class Samples:
     @classmethod
     def concatenate(cls, parts: Sequence[Samples]) -> Samples:
         """All samples of `parts`, at least one, in order."""
-        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+        return cls(
+            positions=np.concatenate([part.positions for part in parts]),
+            boxes=np.concatenate([part.boxes for part in parts]),
+            copies=np.concatenate([part.copies for part in parts]),
+            targets=Targets.concatenate([part.targets for part in parts]),
+            weights=np.concatenate([part.weights for part in parts]),
+        )
 
     def take(self, rows: NDArray[np.int64]) -> Samples:
         """The samples of these rows, which may repeat."""
-        return Samples(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return Samples(
+            positions=self.positions[rows],
+            boxes=self.boxes[rows],
+            copies=self.copies[rows],
+            targets=self.targets.take(rows),
+            weights=self.weights[rows],
+        )
 
     def with_head_crops(self, catalogue: Catalogue, mode: Literal["off", "add", "only"]) -> Samples:
         """`[data] head_crops`: add a sample for every head box, or keep just those.

@@ -8,6 +8,7 @@ from workbench.model.architecture import LayerGroup
 from workbench.model.backbones import build, skeleton
 from workbench.model.check import check_network
 from workbench.model.classifier import ImageClassifier
+from workbench.model.cut import Cut, find_cut
 from workbench.model.finetune import (
     GroupTuning,
     Tuning,
@@ -23,6 +24,7 @@ from workbench.model.weights import weights_id
 
 __all__ = [
     "FOLDING",
+    "Cut",
     "GroupTuning",
     "ImageClassifier",
     "LayerGroup",
@@ -30,6 +32,7 @@ __all__ = [
     "build",
     "check_finetune",
     "check_network",
+    "find_cut",
     "folded",
     "group_rates",
     "is_trunk_fixed",

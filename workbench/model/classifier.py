@@ -77,10 +77,7 @@ class ImageClassifier(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Pooled features (B, D) of normalised images (B, 3, H, W) float32."""
-        for module in self._held:
-            # Somebody may have called train() on a part of the trunk, past our own train().
-            if module.training:
-                module.eval()
+        self.keep_held()
         features: Tensor = self.trunk(images)  # (B, D)
         return features
 
@@ -104,6 +101,15 @@ class ImageClassifier(nn.Module):
         """
         self._held = list(modules)
         self.train(self.training)
+
+    def keep_held(self) -> None:
+        """See that the held modules are in evaluation mode; whoever runs the trunk's modules calls it first.
+
+        Somebody may have called train() on a part of the trunk, past our own train().
+        """
+        for module in self._held:
+            if module.training:
+                module.eval()
 
     def is_held(self, module: nn.Module) -> bool:
         """Whether `train` leaves the module in evaluation mode."""

@@ -12,7 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from workbench.loader import Batch, FeatureBatches, ImageBatches, PoolBatch, PoolBatches, Samples, paired
+from workbench.loader import (
+    Ahead,
+    Batch,
+    FeatureBatches,
+    ImageBatches,
+    PoolBatch,
+    PoolBatches,
+    Samples,
+    paired,
+)
 from workbench.model import parameter_groups, set_noise, tune, unlocked_groups
 from workbench.runs.events import Message, Reporter, StageStarted
 from workbench.support.errors import RunFailed
@@ -25,6 +34,7 @@ from workbench.train.metrics import confusion_matrix, negative_log_likelihood
 from workbench.train.network import Network, changing_weights, clone_weights
 from workbench.train.objectives import Beginning, Clock, Objective, SaliencyGuided, Supervised, make_objective
 from workbench.train.optim import make_optimizer, optimizer_tensors, restore_optimizer, set_rates
+from workbench.train.prefix import Above, Prefix
 from workbench.train.record import StageRecord, memory_bytes
 from workbench.train.schedule import rate_multiplier
 from workbench.train.seeding import seed_device, seed_of
@@ -84,6 +94,7 @@ class StageRun:
         self.module: nn.Module = classifier.head if self.on_features else classifier
         self._unlocked: int | None = None
         self._changing = frozenset(changing_weights(classifier, tuning))
+        self.prefix = self._usable_prefix()
         heads = guiding_heads(self.setup, stage, samples, labelled)
         self.batches = self._batches(samples, heads)
         self.pool = self._pool()
@@ -103,6 +114,8 @@ class StageRun:
             forward=self._forward(),
         )
         self.record = StageRecord(stage, around.reporter, self.setup.device)
+        # On a CPU the next batch would only take cores from the step.
+        self._prepares_ahead = self.setup.device.type == "cuda" and not self.on_features
         self._saved_at = time.monotonic()
         if restored is not None:
             self._restore(restored)
@@ -111,6 +124,8 @@ class StageRun:
             StageStarted(stage.name, stage.round, stage.epochs, labelled, beside, self.on_features)
         )
         self._say_how_the_pool_is_seen()
+        if self.prefix is not None:
+            self.record.prefix(self.prefix.cut.groups, is_kept=isinstance(self.batches, FeatureBatches))
         if not self.on_features:
             recipe = self.setup.recipe
             self.record.views(recipe.training.view_sides(recipe.data.image_size, stage.epochs))
@@ -148,11 +163,20 @@ class StageRun:
     def _train_epoch(self, epoch: int) -> None:
         self._unlock(epoch)
         self._train_mode()
+        batches = self._epoch(epoch, self.progress.step)
+        if self._prepares_ahead:
+            with contextlib.closing(Ahead(batches)) as ahead:
+                self._train_on(epoch, each(Part.WAITING, ahead))
+        else:
+            self._train_on(epoch, each(Part.DATA, batches))
+
+    def _train_on(self, epoch: int, batches: Iterator[tuple[Batch, PoolBatch | None]]) -> None:
+        """Take the epoch's steps from where progress stands."""
         pending: list[Pending] = []
         interval_started = time.monotonic()
         of_run = self.stage.first_epoch + epoch
         seed = self.setup.recipe.seed
-        for batch, unlabelled in each(Part.DATA, self._epoch(epoch, self.progress.step)):
+        for batch, unlabelled in batches:
             step = self.progress.step
             total_step = (epoch - 1) * self.steps + step
             # Dropout masks are a function of the step, like order and augmentation: resuming needs no
@@ -356,12 +380,27 @@ class StageRun:
         if self.average is not None:
             self.average.load_state_dict(part("average/"))
 
+    def _usable_prefix(self) -> Prefix | None:
+        """The frozen groups, where this stage's steps may take them apart from the rest.
+
+        Not where a loss needs gradients of the images, keeps networks of its own, or runs compiled code.
+        """
+        prefix, stage, chosen = self.network.prefix, self.stage, self.state.compilation
+        is_compiled = chosen is not None and chosen.is_on
+        if prefix is None or self.on_features or stage.online or stage.saliency_weight or is_compiled:
+            return None
+        return prefix if prefix.cut.is_quiet(self.network.classifier) else None
+
     def _batches(self, samples: Samples, heads: NDArray[np.float32] | None) -> ImageBatches | FeatureBatches:
-        batch_size = self.setup.recipe.training.batch_size
-        if not self.on_features:
-            return self.network.image_batches(samples, self.stage.augmentation, batch_size, heads)
-        features, rows = self.network.sample_features(samples, self.stage.augmentation)
-        return FeatureBatches(features, rows, samples, batch_size=batch_size, seed=self.setup.recipe.seed)
+        training, seed = self.setup.recipe.training, self.setup.recipe.seed
+        if self.on_features:
+            features, rows = self.network.sample_features(samples, self.stage.augmentation)
+            return FeatureBatches(features, rows, samples, batch_size=training.batch_size, seed=seed)
+        if self.prefix is not None and self.stage.sees_plain_views and not training.progressive:
+            maps = self.network.sample_maps(samples, self.stage.augmentation)
+            if maps is not None:
+                return FeatureBatches(maps, np.arange(len(samples)), samples, training.batch_size, seed)
+        return self.network.image_batches(samples, self.stage.augmentation, training.batch_size, heads)
 
     def _pool(self) -> PoolBatches | None:
         knobs = self.stage.online
@@ -404,7 +443,10 @@ class StageRun:
         return make_objective(self.stage.online, beginning)
 
     def _forward(self) -> nn.Module:
-        """What computes the loss's outputs: the module, or where the run compiles, its compiled twin."""
+        """What computes the loss's outputs: the module, its part above the prefix, or its compiled twin."""
+        if self.prefix is not None:
+            on_maps = isinstance(self.batches, FeatureBatches)
+            return Above(self.network.classifier, self.prefix, on_maps=on_maps)
         chosen = self.state.compilation
         if self.on_features or chosen is None or not chosen.is_on:
             return self.module

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from workbench.loader import ImageBatches, PoolBatches, Samples, plain_batches
 from workbench.loader.samples import PLAIN
 from workbench.loader.views import ViewFormat
-from workbench.model import ImageClassifier, Tuning, folded, tune
+from workbench.model import ImageClassifier, Tuning, find_cut, folded, tune
 from workbench.recipe import Augmentation
 from workbench.runs.events import Reporter
 from workbench.support.spans import Part, spanned
 from workbench.train.compiled import compiled
 from workbench.train.features import FeatureBank, feature_folder
 from workbench.train.precision import Precision
+from workbench.train.prefix import KeptMaps, Prefix, maps_of
 from workbench.train.seeding import seed_device
 from workbench.train.setup import Setup
 from workbench.train.state import Weights
@@ -50,6 +51,21 @@ class Network:
         self._bank = self._open_bank()
         self._views: tuple[object, Tensor] | None = None
         self._gathered: tuple[Ints, Tensor] | None = None
+        self._cut = find_cut(setup.classifier, self.tuning)
+        self._kept_maps = KeptMaps(setup.device)
+
+    @cached_property
+    def prefix(self) -> Prefix | None:
+        """The groups that no stage of the run changes, if the network can be cut above them."""
+        if self._cut is None:
+            return None
+        return Prefix(
+            self._cut,
+            self.classifier,
+            self.setup.recipe.data.image_size,
+            self.precision,
+            self.setup.device,
+        )
 
     @cached_property
     def compiled(self) -> nn.Module:
@@ -104,12 +120,25 @@ class Network:
             self._views = (key, torch.cat(parts))
         return self._views[1]
 
+    def sample_maps(self, samples: Samples, augmentation: Augmentation) -> Tensor | None:
+        """(K, C, h, w) what the prefix makes of every sample's fixed view; None: too large to keep."""
+        if self.prefix is None:
+            return None
+        batches = self.image_batches(samples, augmentation, INFERENCE_BATCH).in_order()
+        return maps_of(self.prefix, batches, len(samples))
+
     @spanned(Part.FORWARD)
     @torch.inference_mode()
-    def _features_of(self, images: Tensor, trunk: nn.Module) -> Tensor:
+    def _features_of(self, inputs: Tensor, trunk: Callable[[Tensor], Tensor]) -> Tensor:
         with self.precision.autocast(self.setup.device, "inference"):
-            features: Tensor = trunk(images)
+            features = trunk(inputs)
         return features.float()
+
+    def _above_prefix(self, inputs: Tensor) -> Tensor:
+        """(B, D) features, by the trunk as it now is, of what `_evaluation` yields."""
+        if self._cut is None:
+            return self.classifier.features(inputs)
+        return self._cut.features(self.classifier, inputs)
 
     def _frozen_trunk(self) -> nn.Module:
         """The pretrained trunk for inference, whatever the run's own has learned meanwhile."""
@@ -189,14 +218,21 @@ class Network:
             device=self.setup.device,
         )
 
+    def _evaluation(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
+        """Plain views of `positions` in their order: what the prefix makes of them, else the images."""
+        if self.prefix is None:
+            return self._plain(positions)
+        prefix, images = self.prefix, self._plain(positions)
+        return self._kept_maps.batches(positions, ((prefix.maps(views), batch) for views, batch in images))
+
     def features(self, positions: Ints, *, trunk_fixed: bool, task: str) -> Tensor:
         """(K, D) float32 features of plain views on the CPU, by the trunk as it now is."""
         if trunk_fixed:
             return self.plain_features(positions).cpu()
         parts, done = [], 0
-        trunk = self.classifier.trunk.eval()
-        for images, batch in self._plain(positions):
-            parts.append(self._features_of(images, trunk).cpu())
+        self.classifier.eval()
+        for inputs, batch in self._evaluation(positions):
+            parts.append(self._features_of(inputs, self._above_prefix).cpu())
             done += len(batch)
             self.reporter.progress(task, done, len(positions))
         return torch.cat(parts)
@@ -232,8 +268,8 @@ class Network:
         module.eval()
         if isinstance(module, ImageClassifier):
             parts, done = [], 0
-            for images, batch in self._plain(positions):
-                parts.append(self._softmax(module, images))
+            for inputs, batch in self._evaluation(positions):
+                parts.append(self._softmax(module, inputs))
                 done += len(batch)
                 self.reporter.progress(task, done, len(positions))
             # Copied once: a GPU would stand still while the host waits for each batch and draws the next.
@@ -243,11 +279,10 @@ class Network:
     @spanned(Part.FORWARD)
     @torch.inference_mode()
     def _softmax(self, module: nn.Module, inputs: Tensor) -> Tensor:
-        use_images = isinstance(module, ImageClassifier)
-        if not use_images:
+        if not isinstance(module, ImageClassifier):
             return torch.softmax(module(inputs).float(), dim=1)
         with self.precision.autocast(self.setup.device, "inference"):
-            logits = module(inputs)
+            logits = module(inputs) if self._cut is None else self._cut.logits(module, inputs)
         return torch.softmax(logits.float(), dim=1)
 
 

@@ -16,7 +16,7 @@ from workbench.dataset import UnreadableImage
 from workbench.loader.decoding import Square, decode_square
 from workbench.loader.store import stored_side
 from workbench.loader.views import ViewFormat, plain_views_of
-from workbench.model import ImageClassifier, build, folded, tune
+from workbench.model import Cut, ImageClassifier, build, find_cut, folded, tune
 from workbench.recipe import Recipe
 from workbench.runs.layout import RunDirectory
 from workbench.runs.results import read_results
@@ -58,6 +58,8 @@ class Predictor:
     dtype: Dtype
     trunk_fixed: bool
     """The run computed its head in float32 on the trunk's features, whatever the trunk's arithmetic."""
+    lower: tuple[Cut, nn.Module] | None = None
+    """Where the run cut its network above groups that never changed, and these, folded."""
 
     def predict(self, paths: Sequence[Path]) -> Iterator[Predicted | Unreadable]:
         """What the run says of each picture, in their order, a batch at a time."""
@@ -86,10 +88,17 @@ class Predictor:
         """(B, C) float32, rows sum to 1."""
         views = plain_views_of(squares, self.form)
         with self._autocast():
-            outputs: Tensor = self.trunk(views) if self.trunk_fixed else self.classifier(views)
+            outputs: Tensor = self.trunk(views) if self.trunk_fixed else self._logits(views)
         logits: Tensor = self.classifier.head(outputs.float()) if self.trunk_fixed else outputs.float()
         probabilities: NDArray[np.float32] = torch.softmax(logits, dim=1).cpu().numpy()
         return probabilities
+
+    def _logits(self, views: Tensor) -> Tensor:
+        if self.lower is None:
+            logits: Tensor = self.classifier(views)
+            return logits
+        cut, prefix = self.lower
+        return cut.logits(self.classifier, prefix(views))
 
     @torch.inference_mode()
     def features(self, squares: Sequence[Square]) -> Tensor:
@@ -129,12 +138,16 @@ def load_predictor(
     size = recipe.data.image_size
     # Not weights = "none": the weights' name also decides how pixels are normalised.
     classifier = build(recipe.model, len(results.classes), seed=0, pretrained=False, image_size=size)
-    trunk_fixed = tune(classifier, recipe.finetune).trunk_fixed
+    tuning = tune(classifier, recipe.finetune)
     _load(classifier, path)
     classifier.to(device).to(memory_format=torch.channels_last).eval()
     dtype = inference_dtype(results.precision) if has_bf16(device) else "fp32"
     form = ViewFormat(size, classifier.mean, classifier.std, device)
-    return Predictor(results.classes, classifier, folded(classifier.trunk, size), form, dtype, trunk_fixed)
+    trunk, cut = folded(classifier.trunk, size), find_cut(classifier, tuning)
+    lower = None
+    if cut is not None and not tuning.trunk_fixed:
+        lower = cut, folded(cut.prefix(classifier), size)
+    return Predictor(results.classes, classifier, trunk, form, dtype, tuning.trunk_fixed, lower)
 
 
 def _load(classifier: ImageClassifier, path: Path) -> None:

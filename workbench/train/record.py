@@ -29,6 +29,12 @@ class StageRecord:
             text = f"{self.stage.label}: training views of {first} pixels a side, {grown}"
             self.reporter.event(Message("info", text))
 
+    def prefix(self, groups: tuple[str, ...], *, is_kept: bool) -> None:
+        """Which groups never change, and whether their work is done once an image."""
+        how = "computed once an image" if is_kept else "computed without a backward pass"
+        text = f"{self.stage.label}: {', '.join(groups)} never change and are {how}"
+        self.reporter.event(Message("info", text))
+
     def steps(self, epoch: int, step: int, loss: float, rate: float, images: int, seconds: float) -> None:
         """An interval of steps has ended at `step`, counted from 1 through the stage; `loss` is its mean."""
         speed = images / max(1e-9, seconds)
