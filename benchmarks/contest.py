@@ -14,7 +14,7 @@ from benchmarks.pictures import Tree, make_tree
 from workbench.model import ImageClassifier
 from workbench.recipe import Recipe
 from workbench.runs.events import Silent
-from workbench.train.precision import Precision, choose_precision
+from workbench.train.precision import Dtype, Precision, choose_precision
 from workbench.train.setup import Places, Setup, prepare
 
 LEARNING_RATE = 5e-4
@@ -40,6 +40,23 @@ class Terms:
 
 
 @dataclass(frozen=True, eq=False)
+class Start:
+    """What a peer needs of a contest; it is pickled for those that train in a process of their own."""
+
+    terms: Terms
+    root: Path
+    """Holds `train` and `val`, with a folder a class."""
+    device: torch.device
+    training: Dtype
+    """What petbench chose; the strongest peers get the same."""
+    initial: ImageClassifier
+
+    def fresh(self) -> ImageClassifier:
+        """A copy of the network all start from."""
+        return copy.deepcopy(self.initial)
+
+
+@dataclass(frozen=True, eq=False)
 class Contest:
     """Terms, made real."""
 
@@ -59,6 +76,11 @@ class Contest:
     def fresh(self) -> ImageClassifier:
         """A copy of the network all start from, channels-last and on the device as petbench has it."""
         return copy.deepcopy(self.initial)
+
+    @property
+    def start(self) -> Start:
+        """The part that peers see."""
+        return Start(self.terms, self.tree.root, self.device, self.precision.training, self.initial)
 
     @property
     def about(self) -> str:

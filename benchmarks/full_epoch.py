@@ -20,9 +20,7 @@ from benchmarks.contest import Contest, Terms, hold
 from benchmarks.options import Common, common_of, parser_of, report_of, workshop
 from benchmarks.ours import PETBENCH, Rounds
 from benchmarks.peers.fastai_side import Fastai, fastai_python
-from benchmarks.peers.loop import shut
-from benchmarks.peers.plain import plain_side
-from benchmarks.peers.timm_loop import timm_side
+from benchmarks.peers.loop_side import LoopSide
 from benchmarks.report import Report, Row, Table
 from benchmarks.turns import Epoch, Side, Spread, ratios
 
@@ -86,20 +84,13 @@ def measure(terms: Terms, common: Common, peers: Sequence[str], rounds: int, rep
 
 @contextmanager
 def _sides(contest: Contest, peers: Sequence[str], folder: Path, report: Report) -> Iterator[list[Side]]:
-    loops = []
-    if "plain" in peers:
-        loops.append(plain_side(contest, amp=False))
-    if "plain-amp" in peers:
-        loops.append(plain_side(contest, amp=True))
-    if "timm" in peers:
-        loops.append(timm_side(contest))
+    loops = [LoopSide(kind, contest.start, folder) for kind in peers if kind != "fastai"]
     fastai = _fastai(contest, folder, report) if "fastai" in peers else None
     try:
         yield [BareStep(contest), *loops, *([fastai] if fastai else [])]
     finally:
         for loop in loops:
-            shut(loop.training)
-            shut(loop.validation)
+            loop.close()
         if fastai is not None:
             fastai.close()
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import torch
 
@@ -23,8 +24,7 @@ from benchmarks.contest import Contest, Terms, hold
 from benchmarks.machine import ROOT
 from benchmarks.options import Common, common_of, parser_of, report_of, workshop
 from benchmarks.ours import PETBENCH, EpochClock, Rounds, stage_run
-from benchmarks.peers.loop import shut
-from benchmarks.peers.plain import plain_side
+from benchmarks.peers.loop_side import LoopSide
 from benchmarks.report import Report, Row
 from benchmarks.stages import changed, network_of
 from benchmarks.turns import Spread, ratios
@@ -57,7 +57,7 @@ def main() -> None:
             share_of_bare(contest, options.rounds, report)
             idle(contest, report)
             if against_loop:
-                plain_loop(contest, options.rounds, report)
+                plain_loop(contest, options.rounds, folder, report)
         report.notes.append(contest.about)
     if options.table1:
         table1(common, report)
@@ -74,14 +74,13 @@ def share_of_bare(contest: Contest, rounds: int, report: Report) -> None:
     report.rows.append(Row(measure, share, SHARE_MUST, 1.0, "higher", contest.precision.training))
 
 
-def plain_loop(contest: Contest, rounds: int, report: Report) -> None:
+def plain_loop(contest: Contest, rounds: int, folder: Path, report: Report) -> None:
     """The references' loop in fp32 with a worker a core."""
-    loop = plain_side(contest, amp=False)
+    loop = LoopSide("plain", contest.start, folder)
     try:
         found = Rounds(rounds).take(contest, [loop])
     finally:
-        shut(loop.training)
-        shut(loop.validation)
+        loop.close()
     gain = ratios(*([epoch.seconds for epoch in found[name]] for name in (loop.name, PETBENCH)))
     measure = f"full fine-tune epoch on the GPU, {contest.terms.label}: {loop.name} / petbench"
     report.rows.append(Row(measure, gain, LOOP_MUST, LOOP_MUST, "higher", "seconds with validation"))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.contest import Contest
+from benchmarks.contest import Start
 from benchmarks.ours import wait_for
 from benchmarks.turns import Epoch, Turn
 from workbench.model import ImageClassifier
@@ -30,7 +30,6 @@ class StepStyle(Protocol):
 class LoaderSide:
     """A peer: batches from loaders with worker processes, its own step, validation after each epoch."""
 
-    name: str
     network: ImageClassifier
     training: Loader
     validation: Loader
@@ -74,10 +73,10 @@ class LoaderSide:
         return images, labels.to(self.device, non_blocking=True)
 
 
-def network_of(contest: Contest, *, channels_last: bool) -> ImageClassifier:
+def network_of(start: Start, *, channels_last: bool) -> ImageClassifier:
     """The common start in the peer's memory layout."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    return contest.fresh().to(memory_format=layout)
+    return start.fresh().to(memory_format=layout)
 
 
 def loss_of(network: ImageClassifier, images: Tensor, labels: Tensor, *, bf16: bool) -> tuple[Tensor, Tensor]:
@@ -85,10 +84,3 @@ def loss_of(network: ImageClassifier, images: Tensor, labels: Tensor, *, bf16: b
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
         logits: Tensor = network(images)
         return F.cross_entropy(logits, labels), logits
-
-
-def shut(loader: Any) -> None:
-    """End a DataLoader's worker processes, which it keeps between epochs."""
-    iterator = getattr(loader, "_iterator", None)
-    if iterator is not None and hasattr(iterator, "_shutdown_workers"):
-        iterator._shutdown_workers()

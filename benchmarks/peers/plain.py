@@ -15,16 +15,16 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from benchmarks.contest import CROP_AREA, LEARNING_RATE, Contest
+from benchmarks.contest import CROP_AREA, LEARNING_RATE, Start
 from benchmarks.peers.loop import LoaderSide, loss_of, network_of
 from workbench.loader.store import stored_side
 from workbench.model import ImageClassifier
 
 
-def plain_side(contest: Contest, *, amp: bool) -> LoaderSide:
+def plain_side(start: Start, *, amp: bool) -> LoaderSide:
     """Ready to train from the common start."""
-    network = network_of(contest, channels_last=False)
-    side, batch_size = contest.terms.side, contest.terms.batch_size
+    network = network_of(start, channels_last=False)
+    side, batch_size = start.terms.side, start.terms.batch_size
     to_tensor = [
         v2.PILToTensor(),
         v2.ToDtype(torch.float32, scale=True),
@@ -35,10 +35,9 @@ def plain_side(contest: Contest, *, amp: bool) -> LoaderSide:
         [v2.RandomResizedCrop(side, scale=CROP_AREA, antialias=True), v2.RandomHorizontalFlip(), *to_tensor]
     )
     validation = v2.Compose([v2.Resize(stored_side(side), antialias=True), v2.CenterCrop(side), *to_tensor])
-    tree, cuda = contest.tree.root, contest.device.type == "cuda"
+    tree, cuda = start.root, start.device.type == "cuda"
     workers = os.cpu_count() or 1
     return LoaderSide(
-        name="plain loop, autocast bf16" if amp else "plain loop, fp32",
         network=network,
         training=DataLoader(
             ImageFolder(tree / "train", training),
@@ -56,7 +55,7 @@ def plain_side(contest: Contest, *, amp: bool) -> LoaderSide:
             persistent_workers=True,
         ),
         step=_ReferenceStep(network, amp=amp),
-        device=contest.device,
+        device=start.device,
         bf16=amp,
         channels_last=False,
     )

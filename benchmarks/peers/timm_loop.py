@@ -13,36 +13,35 @@ from timm.data.loader import create_loader
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import Tensor
 
-from benchmarks.contest import CROP_AREA, LEARNING_RATE, Contest
+from benchmarks.contest import CROP_AREA, LEARNING_RATE, Start
 from benchmarks.peers.loop import Loader, LoaderSide, loss_of, network_of
 from workbench.model import ImageClassifier
 
 
-def timm_side(contest: Contest) -> LoaderSide:
+def timm_side(start: Start) -> LoaderSide:
     """Ready to train from the common start."""
-    network = network_of(contest, channels_last=True)
-    bf16 = contest.precision.training == "bf16"
+    network = network_of(start, channels_last=True)
+    bf16 = start.training == "bf16"
     return LoaderSide(
-        name=f"timm pipeline, {contest.precision.training}",
         network=network,
-        training=_loader(contest, network, "train"),
-        validation=_loader(contest, network, "val"),
+        training=_loader(start, network, "train"),
+        validation=_loader(start, network, "val"),
         step=_TimmStep(network, bf16=bf16),
-        device=contest.device,
+        device=start.device,
         bf16=bf16,
         channels_last=True,
     )
 
 
-def _loader(contest: Contest, network: ImageClassifier, part: str) -> Loader:
-    dataset = create_dataset("", root=str(contest.tree.root / part), search_split=False)
+def _loader(start: Start, network: ImageClassifier, part: str) -> Loader:
+    dataset = create_dataset("", root=str(start.root / part), search_split=False)
     loader: Loader = create_loader(
         dataset,
-        input_size=(3, contest.terms.side, contest.terms.side),
-        batch_size=contest.terms.batch_size,
+        input_size=(3, start.terms.side, start.terms.side),
+        batch_size=start.terms.batch_size,
         is_training=part == "train",
-        use_prefetcher=contest.device.type == "cuda",
-        device=contest.device,
+        use_prefetcher=start.device.type == "cuda",
+        device=start.device,
         scale=CROP_AREA,
         hflip=0.5,
         color_jitter=0.0,

@@ -121,6 +121,12 @@ def test_knobs_that_disagree_are_told_at_the_line_of_one_of_them() -> None:
         "r.toml:5: optimizer.warmup_epochs has no effect with one_cycle"
     )
     assert complaint("[data]\ndataset = 'folder'").startswith('r.toml:4: data: dataset = "folder" needs root')
+    labels = "[pseudo_label]\nstrategy = 'one_shot'\nlabelled_fraction = 0.1\n"
+    assert "together at most 1, not 1.2" in complaint(f"{labels}propagation = 0.6\nprototypes = 0.6")
+    assert "similarity has no effect unless" in complaint(f"{labels}similarity = 'features+classes'")
+    assert "which compiled steps cannot" in complaint(
+        "[training]\nsaliency_weight = 0.1\ncompile = 'on'\n[finetune]\nlayers = 'all'"
+    )
 
 
 def test_a_missing_key_points_at_its_table() -> None:

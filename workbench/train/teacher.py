@@ -6,12 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from workbench.pseudo import (
     Passes,
     Pool,
-    beside_classes,
     fit_temperature,
     needs_features,
     needs_passes,
@@ -20,10 +18,9 @@ from workbench.pseudo import (
 from workbench.recipe.pseudo_label import FromProbabilities, Offline, Prototype, Ups
 from workbench.runs.events import Message, Reporter
 from workbench.support.clean import clean
-from workbench.support.errors import UserError
 from workbench.support.fingerprint import fingerprint
 from workbench.train.network import Network
-from workbench.train.setup import Setup
+from workbench.train.similarity import compared
 
 
 def view_pool(network: Network, knobs: Offline, number: int, reporter: Reporter) -> Pool:
@@ -47,32 +44,17 @@ def view_pool(network: Network, knobs: Offline, number: int, reporter: Reporter)
     if needs_features(knobs):
         features = network.features(split.unlabelled, trunk_fixed=fixed, task=f"features, round {number}")
         known = network.features(split.labelled, trunk_fixed=fixed, task="features of labelled images")
-        compared = [_compared(setup, knobs, rows) for rows in (features.numpy(), known.numpy())]
-        pool = replace(pool, features=compared[0], labelled_features=compared[1], labels=labels)
+        pool = replace(
+            pool,
+            features=compared(setup.classifier, knobs, features.numpy()),
+            labelled_features=compared(setup.classifier, knobs, known.numpy()),
+            labels=labels,
+        )
     if isinstance(knobs, Ups) and needs_passes(knobs):
         pool = replace(pool, passes=_passes(network, knobs, number))
     if isinstance(knobs, Prototype) and number == 1:
         _warn_of_missing_means(network, pool, reporter)
     return pool
-
-
-def _compared(setup: Setup, knobs: Offline, features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What `pseudo_label.similarity` compares images by.
-
-    Raises:
-        UserError: the backbone came without its published classifier.
-    """
-    if getattr(knobs, "similarity", "features") == "features":
-        return features
-    head = setup.classifier.published_head
-    if head is None:
-        raise UserError(
-            f"the weights of {clean(setup.classifier.backbone)} came without their published classifier",
-            where="pseudo_label.similarity",
-            allowed='"features"',
-            hint="torchvision's own weights and efficientnet_lite0, 1 and 2 have theirs",
-        )
-    return beside_classes(features, head.weight.numpy(), head.bias.numpy())
 
 
 @torch.inference_mode()
