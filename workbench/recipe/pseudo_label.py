@@ -22,9 +22,8 @@ _BALANCED = ("balance", ["sinkhorn", "align"])
 
 Similarity = Literal["features", "features+classes"]
 SIMILARITY_HELP = (
-    "what neighbours, class means and representative images are compared by: the trunk's features, or beside "
-    "them what the backbone's published classifier says of an image: the square roots of its probabilities "
-    "at temperature 2"
+    "what neighbours and class means are compared by: the trunk's features, or beside them what the "
+    "backbone's published classifier says of an image: the square roots of its probabilities at temperature 2"
 )
 SIMILARITY_SOURCE = "square roots: the Hellinger distance between two of its answers"
 
@@ -147,11 +146,9 @@ class FromProbabilities(Taught):
                 "prototypes",
                 "propagation",
             )
-        compares = self.propagation or self.prototypes or self.representative != "off"
-        if self.similarity != "features" and not compares:
+        if self.similarity != "features" and not self.propagation + self.prototypes:
             raise disagreement(
-                "similarity has no effect unless propagation or prototypes have a share of the vote, or the "
-                "labels are representative",
+                "similarity has no effect unless propagation or prototypes have a share of the vote",
                 "similarity",
             )
         return self

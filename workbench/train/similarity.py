@@ -1,4 +1,4 @@
-"""What `pseudo_label.similarity` compares images by, for neighbours, class means and typical images alike."""
+"""What `pseudo_label.similarity` compares images by, for neighbours and class means."""
 
 from __future__ import annotations
 

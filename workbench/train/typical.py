@@ -17,7 +17,6 @@ from workbench.recipe import Recipe
 from workbench.runs.events import Reporter
 from workbench.train.features import FeatureBank, feature_folder
 from workbench.train.places import Places
-from workbench.train.similarity import compared
 
 Ints = NDArray[np.int64]
 BATCH = 64
@@ -50,7 +49,7 @@ class TypicalImages:
         labels = self._recipe.pseudo_label
         assert labels is not None and labels.representative != "off"  # noqa: PT018
         readable = self._store.readable(pool)
-        features = compared(self._classifier, labels, self._bank.rows(readable).numpy())
+        features = self._bank.rows(readable).numpy()
         rows = most_typical(features, count, labels.representative, self._recipe.data.split_seed)
         return readable[rows]
 
