@@ -45,7 +45,10 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "class_balanced": {"strategy": "class_balanced"},
     "curriculum": {"strategy": "curriculum"},
     "ups": {"strategy": "ups"},
-    "noisy_student": {"strategy": "noisy_student", "noise": {"dropout": 0.5}},
+    "noisy_student": {  # on cached features dropout is all the noise there can be
+        "strategy": "noisy_student",
+        "noise": {"policy": "none", "dropout": 0.5, "stochastic_depth": 0.0},
+    },
     "label_propagation": {"strategy": "label_propagation", "student": "fresh"},
     "propagation + sinkhorn": {
         "strategy": "label_propagation", "student": "fresh", "balance": "sinkhorn",
