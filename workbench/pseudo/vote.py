@@ -43,15 +43,10 @@ def with_votes(pool: Pool, knobs: FromProbabilities) -> Pool:
     `balance = "sinkhorn"` these two are balanced before they vote: a class that gathers too many images would
     outvote the teacher on all of them. Where no label reaches an image the others' word stands.
     """
-    balance = (
-        {"balance": knobs.balance, "balance_prior": knobs.balance_prior}
-        if knobs.balance == "sinkhorn"
-        else {}
-    )
-    steps = {"sinkhorn_steps": knobs.sinkhorn_steps} if balance else {}
-    shared = (
-        {"labelled_fraction": 0.5} | balance | steps
-    )  # of the knobs of labels one has to be there; none counts
+    # Of the knobs of labels one has to be there; none counts.
+    shared: dict[str, Any] = {"labelled_fraction": 0.5}
+    if knobs.balance == "sinkhorn":
+        shared |= knobs.model_dump(include={"balance", "balance_prior", "sinkhorn_steps"})
     logits = np.zeros(pool.probabilities.shape)
     cast = np.zeros((len(logits), 1))
     for share, voter in _voters(pool, knobs, shared):
