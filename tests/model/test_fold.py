@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.model.small import random_network
-from workbench.model.fold import folded
+from workbench.model.fold import folded, frozen_copy
 
 
 def _moved(trunk: nn.Module) -> nn.Module:
@@ -60,6 +61,21 @@ def test_features_agree_to_rounding(name: str) -> None:
     with torch.inference_mode():
         expected, found = trunk(images), twin(images)
     assert torch.linalg.vector_norm(found - expected) < 1e-4 * torch.linalg.vector_norm(expected)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_only_float32_is_folded(dtype: Literal["fp32", "bf16"]) -> None:
+    trunk = _moved(random_network("resnet18").trunk).train()
+    twin = frozen_copy(trunk, 32, dtype)
+    assert (_norms(twin) == 0) is (dtype == "fp32")
+    assert trunk.training
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16"):
+        expected, found = trunk.eval()(images), twin(images)
+    if dtype == "bf16":
+        assert torch.equal(found, expected)
+    else:
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_trunk_in_training_mode_is_folded_for_evaluation_and_left_as_it_was() -> None:

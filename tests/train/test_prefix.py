@@ -43,7 +43,7 @@ def _uncut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _unfolded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefix_module, "folded", lambda module, _: copy.deepcopy(module).eval())
+    monkeypatch.setattr(prefix_module, "frozen_copy", lambda module, *_: copy.deepcopy(module).eval())
 
 
 @pytest.fixture
@@ -98,6 +98,18 @@ def test_unfolded_a_run_is_the_uncut_one_bit_for_bit(
     whole = train(recipe, tmp_path)
     assert len(passes) == before
     assert _said(whole) == []
+    assert cut.results.weights_sha256 == whole.results.weights_sha256
+    assert _losses(cut) == _losses(whole)
+
+
+def test_in_bf16_a_run_is_the_uncut_one_bit_for_bit(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(TRUNK, sample, *LATE, "training.precision='bf16'")
+    cut = train(recipe, tmp_path)
+    assert _said(cut)
+    _uncut(monkeypatch)
+    whole = train(recipe, tmp_path)
     assert cut.results.weights_sha256 == whole.results.weights_sha256
     assert _losses(cut) == _losses(whole)
 

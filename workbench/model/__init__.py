@@ -17,7 +17,7 @@ from workbench.model.finetune import (
     tune,
     unlocked_groups,
 )
-from workbench.model.fold import FOLDING, folded
+from workbench.model.fold import FOLDING, frozen_copy
 from workbench.model.noise import set_noise
 from workbench.model.rates import group_rates, parameter_groups
 from workbench.model.weights import weights_id
@@ -33,7 +33,7 @@ __all__ = [
     "check_finetune",
     "check_network",
     "find_cut",
-    "folded",
+    "frozen_copy",
     "group_rates",
     "is_trunk_fixed",
     "parameter_groups",

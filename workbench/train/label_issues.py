@@ -13,7 +13,7 @@ from torch import Tensor
 
 from workbench.dataset import Catalogue
 from workbench.dataset.order import shuffled_ranks
-from workbench.model import build, folded
+from workbench.model import build, frozen_copy
 from workbench.recipe import Recipe
 from workbench.runs.events import Reporter
 from workbench.runs.issue_file import OUT_OF_FOLD, Duplicate, IssueSearch, write_search
@@ -143,7 +143,8 @@ def _as_it_began(predictor: Predictor, recipe: Recipe) -> Predictor:
     """The same look at images through the pretrained trunk, which never saw a label of the data set."""
     classifier = build(recipe.model, len(predictor.classes), seed=recipe.seed, image_size=predictor.form.side)
     classifier.to(predictor.form.device).to(memory_format=torch.channels_last).eval()
-    return replace(predictor, classifier=classifier, trunk=folded(classifier.trunk, predictor.form.side))
+    trunk = frozen_copy(classifier.trunk, predictor.form.side, predictor.dtype)
+    return replace(predictor, classifier=classifier, trunk=trunk)
 
 
 def _duplicates(

@@ -385,7 +385,7 @@ class StageRun:
 
         Not where a loss needs gradients of the images, keeps networks of its own, or runs compiled code.
         """
-        prefix, stage, chosen = self.network.prefix, self.stage, self.state.compilation
+        prefix, stage, chosen = self.network.training_prefix, self.stage, self.state.compilation
         is_compiled = chosen is not None and chosen.is_on
         if prefix is None or self.on_features or stage.online or stage.saliency_weight or is_compiled:
             return None

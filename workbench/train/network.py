@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from workbench.loader import ImageBatches, PoolBatches, Samples, plain_batches
 from workbench.loader.samples import PLAIN
 from workbench.loader.views import ViewFormat
-from workbench.model import ImageClassifier, Tuning, find_cut, folded, tune
+from workbench.model import ImageClassifier, Tuning, find_cut, frozen_copy, tune
 from workbench.recipe import Augmentation
 from workbench.runs.events import Reporter
 from workbench.support.spans import Part, spanned
 from workbench.train.compiled import compiled
 from workbench.train.features import FeatureBank, feature_folder
-from workbench.train.precision import Precision
+from workbench.train.precision import Dtype, Precision
 from workbench.train.prefix import KeptMaps, Prefix, maps_of
 from workbench.train.seeding import seed_device
 from workbench.train.setup import Setup
@@ -56,16 +56,21 @@ class Network:
 
     @cached_property
     def prefix(self) -> Prefix | None:
-        """The groups that no stage of the run changes, if the network can be cut above them."""
+        """The groups that no stage of the run changes, if the network can be cut above them; for inference."""
+        return self._prefix(self.precision.inference)
+
+    @cached_property
+    def training_prefix(self) -> Prefix | None:
+        """The same groups in the arithmetic of training, so that steps see what the whole network would."""
+        if self.precision.training == self.precision.inference:
+            return self.prefix
+        return self._prefix(self.precision.training)
+
+    def _prefix(self, dtype: Dtype) -> Prefix | None:
         if self._cut is None:
             return None
-        return Prefix(
-            self._cut,
-            self.classifier,
-            self.setup.recipe.data.image_size,
-            self.precision,
-            self.setup.device,
-        )
+        size = self.setup.recipe.data.image_size
+        return Prefix(self._cut, self.classifier, size, dtype, self.setup.device)
 
     @cached_property
     def compiled(self) -> nn.Module:
@@ -122,10 +127,10 @@ class Network:
 
     def sample_maps(self, samples: Samples, augmentation: Augmentation) -> Tensor | None:
         """(K, C, h, w) what the prefix makes of every sample's fixed view; None: too large to keep."""
-        if self.prefix is None:
+        if self.training_prefix is None:
             return None
         batches = self.image_batches(samples, augmentation, INFERENCE_BATCH).in_order()
-        return maps_of(self.prefix, batches, len(samples))
+        return maps_of(self.training_prefix, batches, len(samples))
 
     @spanned(Part.FORWARD)
     @torch.inference_mode()
@@ -145,7 +150,8 @@ class Network:
         if self._frozen is None:
             learned = clone_weights(self.classifier.state_dict())
             self.reset()
-            self._frozen = folded(self.classifier.trunk, self.setup.recipe.data.image_size)
+            size = self.setup.recipe.data.image_size
+            self._frozen = frozen_copy(self.classifier.trunk, size, self.precision.inference)
             self.load(learned)
         return self._frozen
 

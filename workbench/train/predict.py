@@ -16,7 +16,7 @@ from workbench.dataset import UnreadableImage
 from workbench.loader.decoding import Square, decode_square
 from workbench.loader.store import stored_side
 from workbench.loader.views import ViewFormat, plain_views_of
-from workbench.model import Cut, ImageClassifier, build, find_cut, folded, tune
+from workbench.model import Cut, ImageClassifier, build, find_cut, frozen_copy, tune
 from workbench.recipe import Recipe
 from workbench.runs.layout import RunDirectory
 from workbench.runs.results import read_results
@@ -53,13 +53,13 @@ class Predictor:
     classes: tuple[str, ...]
     classifier: ImageClassifier
     trunk: nn.Module
-    """The classifier's own, with its batch norms folded, as the run computed a frozen trunk's features."""
+    """A copy of the classifier's own, as the run computed a frozen trunk's features."""
     form: ViewFormat
     dtype: Dtype
     trunk_fixed: bool
     """The run computed its head in float32 on the trunk's features, whatever the trunk's arithmetic."""
     lower: tuple[Cut, nn.Module] | None = None
-    """Where the run cut its network above groups that never changed, and these, folded."""
+    """Where the run cut its network above groups that never changed, and a copy of these."""
 
     def predict(self, paths: Sequence[Path]) -> Iterator[Predicted | Unreadable]:
         """What the run says of each picture, in their order, a batch at a time."""
@@ -143,10 +143,10 @@ def load_predictor(
     classifier.to(device).to(memory_format=torch.channels_last).eval()
     dtype = inference_dtype(results.precision) if has_bf16(device) else "fp32"
     form = ViewFormat(size, classifier.mean, classifier.std, device)
-    trunk, cut = folded(classifier.trunk, size), find_cut(classifier, tuning)
+    trunk, cut = frozen_copy(classifier.trunk, size, dtype), find_cut(classifier, tuning)
     lower = None
     if cut is not None and not tuning.trunk_fixed:
-        lower = cut, folded(cut.prefix(classifier), size)
+        lower = cut, frozen_copy(cut.prefix(classifier), size, dtype)
     return Predictor(results.classes, classifier, trunk, form, dtype, tuning.trunk_fixed, lower)
 
 

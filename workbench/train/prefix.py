@@ -1,4 +1,4 @@
-"""A network's frozen part, run apart: without gradients, folded, once where the same views come again."""
+"""A network's frozen part, run apart: without gradients, once where the same views come again."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from workbench.loader import Batch
-from workbench.model import Cut, ImageClassifier, folded
+from workbench.model import Cut, ImageClassifier, frozen_copy
 from workbench.support.spans import Part, spanned
-from workbench.train.precision import Precision
+from workbench.train.precision import Dtype
 
 Ints = NDArray[np.int64]
 MapBatch = tuple[Tensor, Ints]
@@ -29,10 +29,10 @@ FREE_SHARE = 0.25
 
 
 class Prefix:
-    """What is below a network's cut, in the arithmetic of inference.
+    """What is below a network's cut, in one arithmetic.
 
-    Nothing in there changes during a run, so it is a copy, made once, with batch norms folded. In fp32 maps
-    agree with the network's own to rounding (1e-6 of their norm); unfolded, bit for bit.
+    Nothing in there changes during a run, so it is a copy, made once. In bf16 maps are the network's own bit
+    for bit; in fp32 batch norms are folded, and they agree to rounding (1e-6 of their norm).
     """
 
     def __init__(
@@ -40,26 +40,20 @@ class Prefix:
         cut: Cut,
         classifier: ImageClassifier,
         image_size: int,
-        precision: Precision,
+        dtype: Dtype,
         device: torch.device,
     ) -> None:
         self.cut = cut
-        self._module = folded(cut.prefix(classifier), image_size).requires_grad_(False)
-        self._precision, self._device = precision, device
+        self._module = frozen_copy(cut.prefix(classifier), image_size, dtype).requires_grad_(False)
+        self._dtype, self._device = dtype, device
 
     @spanned(Part.FORWARD, "frozen groups")
     @torch.no_grad()
     def maps(self, images: Tensor) -> Tensor:
         """(B, C, h, w), or features (B, D), of images (B, 3, H, W); float32 or bfloat16."""
-        with self._precision.autocast(self._device, "inference"):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._dtype == "bf16"):
             maps: Tensor = self._module(images)
         return maps
-
-    def for_training(self, maps: Tensor) -> Tensor:
-        """The maps as what is above takes them while training: channels-last, and float32 if it is."""
-        if self._precision.training == "fp32":
-            maps = maps.float()
-        return maps.contiguous(memory_format=torch.channels_last) if maps.ndim == 4 else maps
 
 
 class Above(nn.Module):
@@ -80,7 +74,9 @@ class Above(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (B, C)."""
         maps = inputs if self._on_maps else self._prefix.maps(inputs)
-        return self._prefix.cut.logits(self._classifier, self._prefix.for_training(maps))
+        if maps.ndim == 4:
+            maps = maps.contiguous(memory_format=torch.channels_last)
+        return self._prefix.cut.logits(self._classifier, maps)
 
 
 @spanned(Part.FEATURES, "maps of fixed views")

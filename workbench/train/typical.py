@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workbench.dataset import Catalogue
 from workbench.loader import ImageStore, plain_batches
-from workbench.model import ImageClassifier, folded
+from workbench.model import ImageClassifier, frozen_copy
 from workbench.pseudo import most_typical
 from workbench.recipe import Recipe
 from workbench.runs.events import Reporter
@@ -55,7 +55,7 @@ class TypicalImages:
 
     @torch.inference_mode()
     def _extract(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
-        trunk = folded(self._classifier.trunk, self._recipe.data.image_size)
+        trunk = frozen_copy(self._classifier.trunk, self._recipe.data.image_size, "fp32")
         # Full batches alone, as in `Network`: a row's last bits depend on how many images pass with it.
         filled = np.concatenate([positions, np.repeat(positions[-1:], -len(positions) % BATCH)])
         left = len(positions)
