@@ -158,7 +158,7 @@ def test_rows_that_name_no_feature_are_refused() -> None:
 def test_plain_batches_go_through_all_positions_in_order() -> None:
     store = random_store(9, 37)
     positions = np.array([8, 1, 4, 0, 2])
-    batches = list(plain_batches(store, positions, 32, ZERO, ONE, 2, CPU))
+    batches = list(plain_batches(store, positions, ViewFormat(32, ZERO, ONE, CPU), 2))
     assert [batch.tolist() for _, batch in batches] == [[8, 1], [4, 0], [2]]
     expected = plain_views(store, positions, ViewFormat(32, ZERO, ONE, CPU))
     torch.testing.assert_close(torch.cat([inputs for inputs, _ in batches]), expected, atol=1e-6, rtol=0)

@@ -113,7 +113,8 @@ def _form(recipe: Recipe) -> ViewFormat:
 
         network = skeleton(recipe.model, 2, image_size=recipe.data.image_size)
         mean, std = network.mean, network.std
-    return ViewFormat(recipe.data.image_size, mean, std, torch.device("cpu"))
+    data = recipe.data
+    return ViewFormat(data.image_size, mean, std, torch.device("cpu"), data.evaluation_views).as_shown
 
 
 def _write(folder: Path, number: int, shown: Preview, label: str) -> dict[str, str | list[str]]:

@@ -6,6 +6,7 @@ from workbench.loader.head_masks import HeadMasks
 from workbench.loader.pool import PoolBatch, PoolBatches, paired
 from workbench.loader.samples import Samples, head_boxes
 from workbench.loader.store import ImageStore, open_store, stored_side
+from workbench.loader.views import ViewFormat
 
 __all__ = [
     "Ahead",
@@ -17,6 +18,7 @@ __all__ = [
     "PoolBatch",
     "PoolBatches",
     "Samples",
+    "ViewFormat",
     "head_boxes",
     "open_store",
     "paired",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from workbench.loader import geometry
 from workbench.loader.policies import PolicyStep, draw_step
+from workbench.recipe.fields import EvaluationView
 from workbench.recipe.training import Augmentation
 
 Floats = NDArray[np.float64]
@@ -72,9 +73,9 @@ class ViewPlan:
         )
 
 
-def plain_plan(sizes: Floats, boxes: Floats) -> ViewPlan:
-    """The centre crop of every box: sizes (B, 2) in pixels, boxes (B, 4) fractions."""
-    return ViewPlan(geometry.crop_matrices(geometry.plain_crops(sizes, boxes)))
+def plain_plan(sizes: Floats, boxes: Floats, view: EvaluationView = "centre") -> ViewPlan:
+    """The plain crop of every box: sizes (B, 2) in pixels, boxes (B, 4) fractions."""
+    return ViewPlan(geometry.crop_matrices(geometry.plain_crops(sizes, boxes, view)))
 
 
 def draw_plan(

@@ -205,18 +205,17 @@ class FeatureBatches:
 def plain_batches(
     store: ImageStore,
     positions: NDArray[np.int64],
-    side: int,
-    mean: Channels,
-    std: Channels,
+    form: ViewFormat,
     batch_size: int,
-    device: torch.device,
 ) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
-    """Plain centre crops of `positions` in their order, for evaluation and feature extraction.
+    """Plain views of `positions` in their order, for evaluation and feature extraction.
 
-    Yields: (B, 3, side, side) float32 normalised channels-last, and the (B,) positions. The last batch may
+    Yields: (V·B, 3, side, side) float32 normalised channels-last, and the (B,) positions. The last batch may
     hold one image.
+
+    Args:
+        batch_size: B.
     """
-    form = ViewFormat(side, mean, std, device)
     for start in range(0, len(positions), batch_size):
         batch = positions[start : start + batch_size]
         yield plain_views(store, batch, form), batch

@@ -12,10 +12,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.recipe.fields import EvaluationView
+
 Floats = NDArray[np.float64]
 
-CROP_SHARE = 7 / 8
-"""Side of the plain centre crop over the short side: 224 of 256, the usual ImageNet evaluation."""
+CROP_SHARES = {"centre": 7 / 8, "full": 1.0, "close": 3 / 4}
+"""Side of a plain view's middle square over the short side; 7/8 is 224 of 256, usual on ImageNet."""
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 """The box that is the whole image: left, top, right, bottom as fractions."""
@@ -24,15 +26,19 @@ _TRIES = 10
 _ASPECTS = (3 / 4, 4 / 3)
 
 
-def plain_crops(sizes: Floats, boxes: Floats) -> Floats:
-    """(B, 4) fractions of the centre square of each box, side `CROP_SHARE` of the box's short side in pixels.
+def plain_crops(sizes: Floats, boxes: Floats, view: EvaluationView = "centre") -> Floats:
+    """(B, 4) fractions of what a plain view shows of each box.
 
     Args:
         sizes: (B, 2) widths and heights of the images in pixels.
         boxes: (B, 4) left, top, right, bottom as fractions.
+        view: the middle square whose side is `CROP_SHARES` of the box's short side in pixels; "squash" is the
+            box itself.
     """
+    if view == "squash":
+        return boxes
     extent = _extent(sizes, boxes)
-    side = CROP_SHARE * extent.min(axis=1, keepdims=True)
+    side = CROP_SHARES[view] * extent.min(axis=1, keepdims=True)
     return _placed(sizes, boxes, np.repeat(side, 2, axis=1), np.full_like(extent, 0.5))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from workbench.loader.decoding import Square
 from workbench.loader.randomness import uniforms
 from workbench.loader.store import ImageStore
 from workbench.loader.transfer import to_device
+from workbench.recipe.fields import EvaluationView
 from workbench.recipe.training import Augmentation
 from workbench.support.spans import Part, spanned
 
@@ -37,11 +38,30 @@ class ViewFormat:
     std: Channels
     """What pixels are divided by then."""
     device: torch.device
+    evaluation: tuple[EvaluationView, ...] = ("centre",)
+    """V: in which views an image is evaluated."""
+
+    @property
+    def as_shown(self) -> ViewFormat:
+        """The same with the first view alone: what to draw where one picture stands for an image."""
+        return replace(self, evaluation=self.evaluation[:1])
+
+    def averaged(self, outputs: Tensor) -> Tensor:
+        """(B, …) means over an image's views of what a network makes of `plain_views`, (V·B, …)."""
+        views = len(self.evaluation)
+        return outputs if views == 1 else outputs.view(views, -1, *outputs.shape[1:]).mean(dim=0)
+
+    def images_a_pass(self, most: int) -> int:
+        """B such that V·B views are at most `most`, but one image at least."""
+        return max(1, most // len(self.evaluation))
 
 
 @spanned(Part.AUGMENTATION, "plain views")
 def plain_views(store: ImageStore, positions: NDArray[np.int64], form: ViewFormat) -> Tensor:
-    """(B, 3, side, side) float32 normalised centre crops of whole images, channels-last, for evaluation."""
+    """(V·B, 3, side, side) float32 normalised plain views of whole images, channels-last, for evaluation.
+
+    Of several views of an image the first of all B come first; `ViewFormat.averaged` brings them together.
+    """
     return _plain(store.gather(positions, form.device), store.sizes[positions], form)
 
 
@@ -53,7 +73,9 @@ def plain_views_of(squares: Sequence[Square], form: ViewFormat) -> Tensor:
 
 def _plain(squares: Tensor, sizes: NDArray[np.int64], form: ViewFormat) -> Tensor:
     boxes = np.tile(np.array(geometry.WHOLE), (len(sizes), 1))
-    return render(squares, plain_plan(sizes.astype(np.float64), boxes), form)
+    pixels = sizes.astype(np.float64)
+    views = [render(squares, plain_plan(pixels, boxes, view), form) for view in form.evaluation]
+    return views[0] if len(views) == 1 else torch.cat(views)
 
 
 @spanned(Part.AUGMENTATION)

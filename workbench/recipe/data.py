@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from workbench.recipe.fields import Fraction, Table, disagreement, knob
+from workbench.recipe.fields import EvaluationViews, Fraction, Table, disagreement, knob
 
 
 class Data(Table):
@@ -26,6 +26,13 @@ class Data(Table):
     )
     image_size: int = knob(
         224, help="side of the square that the backbone sees", unit="pixels", ge=32, le=1024
+    )
+    evaluation_views: EvaluationViews = knob(
+        ("centre",),
+        help="in which views an image is evaluated, and a frozen trunk's features are taken: centre (the "
+        "middle square of 7/8 of the short side), full (of all of it), close (of 3/4), squash (the whole "
+        "image, pressed into a square); of several the features and logits are averaged, at as many times the cost",
+        source="averaging over views: Krizhevsky et al. 2012, Sec. 4.1",
     )
     validation_fraction: Fraction | None = knob(
         None,
@@ -81,6 +88,12 @@ class Data(Table):
         "score nothing (with [pseudo_label]); relative to the recipe's own directory; empty: none",
         max_length=1024,
     )
+
+    @model_validator(mode="after")
+    def _each_view_once(self) -> Data:
+        if len(set(self.evaluation_views)) < len(self.evaluation_views):
+            raise disagreement("evaluation_views names a view twice", "evaluation_views")
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_validate(self) -> Data:

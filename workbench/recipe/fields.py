@@ -127,6 +127,13 @@ Off = Annotated[Literal[False], BeforeValidator(_refuse_stand_ins)]
 Range = Annotated[tuple[float, float], BeforeValidator(_tuple_from_list)]
 Tag = Annotated[str, Field(min_length=1, max_length=60)]
 Tags = Annotated[tuple[Tag, ...], BeforeValidator(_tuple_from_list), Field(max_length=20)]
+EvaluationView = Literal["centre", "full", "squash", "close"]
+EvaluationViews = Annotated[
+    tuple[EvaluationView, ...],
+    BeforeValidator(_tuple_from_list),
+    Field(min_length=1, max_length=4),
+    Described('a list of one or more of "centre", "full", "squash" and "close"'),
+]
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,64}$")]
 Names = Annotated[
     tuple[GroupName, ...],

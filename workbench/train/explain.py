@@ -79,7 +79,7 @@ def _explained(
 ) -> list[Row]:
     probabilities = predictor.probabilities(squares)
     classes = probabilities.argmax(axis=1) if of_class is None else np.full(len(squares), of_class)
-    views = plain_views_of(squares, predictor.form)
+    views = plain_views_of(squares, predictor.form.as_shown)
     wanted = torch.from_numpy(classes).to(predictor.form.device)
     maps = saliency_maps(predictor.classifier, views, wanted, method)
     about: list[int | None] = classes.tolist() if method == "grad-cam" else [None] * len(squares)

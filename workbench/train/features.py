@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.dataset import Catalogue
+from workbench.loader import ViewFormat
 from workbench.model import FOLDING, ImageClassifier, weights_id
+from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.support.atomic import atomic_write
 from workbench.support.fingerprint import fingerprint
@@ -35,16 +37,22 @@ Extract = Callable[[Ints], Iterator[tuple[Tensor, Ints]]]
 CHUNK_BATCHES = 8
 
 
+def view_format(recipe: Recipe, classifier: ImageClassifier, device: torch.device) -> ViewFormat:
+    """How a recipe's network sees an image."""
+    data = recipe.data
+    return ViewFormat(data.image_size, classifier.mean, classifier.std, device, data.evaluation_views)
+
+
 def feature_folder(
     cache: Path,
     catalogue: Catalogue,
     classifier: ImageClassifier,
-    image_size: int,
+    form: ViewFormat,
     inference: Dtype,
-    device: torch.device,
 ) -> Path:
     """The bank of a trunk's features on a catalogue, named for everything that decides a feature's value."""
-    parts = [catalogue.fingerprint, weights_id(classifier), image_size, inference, device.type, FOLDING]
+    views = [form.side, *form.evaluation]
+    parts = [catalogue.fingerprint, weights_id(classifier), views, inference, form.device.type, FOLDING]
     return cache / "features" / f"{classifier.backbone.replace('/', '_')}-{fingerprint(parts)}"
 
 

@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from workbench.loader import ImageBatches, PoolBatches, Samples, plain_batches
 from workbench.loader.samples import PLAIN
-from workbench.loader.views import ViewFormat
 from workbench.model import ImageClassifier, Tuning, find_cut, frozen_copy, tune
 from workbench.recipe import Augmentation
 from workbench.runs.events import Reporter
 from workbench.support.spans import Part, spanned
 from workbench.train.compiled import compiled
-from workbench.train.features import FeatureBank, feature_folder
+from workbench.train.features import FeatureBank, feature_folder, view_format
 from workbench.train.precision import Dtype, Precision
 from workbench.train.prefix import KeptMaps, Prefix, maps_of
 from workbench.train.seeding import seed_device
@@ -43,6 +42,7 @@ class Network:
         self.setup = setup
         self.classifier = setup.classifier
         self.precision = precision
+        self.form = view_format(setup.recipe, setup.classifier, setup.device)
         self.reporter = reporter
         self._initial = clone_weights(setup.classifier.state_dict())
         self.tuning = tune(setup.classifier, setup.recipe.finetune)
@@ -56,7 +56,7 @@ class Network:
 
     @cached_property
     def prefix(self) -> Prefix | None:
-        """The groups that no stage of the run changes, if the network can be cut above them; for inference."""
+        """The groups that no stage changes, if the network can be cut above them; for inference."""
         return self._prefix(self.precision.inference)
 
     @cached_property
@@ -157,14 +157,8 @@ class Network:
 
     def _open_bank(self) -> FeatureBank:
         setup = self.setup
-        folder = feature_folder(
-            setup.places.cache,
-            setup.catalogue,
-            self.classifier,
-            setup.recipe.data.image_size,
-            self.precision.inference,
-            setup.device,
-        )
+        cache, inference = setup.places.cache, self.precision.inference
+        folder = feature_folder(cache, setup.catalogue, self.classifier, self.form, inference)
         return FeatureBank(
             folder, len(setup.catalogue), self.classifier.feature_width, self._extract, self.reporter
         )
@@ -173,13 +167,14 @@ class Network:
         # The last bits of a row depend on how many images pass with it. A bank that was filled in pieces (by
         # a run that was killed, or by several runs) must hold what one pass would have: so every batch is a
         # full one.
-        short = -len(positions) % INFERENCE_BATCH
+        short = -len(positions) % self.form.images_a_pass(INFERENCE_BATCH)
         filled = np.concatenate([positions, np.repeat(positions[-1:], short)])
         left = len(positions)
         for images, batch in self._plain(filled):
             own = min(left, len(batch))
             left -= own
-            yield self._features_of(images, self._frozen_trunk())[:own].cpu(), batch[:own]
+            features = self.form.averaged(self._features_of(images, self._frozen_trunk()))
+            yield features[:own].cpu(), batch[:own]
 
     def image_batches(
         self,
@@ -206,23 +201,12 @@ class Network:
         self, positions: Ints, weak: Augmentation, strong: Augmentation, batch_size: int
     ) -> PoolBatches:
         """Batches of two views of each unlabelled image."""
-        form = ViewFormat(
-            self.setup.recipe.data.image_size, self.classifier.mean, self.classifier.std, self.setup.device
-        )
-        return PoolBatches(
-            self.setup.store, positions, weak, strong, form, batch_size, self.setup.recipe.seed
-        )
+        seed = self.setup.recipe.seed
+        return PoolBatches(self.setup.store, positions, weak, strong, self.form, batch_size, seed)
 
     def _plain(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
-        return plain_batches(
-            self.setup.store,
-            positions,
-            side=self.setup.recipe.data.image_size,
-            mean=self.classifier.mean,
-            std=self.classifier.std,
-            batch_size=INFERENCE_BATCH,
-            device=self.setup.device,
-        )
+        size = self.form.images_a_pass(INFERENCE_BATCH)
+        return plain_batches(self.setup.store, positions, self.form, size)
 
     def _evaluation(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
         """Plain views of `positions` in their order: what the prefix makes of them, else the images."""
@@ -238,7 +222,7 @@ class Network:
         parts, done = [], 0
         self.classifier.eval()
         for inputs, batch in self._evaluation(positions):
-            parts.append(self._features_of(inputs, self._above_prefix).cpu())
+            parts.append(self.form.averaged(self._features_of(inputs, self._above_prefix)).cpu())
             done += len(batch)
             self.reporter.progress(task, done, len(positions))
         return torch.cat(parts)
@@ -289,7 +273,7 @@ class Network:
             return torch.softmax(module(inputs).float(), dim=1)
         with self.precision.autocast(self.setup.device, "inference"):
             logits = module(inputs) if self._cut is None else self._cut.logits(module, inputs)
-        return torch.softmax(logits.float(), dim=1)
+        return torch.softmax(self.form.averaged(logits.float()), dim=1)
 
 
 def changing_weights(classifier: ImageClassifier, tuning: Tuning) -> Weights:

@@ -24,6 +24,7 @@ from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.train.checkpoint import DamagedFile, load_tensors
 from workbench.train.conclude import FINAL_WEIGHTS, TEACHER_WEIGHTS
+from workbench.train.features import view_format
 from workbench.train.memory import keep_freed_memory
 from workbench.train.precision import Dtype, has_bf16, inference_dtype
 
@@ -89,7 +90,8 @@ class Predictor:
         views = plain_views_of(squares, self.form)
         with self._autocast():
             outputs: Tensor = self.trunk(views) if self.trunk_fixed else self._logits(views)
-        logits: Tensor = self.classifier.head(outputs.float()) if self.trunk_fixed else outputs.float()
+        outputs = self.form.averaged(outputs.float())
+        logits: Tensor = self.classifier.head(outputs) if self.trunk_fixed else outputs
         probabilities: NDArray[np.float32] = torch.softmax(logits, dim=1).cpu().numpy()
         return probabilities
 
@@ -105,7 +107,7 @@ class Predictor:
         """(B, D) float32 on the CPU: what the head sees, in the run's own arithmetic."""
         with self._autocast():
             features: Tensor = self.trunk(plain_views_of(squares, self.form))
-            return features.float().cpu()
+            return self.form.averaged(features.float()).cpu()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.form.device.type, torch.bfloat16, enabled=self.dtype == "bf16")
@@ -142,7 +144,7 @@ def load_predictor(
     _load(classifier, path)
     classifier.to(device).to(memory_format=torch.channels_last).eval()
     dtype = inference_dtype(results.precision) if has_bf16(device) else "fp32"
-    form = ViewFormat(size, classifier.mean, classifier.std, device)
+    form = view_format(recipe, classifier, device)
     trunk, cut = frozen_copy(classifier.trunk, size, dtype), find_cut(classifier, tuning)
     lower = None
     if cut is not None and not tuning.trunk_fixed:

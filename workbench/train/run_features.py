@@ -64,7 +64,7 @@ def feature_bank(
     Asked for an image that cannot be decoded, it raises UserError.
     """
     classifier, form = predictor.classifier, predictor.form
-    folder = feature_folder(cache, catalogue, classifier, form.side, predictor.dtype, form.device)
+    folder = feature_folder(cache, catalogue, classifier, form, predictor.dtype)
     extraction = _Extraction(catalogue, predictor)
     return FeatureBank(folder, len(catalogue), classifier.feature_width, extraction.features, reporter)
 
@@ -78,11 +78,12 @@ class _Extraction:
 
     def features(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
         with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
-            for start in range(0, len(positions), INFERENCE_BATCH):
-                batch = positions[start : start + INFERENCE_BATCH]
+            size = self.predictor.form.images_a_pass(INFERENCE_BATCH)
+            for start in range(0, len(positions), size):
+                batch = positions[start : start + size]
                 squares = list(pool.map(self._decode, batch.tolist()))
                 # As training fills the bank: in full batches, since they decide a row's last bits.
-                filled = squares + squares[-1:] * (INFERENCE_BATCH - len(squares))
+                filled = squares + squares[-1:] * (size - len(squares))
                 yield self.predictor.features(filled)[: len(batch)], batch
 
     def _decode(self, position: int) -> Square:

@@ -15,7 +15,7 @@ from workbench.model import ImageClassifier, frozen_copy
 from workbench.pseudo import most_typical
 from workbench.recipe import Recipe
 from workbench.runs.events import Reporter
-from workbench.train.features import FeatureBank, feature_folder
+from workbench.train.features import FeatureBank, feature_folder, view_format
 from workbench.train.places import Places
 
 Ints = NDArray[np.int64]
@@ -38,10 +38,10 @@ class TypicalImages:
         store: ImageStore,
         reporter: Reporter,
     ) -> None:
-        self._recipe, self._places = recipe, places
+        self._recipe = recipe
         self._classifier, self._store = classifier, store
-        side = recipe.data.image_size
-        folder = feature_folder(places.cache, catalogue, classifier, side, "fp32", places.device)
+        self._form = view_format(recipe, classifier, places.device)
+        folder = feature_folder(places.cache, catalogue, classifier, self._form, "fp32")
         self._bank = FeatureBank(folder, len(catalogue), classifier.feature_width, self._extract, reporter)
 
     def __call__(self, pool: Ints, count: int) -> Ints:
@@ -55,19 +55,12 @@ class TypicalImages:
 
     @torch.inference_mode()
     def _extract(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
-        trunk = frozen_copy(self._classifier.trunk, self._recipe.data.image_size, "fp32")
+        trunk = frozen_copy(self._classifier.trunk, self._form.side, "fp32")
         # Full batches alone, as in `Network`: a row's last bits depend on how many images pass with it.
-        filled = np.concatenate([positions, np.repeat(positions[-1:], -len(positions) % BATCH)])
+        size = self._form.images_a_pass(BATCH)
+        filled = np.concatenate([positions, np.repeat(positions[-1:], -len(positions) % size)])
         left = len(positions)
-        for images, batch in plain_batches(
-            self._store,
-            filled,
-            side=self._recipe.data.image_size,
-            mean=self._classifier.mean,
-            std=self._classifier.std,
-            batch_size=BATCH,
-            device=self._places.device,
-        ):
+        for views, batch in plain_batches(self._store, filled, self._form, size):
             own = min(left, len(batch))
             left -= own
-            yield trunk(images).float()[:own].cpu(), batch[:own]
+            yield self._form.averaged(trunk(views).float())[:own].cpu(), batch[:own]
