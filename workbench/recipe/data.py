@@ -31,7 +31,7 @@ class Data(Table):
         ("centre",),
         help="in which views an image is evaluated, and a frozen trunk's features are taken: centre (the "
         "middle square of 7/8 of the short side), full (of all of it), close (of 3/4), squash (the whole "
-        "image, pressed into a square); of several the features and logits are averaged, at as many times the cost",
+        "image, pressed into a square); of several the outputs are averaged, at as many times the cost",
         source="averaging over views: Krizhevsky et al. 2012, Sec. 4.1",
     )
     validation_fraction: Fraction | None = knob(
