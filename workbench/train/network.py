@@ -56,7 +56,7 @@ class Network:
 
     @cached_property
     def prefix(self) -> Prefix | None:
-        """The groups that no stage of the run changes, if the network can be cut above them; for inference."""
+        """The groups that no stage of the run changes, for inference; None: the network cannot be cut."""
         return self._prefix(self.precision.inference)
 
     @cached_property
