@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.arguments import Json
 from workbench.cli.compare_curves import curve_table, curves_of, curves_record
 from workbench.cli.compare_pages import comparison_tables, confusion_table, group_tables, recall_table
 from workbench.cli.console import console, print_json
 from workbench.cli.output import write_out
-from workbench.cli.runs_arguments import Json, RunNames, RunsDir
+from workbench.cli.runs_arguments import RunNames, RunsDir
 from workbench.runs.compare import compare_read, read_runs
 from workbench.runs.compare_seeds import compare_groups
 from workbench.runs.comparison_export import comparison_record, export_comparison, form_of

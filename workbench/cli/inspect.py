@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.arguments import Json, RunId, RunsDir
 from workbench.cli.console import console, print_json
 from workbench.cli.inspect_export import MAPS, check_target, export_images
 from workbench.cli.inspect_tables import opinions_table, print_marks, print_pairs, print_summary
@@ -34,7 +35,7 @@ class Split(StrEnum):
 
 
 def inspect(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, a unique part of it, or a path.")],
+    run: RunId,
     split: Annotated[
         Split | None, typer.Option("--split", help="Images of this split. Default: test.", show_default=False)
     ] = None,
@@ -104,10 +105,8 @@ def inspect(
             "roll-out of a transformer).",
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
-    runs_dir: Annotated[
-        Path | None, typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs.")
-    ] = None,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
     data_dir: Annotated[
         Path | None,
         typer.Option("--data-dir", help="Where the run's images lie (for --export); else $PETBENCH_DATA."),

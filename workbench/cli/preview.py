@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from workbench.cli.arguments import DataDir, Json
 from workbench.cli.console import console, error_console, print_json
 from workbench.cli.display import Display
 from workbench.cli.picture_files import OutDir, make_out
@@ -52,10 +53,8 @@ def preview(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a key: --set augmentation.policy=rand.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
-    ] = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Draw the augmented training views that a recipe makes of real images, exactly as training draws them.
 
