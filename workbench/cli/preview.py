@@ -16,8 +16,8 @@ from workbench.cli.picture_files import OutDir, make_out
 from workbench.dataset import Catalogue, UnreadableImage, open_catalogue
 from workbench.dataset.find_images import find_images
 from workbench.recipe import Augmentation, Recipe, load_recipe
+from workbench.recipe.offline import Offline
 from workbench.recipe.online import Online
-from workbench.recipe.pseudo_label import Offline
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.paths import data_home

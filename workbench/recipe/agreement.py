@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticCustomError
 
+from workbench.recipe.by_confidence import Ups
 from workbench.recipe.fields import disagreement
-from workbench.recipe.pseudo_label import Ups
 
 if TYPE_CHECKING:
     from workbench.recipe.schema import Recipe

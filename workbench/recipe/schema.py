@@ -10,8 +10,9 @@ from workbench.recipe.agreement import disagreements
 from workbench.recipe.data import Data
 from workbench.recipe.fields import Table, Tags, knob
 from workbench.recipe.model import Finetune, Model, Optimizer
+from workbench.recipe.offline import Offline
 from workbench.recipe.online import Online
-from workbench.recipe.pseudo_label import AnyPseudoLabel, Offline
+from workbench.recipe.pseudo_label import AnyPseudoLabel
 from workbench.recipe.training import Augmentation, Training
 
 SCHEMA_VERSION = 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from workbench.loader import Samples
 from workbench.loader.samples import PLAIN
 from workbench.recipe import Recipe
-from workbench.recipe.pseudo_label import Offline
+from workbench.recipe.offline import Offline
 from workbench.runs.events import Message, Reporter
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import beat
