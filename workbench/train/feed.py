@@ -13,6 +13,7 @@ from workbench.train.compiled import FullBatches, usual_sizes
 from workbench.train.network import Network
 from workbench.train.prefix import Above, Prefix
 from workbench.train.stage import Stage
+from workbench.train.views import image_batches, pool_batches
 
 
 class Feed:
@@ -83,21 +84,23 @@ class Feed:
     def _batches(self, samples: Samples, heads: NDArray[np.float32] | None) -> ImageBatches | FeatureBatches:
         training, seed, augmentation = self._recipe.training, self._recipe.seed, self._stage.augmentation
         if self._on_features:
-            features, rows = self._network.sample_features(samples, augmentation)
+            features, rows = self._network.pretrained.of_samples(samples, augmentation)
             return FeatureBatches(features, rows, samples, training.batch_size, seed)
         if self.prefix is not None and self._stage.sees_plain_views and not training.progressive:
             maps = self._network.sample_maps(samples, augmentation)
             if maps is not None:
                 return FeatureBatches(maps, np.arange(len(samples)), samples, training.batch_size, seed)
-        return self._network.image_batches(samples, augmentation, training.batch_size, heads)
+        return image_batches(self._network.setup, samples, augmentation, training.batch_size, heads)
 
     def _pool(self) -> PoolBatches | None:
         knobs = self._stage.online
         if knobs is None:
             return None
         weak = self._stage.augmentation.model_copy(update={"mixing": "none"})
-        return self._network.pool_batches(
-            self._network.setup.split.unlabelled,
+        setup = self._network.setup
+        return pool_batches(
+            setup,
+            setup.split.unlabelled,
             weak,
             knobs.second_view(weak),
             knobs.unlabelled_ratio * self._recipe.training.batch_size,

@@ -56,7 +56,7 @@ class TypicalImages:
     @torch.inference_mode()
     def _extract(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
         trunk = frozen_copy(self._classifier.trunk, self._recipe.data.image_size, "fp32")
-        # Full batches alone, as in `Network`: a row's last bits depend on how many images pass with it.
+        # Full batches alone, as in `TrunkFeatures`: a row's last bits depend on how many images pass with it.
         filled = np.concatenate([positions, np.repeat(positions[-1:], -len(positions) % BATCH)])
         left = len(positions)
         for images, batch in plain_batches(
