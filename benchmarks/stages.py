@@ -62,8 +62,8 @@ class ResidentStep:
         self._device = contest.device
         self._steps = steps
         self._run = stage_run(changed(contest, change), network_of(contest), Silent())
-        self._batch = next(iter(self._run.batches.epoch(1)))
-        self._run.module.train()
+        self._batch = next(iter(self._run.feed.labelled.epoch(1)))
+        self._run.learner.module.train()
 
     def epoch(self) -> Epoch:
         """So many steps; there is nothing to validate."""

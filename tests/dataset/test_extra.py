@@ -14,8 +14,8 @@ from workbench.dataset import load_split, make_split, open_catalogue, save_split
 from workbench.dataset.check import check_data
 from workbench.dataset.extra import copied_images, list_extra
 from workbench.recipe import Recipe, load_recipe, parse_recipe
+from workbench.recipe.by_confidence import OneShot
 from workbench.recipe.data import Data
-from workbench.recipe.pseudo_label import OneShot
 from workbench.support.errors import UserError
 
 LABELLED = ("Tom/a.jpg", "Tom/deep/b.jpg", "rex/a.jpg")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from workbench.pseudo import Passes, Pool
-from workbench.recipe.pseudo_label import OFFLINE, Offline
+from workbench.recipe.offline import Offline
+from workbench.recipe.pseudo_label import OFFLINE
 
 
 def knobs(strategy: str, **values: object) -> Offline:

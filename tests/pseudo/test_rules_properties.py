@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tests.pseudo.pools import knobs, pools, seen
 from workbench.pseudo import Passes, Pool, Selection, select
-from workbench.recipe.pseudo_label import OFFLINE, Offline
+from workbench.recipe.offline import Offline
+from workbench.recipe.pseudo_label import OFFLINE
 
 FRACTIONS = st.sampled_from([0.05, 0.1, 0.2, 1 / 3, 0.5, 1.0])
 TARGETS = st.sampled_from([{"targets": "hard"}, {"targets": "soft", "temperature": 3.0}])

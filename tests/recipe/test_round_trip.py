@@ -30,7 +30,7 @@ from workbench.recipe.dump import resolved
 from workbench.recipe.fields import Table
 from workbench.recipe.knobs import known_keys
 from workbench.recipe.literals import toml_literal
-from workbench.recipe.pseudo_label import Noise
+from workbench.recipe.offline import Noise
 from workbench.recipe.toml_text import scan
 from workbench.support.clean import clean
 from workbench.support.errors import UserError

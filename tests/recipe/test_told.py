@@ -36,7 +36,7 @@ from workbench.recipe import (
 )
 from workbench.recipe.fields import Table
 from workbench.recipe.literals import toml_literal
-from workbench.recipe.pseudo_label import Noise
+from workbench.recipe.offline import Noise
 from workbench.support.errors import UserError
 
 SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))

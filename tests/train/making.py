@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -15,11 +17,13 @@ from tests.loader.conftest import Recorder
 from workbench.dataset.sample import SampleOptions, generate_sample
 from workbench.recipe import Recipe, parse_recipe
 from workbench.recipe.dump import dump_recipe
-from workbench.runs.events import Event
+from workbench.runs.events import Event, StepDone
 from workbench.runs.layout import RunDirectory, create_run
 from workbench.runs.results import Results
 from workbench.train import Outcome, Places, attempt
+from workbench.train import run as run_module
 from workbench.train.checkpoint import load_tensors
+from workbench.train.setup import Setup, prepare
 
 CPU = torch.device("cpu")
 CLASSES = 10
@@ -143,6 +147,34 @@ def go_on(
     """Another attempt in the same directory."""
     recorder = recorder or Recorder()
     return Trained(directory, attempt(directory, recipe, places(home), recorder), recorder)
+
+
+class Crash(Recorder):
+    """Breaks at the `at`-th interval of steps."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.left = at
+
+    def event(self, event: Event) -> None:
+        super().event(event)
+        if isinstance(event, StepDone):
+            self.left -= 1
+            if not self.left:
+                raise RuntimeError("power")
+
+
+def poison_hidden_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every unlabelled image of the runs that follow a wrong label, hidden as its own was."""
+
+    def poisoned(recipe: object, places: Places, reporter: object, **options: object) -> Setup:
+        setup = prepare(recipe, places, reporter, **options)  # type: ignore[arg-type]
+        hidden = setup.split.unlabelled
+        for labels in (setup.labels, setup.taught):
+            labels[hidden] = (labels[hidden] + 1 + np.arange(len(hidden)) % 3) % CLASSES
+        return setup
+
+    monkeypatch.setattr(run_module, "prepare", poisoned)
 
 
 def differing(

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.train.making import CPU, HEAD, TRUNK, differing, go_on, tiny, train
-from tests.train.test_progressive import Crash
+from tests.train.making import CPU, HEAD, TRUNK, Crash, differing, go_on, tiny, train
 from workbench.loader import Batch
 from workbench.recipe import Optimizer
 from workbench.recipe.problems import RecipeError

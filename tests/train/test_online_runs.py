@@ -6,18 +6,15 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.train.making import CLASSES, HEAD, TRUNK, differing, recipe_text, tiny, train
+from tests.train.making import CLASSES, HEAD, TRUNK, differing, poison_hidden_labels, recipe_text, tiny, train
 from tests.train.processes import Moment, only_run, petbench
 from workbench.recipe.online import ONLINE
 from workbench.runs.events import ConfusionSeen, EpochDone, Event, Message, PoolTaught, StageStarted
 from workbench.runs.metrics import MetricsWriter, read_events
 from workbench.runs.results import Results, read_results
 from workbench.runs.timeline import timeline
-from workbench.train import run as run_module
-from workbench.train.setup import Places, Setup, prepare
 from workbench.train.stage import plan
 
 WEAK = HEAD.replace("random_crop = false\nflip = false", "random_crop = [0.5, 1.0]").replace(
@@ -81,14 +78,7 @@ def test_hidden_labels_decide_nothing(sample: Path, tmp_path: Path, monkeypatch:
     recipes = {s: tiny(WEAK + _online(s), sample) for s in sorted(ONLINE)}
     honest = {s: train(recipe, tmp_path / "honest") for s, recipe in recipes.items()}
 
-    def poisoned(recipe: object, places: Places, reporter: object, **options: object) -> Setup:
-        setup = prepare(recipe, places, reporter, **options)  # type: ignore[arg-type]
-        hidden = setup.split.unlabelled
-        for labels in (setup.labels, setup.taught):
-            labels[hidden] = (labels[hidden] + 1 + np.arange(len(hidden)) % 3) % CLASSES
-        return setup
-
-    monkeypatch.setattr(run_module, "prepare", poisoned)
+    poison_hidden_labels(monkeypatch)
     said = []
     for strategy, recipe in recipes.items():
         lied_to = train(recipe, tmp_path / "poisoned")

@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tests.loader.conftest import Recorder
-from tests.train.making import CPU, TRUNK, Trained, go_on, tiny, train
-from workbench.runs.events import EpochDone, Event, StepDone
+from tests.train.making import CPU, TRUNK, Crash, Trained, go_on, tiny, train
+from workbench.runs.events import EpochDone
 from workbench.runs.predictions import load_predictions
 from workbench.train import network as network_module
 from workbench.train import prefix as prefix_module
@@ -162,21 +161,6 @@ def test_evaluation_says_the_same_whether_maps_are_kept_or_not(
     assert sum(passes) == 3 * 40 + 4 * 10 + 20  # validation once an epoch and in the end
     assert anew.results.weights_sha256 == kept.results.weights_sha256
     np.testing.assert_array_equal(_answers(kept, "test"), _answers(anew, "test"))
-
-
-class Crash(Recorder):
-    """Breaks at the `at`-th interval of steps."""
-
-    def __init__(self, at: int) -> None:
-        super().__init__()
-        self.left = at
-
-    def event(self, event: Event) -> None:
-        super().event(event)
-        if isinstance(event, StepDone):
-            self.left -= 1
-            if not self.left:
-                raise RuntimeError("power")
 
 
 @pytest.mark.parametrize("views", [(), COPIES], ids=["fresh", "copies"])

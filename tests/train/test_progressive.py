@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.loader.conftest import Recorder
-from tests.train.making import TRUNK, Trained, go_on, tiny, train
+from tests.train.making import TRUNK, Crash, Trained, go_on, tiny, train
 from workbench.loader import Batch, PoolBatch
 from workbench.model import ImageClassifier, check_network
 from workbench.recipe import Recipe
-from workbench.runs.events import Event, StepDone
 from workbench.support.errors import UserError
 from workbench.train.network import Network
 from workbench.train.step import Stepped, Stepper
@@ -73,21 +71,6 @@ unlabelled_ratio = 1
     steps = len(seen["weak"]) // len(SIDES)
     assert seen["weak"] == seen["strong"] == [side for side in SIDES for _ in range(steps)]
     assert seen["train"][-len(seen["weak"]) :] == seen["weak"]
-
-
-class Crash(Recorder):
-    """Breaks at the `at`-th interval of steps."""
-
-    def __init__(self, at: int) -> None:
-        super().__init__()
-        self.left = at
-
-    def event(self, event: Event) -> None:
-        super().event(event)
-        if isinstance(event, StepDone):
-            self.left -= 1
-            if not self.left:
-                raise RuntimeError("power")
 
 
 @pytest.mark.parametrize("at", [2, 5, 11])

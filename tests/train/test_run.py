@@ -17,6 +17,7 @@ from tests.train.making import (
     differing,
     go_on,
     places,
+    poison_hidden_labels,
     tiny,
     train,
 )
@@ -28,8 +29,7 @@ from workbench.runs.predictions import load_predictions
 from workbench.runs.process import read_exit
 from workbench.runs.results import read_results
 from workbench.support.fingerprint import file_sha256
-from workbench.train import run as run_module
-from workbench.train.setup import Places, Setup, prepare
+from workbench.train.setup import prepare
 from workbench.train.state import Best
 
 
@@ -146,14 +146,7 @@ def test_hidden_labels_decide_nothing(
     recipe = tiny(HEAD + _rounds_of(strategy), sample)
     honest = train(recipe, tmp_path / "honest")
 
-    def poisoned(recipe: object, places: Places, reporter: object, **options: object) -> Setup:
-        setup = prepare(recipe, places, reporter, **options)  # type: ignore[arg-type]
-        hidden = setup.split.unlabelled
-        for labels in (setup.labels, setup.taught):
-            labels[hidden] = (labels[hidden] + 1 + np.arange(len(hidden)) % 3) % CLASSES
-        return setup
-
-    monkeypatch.setattr(run_module, "prepare", poisoned)
+    poison_hidden_labels(monkeypatch)
     lied_to = train(recipe, tmp_path / "poisoned")
     for number in range(1, len(honest.results.rounds) + 1):
         ours, theirs = (

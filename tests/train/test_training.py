@@ -319,8 +319,8 @@ def test_features_do_not_depend_on_the_pieces_in_which_the_bank_was_filled(
     def features(home: Path, pieces: Callable[[Ints], list[Ints]]) -> Tensor:
         network = _network(recipe, home)
         for piece in pieces(every):
-            network.plain_features(piece)
-        return network.plain_features(every)
+            network.pretrained.plain(piece)
+        return network.pretrained.plain(every)
 
     at_once = features(tmp_path / "a", lambda whole: [whole])
     assert torch.equal(features(tmp_path / "b", lambda whole: [whole[5:6], whole[30:37]]), at_once)
@@ -333,9 +333,9 @@ def test_the_bank_holds_the_pretrained_trunk_also_after_the_trunk_has_learned(
     sample: Path, tmp_path: Path
 ) -> None:
     network = _network(tiny(TRUNK, sample), tmp_path / "a")
-    untouched = _network(tiny(TRUNK, sample), tmp_path / "b").plain_features(np.arange(8))
+    untouched = _network(tiny(TRUNK, sample), tmp_path / "b").pretrained.plain(np.arange(8))
     learned = {name: tensor + 1 for name, tensor in network.weights().items() if tensor.is_floating_point()}
     network.load(learned)
-    assert torch.equal(network.plain_features(np.arange(8)), untouched)
+    assert torch.equal(network.pretrained.plain(np.arange(8)), untouched)
     now = network.classifier.state_dict()
     assert all(torch.equal(now[name], tensor) for name, tensor in learned.items())

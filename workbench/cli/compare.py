@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.compare_curves import curve_table, curves_of, curves_record
+from workbench.cli.arguments import Json
+from workbench.cli.compare_curves import Curves, curve_table, curves_of, curves_record
 from workbench.cli.compare_pages import comparison_tables, confusion_table, group_tables, recall_table
 from workbench.cli.console import console, print_json
 from workbench.cli.output import write_out
-from workbench.cli.runs_arguments import Json, RunNames, RunsDir
-from workbench.runs.compare import compare_read, read_runs
-from workbench.runs.compare_seeds import compare_groups
+from workbench.cli.runs_arguments import RunNames, RunsDir
+from workbench.runs.compare import Comparison, compare_read, read_runs
+from workbench.runs.compare_seeds import GroupComparison, compare_groups
 from workbench.runs.comparison_export import comparison_record, export_comparison, form_of
 from workbench.runs.curves import CURVE_METRICS, CurveMetric
 from workbench.runs.export import ExportFormat
@@ -79,11 +80,7 @@ def compare(
     The paired test is McNemar's, exact, on the test images of both runs. CSV, JSON and Markdown hold
     everything whatever --confusion says.
     """
-    if as_json and form not in (None, ExportFormat.JSON):
-        raise UserError(f"--json and --format {form} contradict each other")
-    written = form or (ExportFormat.JSON if as_json else None)
-    if output is not None and written is None:
-        written = form_of(output)
+    written = _form(form, output, as_json=as_json)
     metric, axis = _known_curve(curve, by)
     chosen, place = _chosen(runs_home(runs_dir), runs, baseline)
     read = read_runs(chosen)
@@ -96,16 +93,30 @@ def compare(
     elif written is not None:
         write_out(export_comparison(comparison, written, groups), output)
     else:
-        for part in comparison_tables(comparison, groups, console.width):
+        _print(comparison, groups, curves, confusion=confusion)
+
+
+def _form(wanted: ExportFormat | None, output: Path | None, *, as_json: bool) -> ExportFormat | None:
+    """What is written instead of tables; None: tables."""
+    if as_json and wanted not in (None, ExportFormat.JSON):
+        raise UserError(f"--json and --format {wanted} contradict each other")
+    form = wanted or (ExportFormat.JSON if as_json else None)
+    return form_of(output) if output is not None and form is None else form
+
+
+def _print(
+    comparison: Comparison, groups: GroupComparison | None, curves: Curves | None, *, confusion: bool
+) -> None:
+    for part in comparison_tables(comparison, groups, console.width):
+        console.print(part)
+    if curves is not None:
+        console.print(curve_table(curves, comparison.baseline))
+    if groups is not None:
+        for part in group_tables(groups, console.width):
             console.print(part)
-        if curves is not None:
-            console.print(curve_table(curves, comparison.baseline))
-        if groups is not None:
-            for part in group_tables(groups, console.width):
-                console.print(part)
-        if confusion:
-            for part in (*recall_table(comparison, console.width), *confusion_table(comparison)):
-                console.print(part)
+    if confusion:
+        for part in (*recall_table(comparison, console.width), *confusion_table(comparison)):
+            console.print(part)
 
 
 def _known_curve(name: str, by: str) -> tuple[CurveMetric | None, Axis]:

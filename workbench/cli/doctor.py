@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from workbench.cli.arguments import DataDir, Json, RunsDir
 from workbench.cli.console import console, print_json
 from workbench.cli.health import Check, Finding, Level, run_checks
 from workbench.cli.health.gpu import look_at_gpus
@@ -31,13 +31,9 @@ _STYLES = {Level.OK: "green", Level.WARNING: "bold yellow", Level.ERROR: "bold r
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
-    runs_dir: Annotated[
-        Path | None, typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs.")
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
-    ] = None,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Look this machine over: torch, GPUs, bf16, memory, data, weights, disks, terminal.
 

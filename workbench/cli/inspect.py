@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from workbench.cli.console import console, print_json
-from workbench.cli.inspect_export import MAPS, check_target, export_images
-from workbench.cli.inspect_tables import opinions_table, print_marks, print_pairs, print_summary
-from workbench.cli.label_issues import issue_counts, print_duplicates, print_issue_summary, search_issues
+from workbench.cli.arguments import Json, RunId, RunsDir
+from workbench.cli.console import print_json
+from workbench.cli.inspect_export import check_target, export_images
+from workbench.cli.inspect_found import Found, found_record, print_found
+from workbench.cli.inspect_tables import print_pairs
+from workbench.cli.label_issues import search_issues
 from workbench.runs.changes import with_changes
 from workbench.runs.doubt import Choice, Doubt, choose, confused_pairs, known_orders, rank
-from workbench.runs.export import finite_json
 from workbench.runs.find import find_run
-from workbench.runs.issue_opinions import judged
 from workbench.runs.layout import RunDirectory
 from workbench.runs.opinions import Opinions
 from workbench.runs.sources import IssueSource, RoundSource, Source, SplitSource, opinions_of, sources_of
-from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.paths import data_home, runs_home
 
@@ -34,7 +32,7 @@ class Split(StrEnum):
 
 
 def inspect(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, a unique part of it, or a path.")],
+    run: RunId,
     split: Annotated[
         Split | None, typer.Option("--split", help="Images of this split. Default: test.", show_default=False)
     ] = None,
@@ -104,10 +102,8 @@ def inspect(
             "roll-out of a transformer).",
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
-    runs_dir: Annotated[
-        Path | None, typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs.")
-    ] = None,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
     data_dir: Annotated[
         Path | None,
         typer.Option("--data-dir", help="Where the run's images lie (for --export); else $PETBENCH_DATA."),
@@ -121,69 +117,29 @@ def inspect(
     _refuse_contradictions(
         round, split, teacher, selected or flipped, confused, pair, export, label_issues, order
     )
-    if saliency and export is None:
-        raise UserError("--saliency draws pictures: say where to", hint="add --export DIR")
-    if export is not None:
-        check_target(export, saliency=saliency)
+    _check_pictures(export, saliency)
     directory = find_run(runs_home(runs_dir), run)
     of = _source(round, split, teacher, label_issues)
     if label_issues and of not in sources_of(directory):
         search_issues(directory, data=data_home(data_dir))
-    opinions, source = opinions_of(directory, of), of.words
+    opinions = opinions_of(directory, of)
     order = order or (known_orders(opinions) or [Doubt.CONFIDENCE])[0]
     if order.compares:
         opinions = _compared(directory, opinions, of, order)
     if confused:
-        base = choose(opinions, Choice(selected=selected, flipped=flipped))
         choose(opinions, Choice(class_name=class_name))  # refuses a class that is none
+        base = choose(opinions, Choice(selected=selected, flipped=flipped))
         pairs = [p for p in confused_pairs(base) if class_name in (None, p.true, p.predicted)]
-        print_pairs(directory, source, pairs[: limit or None], len(pairs), as_json=as_json)
+        print_pairs(directory, of.words, pairs[: limit or None], len(pairs), as_json=as_json)
         return
-    choice = Choice(wrong, selected, flipped, class_name, pair, issues=label_issues)
-    fitting = choose(opinions, choice)
-    shown = rank(fitting, order, surest_first=surest)[: limit or None]
-    least = "likely wrong" if label_issues else "least sure"
-    words = f"the {'surest' if surest else least} by {order.value} first"
-    written: list[Path] = []
-    if export is not None:
-        title = f"{directory.id}: {source}, {words}"
-        looked = of if saliency else None
-        written = export_images(
-            directory, shown, export, title=title, data_home=data_home(data_dir), saliency=looked
-        )
+    fitting = choose(opinions, Choice(wrong, selected, flipped, class_name, pair, issues=label_issues))
+    ranked = rank(fitting, order, surest_first=surest)
+    found = Found(directory, of, order, surest, opinions, ranked, limit)
+    written = [] if export is None else _export(found, export, data_home(data_dir), saliency=saliency)
     if as_json:
-        print_json(
-            {
-                "run": directory.id,
-                "of": source,
-                "order": order.value,
-                "surest_first": surest,
-                "images": len(opinions.rows),
-                "fitting": len(fitting),
-                "rows": finite_json([{**asdict(row), "wrong": row.wrong} for row in shown]),
-                "exported": [str(path) for path in written],
-                **(_issues_record(directory, limit) if label_issues else {}),
-            }
-        )
-        return
-    if label_issues:
-        print_issue_summary(directory)
+        print_json(found_record(found, written))
     else:
-        print_summary(directory, source, opinions)
-    if not fitting:
-        console.print("no image fits")
-        return
-    console.print(f"{len(shown)} of the {len(fitting)} that fit, {words}")
-    console.print(opinions_table(shown, order, in_round=round is not None))
-    print_marks(shown)
-    if label_issues:
-        print_duplicates(directory, limit)
-    if written:
-        maps = f" and {len(written) - 2} overlays in {MAPS}/" if saliency else ""
-        named = ", ".join(clean(path) for path in written[:2])
-        console.print(f"written to {named}{maps}", soft_wrap=True)
-    else:
-        console.print("the same command with --export sheet.png draws them")
+        print_found(found, written, with_maps=saliency)
 
 
 def _refuse_contradictions(
@@ -213,19 +169,24 @@ def _refuse_contradictions(
         raise UserError("--confused lists pairs, not images", hint="give --pair TRUE SAID without --confused")
 
 
+def _check_pictures(export: Path | None, saliency: bool) -> None:
+    if export is not None:
+        check_target(export, saliency=saliency)
+    elif saliency:
+        raise UserError("--saliency draws pictures: say where to", hint="add --export DIR")
+
+
 def _source(round: int | None, split: Split | None, teacher: bool, label_issues: bool) -> Source:
     if label_issues:
         return IssueSource()
     return RoundSource(round) if round is not None else SplitSource((split or Split.TEST).value, teacher)
 
 
-def _issues_record(directory: RunDirectory, limit: int) -> dict[str, object]:
-    """What the JSON tells of a search for label issues beside its rows."""
-    pairs = judged(directory)[2].duplicates
-    return {
-        "search": issue_counts(directory),
-        "duplicates": [asdict(pair) for pair in pairs[: limit or None]],
-    }
+def _export(found: Found, target: Path, data: Path, *, saliency: bool) -> list[Path]:
+    """Draw what was found; returns what was written."""
+    title = f"{found.directory.id}: {found.of.words}, {found.words}"
+    looked = found.of if saliency else None
+    return export_images(found.directory, found.shown, target, title=title, data_home=data, saliency=looked)
 
 
 def _compared(directory: RunDirectory, opinions: Opinions, source: Source, order: Doubt) -> Opinions:

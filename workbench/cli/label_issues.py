@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from workbench.cli.arguments import DataDir, Device, Json, RunId, RunsDir
 from workbench.cli.console import cell, console, error_console, make_table, print_json
 from workbench.cli.display import Display
 from workbench.dataset import open_catalogue
@@ -23,7 +24,7 @@ from workbench.support.paths import cache_home, data_home, runs_home
 
 
 def label_issues(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, a unique part of it, or a path.")],
+    run: RunId,
     folds: Annotated[
         int, typer.Option("--folds", metavar="K", min=2, max=100, help="Heads to train, each on the others.")
     ] = 5,
@@ -39,14 +40,10 @@ def label_issues(
         float,
         typer.Option("--similarity", min=0.0, max=1.0, help="Cosine of the features of near-duplicates."),
     ] = 0.95,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
-    runs_dir: Annotated[
-        Path | None, typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs.")
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
-    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Search a run's labelled images for likely wrong labels (confident learning) and near-duplicates.
 

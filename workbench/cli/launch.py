@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.arguments import DataDir, Json
 from workbench.cli.console import console, print_json
-from workbench.cli.runs_arguments import Json, RunNames, RunsDir
+from workbench.cli.runs_arguments import RunNames, RunsDir
 from workbench.jobs import Launched, cancel_run, check_launch, is_background, launch, pause_run, stop_run
 from workbench.jobs.notify import split_command
 from workbench.recipe import Recipe, load_recipe
@@ -69,9 +70,7 @@ def launch_(
     ] = None,
     as_json: Json = False,
     runs_dir: RunsDir = None,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
-    ] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Train recipes in the background: they go on when this terminal is gone, one after the other a device.
 

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from workbench.cli.arguments import DataDir, Device, Json, RunsDir
 from workbench.cli.console import console, error_console, print_json
 from workbench.cli.recipe import Overrides
-from workbench.cli.run import DataDir, Device, RunsDir
-from workbench.cli.runs_arguments import Json
 from workbench.recipe import Recipe, load_recipe, recipe_fingerprint
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from workbench.cli.arguments import Json
 from workbench.cli.console import cell, console, make_table, percent, print_json
 from workbench.recipe import Model, Recipe, load_recipe
 from workbench.support.clean import clean
@@ -28,8 +29,6 @@ _BREEDS = 37
 # Breeds, or cat and dog.
 _CLASSES = {"breed": _BREEDS, "species": 2}
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-
 
 @app.callback()
 def _group() -> None:
@@ -46,7 +45,7 @@ def show(
         Path | None,
         typer.Option("--recipe", metavar="FILE", help="Show what this recipe would train of the backbone."),
     ] = None,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Print a backbone's layer groups, parameters and norms; with a recipe also what would learn.
 
@@ -75,7 +74,7 @@ def backbones(
     pattern: Annotated[
         str, typer.Argument(metavar="[FILTER]", help="Part of a name; timm:PART lists timm's networks.")
     ] = "",
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """List the backbones that a recipe can name: size, cost, ImageNet accuracy of their default weights."""
     from workbench.model.listing import known_backbones

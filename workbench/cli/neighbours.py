@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from workbench.cli.arguments import DataDir, Device, ImageIds, Json, RunId, RunsDir
 from workbench.cli.console import console, error_console, print_json
 from workbench.cli.display import Display
 from workbench.dataset import open_catalogue
@@ -20,22 +20,15 @@ from workbench.support.paths import cache_home, data_home, runs_home
 
 
 def neighbours(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, a unique part of it, or a path.")],
-    images: Annotated[
-        list[str],
-        typer.Argument(metavar="IMAGE_ID...", help="Ids of images of the run's data.", show_default=False),
-    ],
+    run: RunId,
+    images: ImageIds,
     count: Annotated[
         int, typer.Option("--count", metavar="N", min=1, max=1000, help="So many neighbours of each.")
     ] = 6,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
-    runs_dir: Annotated[
-        Path | None, typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs.")
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
-    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
 ) -> None:
     """List the labelled training images most like an image to the run's network, with their classes.
 

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from workbench.cli.arguments import DataDir, Device, Json, RunsDir
 from workbench.cli.console import cell, console, make_table, print_json
-from workbench.cli.run import DataDir, Device, RunsDir
-from workbench.cli.runs_arguments import Json
 from workbench.cli.sweep import Jobs, Retry, all_runs, launch_sweep, train_sweep
 from workbench.paper.figures import figure_lines, figure_runs
 from workbench.paper.numbers import FIGURES, Figure

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from workbench.cli.arguments import Device, Json, RunId, RunsDir, Teacher
 from workbench.cli.console import console, error_console, print_json
 from workbench.dataset.folder import EXTENSIONS
 from workbench.recipe import load_recipe
@@ -26,23 +27,16 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def predict(
-    run: Annotated[
-        str,
-        typer.Argument(metavar="RUN", help="Id of the run, a unique part of it, or a path."),
-    ],
+    run: RunId,
     images: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGE...", help="Pictures, or directories of pictures.", show_default=False),
     ],
     top: Annotated[int, typer.Option("--top", metavar="K", min=1, help="Show so many classes.")] = 5,
-    teacher: Annotated[
-        bool, typer.Option("--teacher", help="Ask the run's teacher, not its final model.")
-    ] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
-    runs_dir: Annotated[
-        Path | None, typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs.")
-    ] = None,
+    teacher: Teacher = False,
+    device: Device = "auto",
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
 ) -> None:
     """Say what a run's model sees in your own pictures: the most probable classes of each.
 

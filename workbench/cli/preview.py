@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
+from workbench.cli.arguments import DataDir, Json
 from workbench.cli.console import console, error_console, print_json
 from workbench.cli.display import Display
 from workbench.cli.picture_files import OutDir, make_out
-from workbench.dataset import UnreadableImage, open_catalogue
+from workbench.dataset import Catalogue, UnreadableImage, open_catalogue
 from workbench.dataset.find_images import find_images
-from workbench.recipe import Recipe, load_recipe
+from workbench.recipe import Augmentation, Recipe, load_recipe
+from workbench.recipe.offline import Offline
 from workbench.recipe.online import Online
-from workbench.recipe.pseudo_label import Offline
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.paths import data_home
@@ -52,10 +54,8 @@ def preview(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a key: --set augmentation.policy=rand.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
-    ] = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Draw the augmented training views that a recipe makes of real images, exactly as training draws them.
 
@@ -69,27 +69,15 @@ def preview(
         catalogue = open_catalogue(loaded.data, data_home=data_home(data_dir), reporter=display)
     chosen = find_images(catalogue, named) if named else None
     folder = make_out(out)
-    from workbench.loader.preview import choose_images, previews
+    from workbench.loader.preview import choose_images
 
     seed = loaded.seed if seed is None else seed
     positions = chosen or choose_images(catalogue, loaded.data, images, seed)
-    augmentation = loaded.augmentation
-    if student and isinstance(loaded.pseudo_label, Offline) and loaded.pseudo_label.noise.policy is not None:
-        augmentation = augmentation.model_copy(update={"policy": loaded.pseudo_label.noise.policy})
-    if student and isinstance(loaded.pseudo_label, Online):
-        augmentation = loaded.pseudo_label.second_view(augmentation)
-    try:
-        drawn = previews(
-            catalogue, positions, loaded.data, augmentation, _form(loaded), views=views, seed=seed
-        )
-    except UnreadableImage as error:
-        raise UserError(
-            f"an image cannot be read: {clean(error.reason)}", hint="petbench data check names it"
-        ) from error
-    classes = catalogue.classes(loaded.data.target)
-    labels = catalogue.labels(loaded.data.target)[positions].tolist()
+    augmentation = _students(loaded) if student else loaded.augmentation
+    drawn = _draw(catalogue, positions, loaded, augmentation, views, seed)
+    labels = _labels(catalogue, loaded, positions)
     records = [
-        _write(folder, number, shown, classes[label] if label >= 0 else "not known")
+        _write(folder, number, shown, label)
         for number, (shown, label) in enumerate(zip(drawn, labels, strict=True))
     ]
     if as_json:
@@ -99,6 +87,39 @@ def preview(
         line = f"{record['id']}  {record['label']}  {len(record['views'])} views"
         console.print(Text(clean(line)), soft_wrap=True)
     console.print(Text(f"in {clean(folder)}"), soft_wrap=True)
+
+
+def _students(recipe: Recipe) -> Augmentation:
+    """The augmentation that the recipe's students train under."""
+    augmentation, knobs = recipe.augmentation, recipe.pseudo_label
+    if isinstance(knobs, Offline) and knobs.noise.policy is not None:
+        return augmentation.model_copy(update={"policy": knobs.noise.policy})
+    return knobs.second_view(augmentation) if isinstance(knobs, Online) else augmentation
+
+
+def _draw(
+    catalogue: Catalogue,
+    positions: Sequence[int],
+    recipe: Recipe,
+    augmentation: Augmentation,
+    views: int,
+    seed: int,
+) -> list[Preview]:
+    """So many views of each image.
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    from workbench.loader.preview import previews
+
+    try:
+        return previews(
+            catalogue, positions, recipe.data, augmentation, _form(recipe), views=views, seed=seed
+        )
+    except UnreadableImage as error:
+        raise UserError(
+            f"an image cannot be read: {clean(error.reason)}", hint="petbench data check names it"
+        ) from error
 
 
 def _form(recipe: Recipe) -> ViewFormat:
@@ -115,6 +136,14 @@ def _form(recipe: Recipe) -> ViewFormat:
         mean, std = network.mean, network.std
     data = recipe.data
     return ViewFormat(data.image_size, mean, std, torch.device("cpu"), data.evaluation_views).as_shown
+
+
+def _labels(catalogue: Catalogue, recipe: Recipe, positions: Sequence[int]) -> list[str]:
+    """The images' classes, for people."""
+    target = recipe.data.target
+    classes = catalogue.classes(target)
+    labels = catalogue.labels(target)[positions].tolist()
+    return [classes[label] if label >= 0 else "not known" for label in labels]
 
 
 def _write(folder: Path, number: int, shown: Preview, label: str) -> dict[str, str | list[str]]:

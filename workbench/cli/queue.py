@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from workbench.cli.arguments import Json
 from workbench.cli.console import cell, console, make_table, print_json
 from workbench.cli.launch import cancel
-from workbench.cli.runs_arguments import Json, RunName, RunNames, RunsDir
+from workbench.cli.runs_arguments import RunName, RunNames, RunsDir
 from workbench.jobs import QueueEntry, devices, holders, move_in_queue, queue_of
 from workbench.runs.find import find_run
 from workbench.runs.layout import RunDirectory

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from workbench.cli.arguments import Json
 from workbench.cli.console import cell, console, error_console, make_table, print_json
 from workbench.dataset.extra import list_extra
 from workbench.recipe import (
@@ -48,7 +49,6 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a knob, such as optimizer.learning_rate=1e-4."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 @app.command()
@@ -57,7 +57,7 @@ def check(
         list[Path], typer.Argument(metavar="FILE…", help="Recipe files, run directories or run ids.")
     ],
     overrides: Overrides = None,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Say whether recipes are valid, and if not, all that is wrong with each; exit code 2 if any is not."""
     reports = [_report(file, overrides or []) for file in files]
@@ -77,7 +77,7 @@ def show(
     as_toml: Annotated[
         bool, typer.Option("--toml", help="Print the resolved recipe alone, as TOML that can be run.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Print a recipe in full: every knob with its value, what it does, and where it has no effect."""
     recipe = checked_recipe(file, overrides or [])
@@ -94,7 +94,7 @@ def show(
 def diff(
     left: Annotated[Path, typer.Argument(metavar="A", help="A recipe file, run directory or run id.")],
     right: Annotated[Path, typer.Argument(metavar="B", help="The one to compare it with.")],
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Print the knobs that two recipes set differently, defaults resolved on both sides."""
     recipes = checked_recipe(left, []), checked_recipe(right, [])

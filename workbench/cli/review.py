@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from workbench.cli.arguments import DataDir, Json, RunId, RunsDir
 from workbench.cli.console import cell, console, make_table, print_json
 from workbench.dataset.review import Correction, Review, Verdict, load_review, record, review_path, undo_last
 from workbench.recipe import load_recipe
@@ -24,7 +25,7 @@ from workbench.support.paths import data_home, runs_home
 
 
 def review(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, a unique part of it, or a path.")],
+    run: RunId,
     accept: Annotated[
         list[str] | None,
         typer.Option("--accept", metavar="ID", help="The run is right: train this image with what it said."),
@@ -44,13 +45,9 @@ def review(
         Path | None,
         typer.Option("--file", help="The review file; else reviews/NAME.toml beside the runs."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
-    runs_dir: Annotated[
-        Path | None, typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs.")
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
-    ] = None,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Judge what a run said of single images, and print the verdicts so far.
 

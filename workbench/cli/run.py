@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workbench.cli.arguments import DataDir, Device, RunsDir
 from workbench.cli.console import console, error_console, print_problem
 from workbench.recipe.load import load_recipe
 from workbench.runs.layout import RunDirectory, create_run
@@ -30,13 +31,6 @@ if TYPE_CHECKING:
 
     from workbench.train import Places
 
-RunsDir = Annotated[
-    Path | None, typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs.")
-]
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Profiled = Annotated[
     bool,
     typer.Option("--profile", help="Tell at the end where the time went; a trace is kept with the run."),

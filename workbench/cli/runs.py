@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.arguments import Json
 from workbench.cli.compare import compare
 from workbench.cli.console import console, print_json
 from workbench.cli.output import write_out
-from workbench.cli.runs_arguments import Json, RunName, RunNames, RunsDir
+from workbench.cli.runs_arguments import RunName, RunNames, RunsDir
 from workbench.cli.runs_group import group
 from workbench.cli.runs_listing import listing_columns, listing_table, trash_table
 from workbench.cli.runs_log import log

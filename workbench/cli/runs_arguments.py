@@ -20,4 +20,3 @@ RunName = Annotated[
     ),
 ]
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, each named as for runs show.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

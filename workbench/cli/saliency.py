@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from workbench.cli.arguments import DataDir, Device, ImageIds, Json, RunId, RunsDir, Teacher
 from workbench.cli.console import console, error_console, print_json
 from workbench.cli.display import Display
 from workbench.cli.picture_files import OutDir, make_out
@@ -22,11 +22,8 @@ from workbench.support.paths import data_home, runs_home
 
 
 def saliency(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, a unique part of it, or a path.")],
-    images: Annotated[
-        list[str],
-        typer.Argument(metavar="IMAGE_ID...", help="Ids of images of the run's data.", show_default=False),
-    ],
+    run: RunId,
+    images: ImageIds,
     out: OutDir,
     class_name: Annotated[
         str | None,
@@ -34,17 +31,11 @@ def saliency(
             "--class", metavar="NAME", help="What speaks for this class; else for what it said (Grad-CAM)."
         ),
     ] = None,
-    teacher: Annotated[
-        bool, typer.Option("--teacher", help="Ask the run's teacher, not its final model.")
-    ] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
-    runs_dir: Annotated[
-        Path | None, typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs.")
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA.")
-    ] = None,
+    teacher: Teacher = False,
+    device: Device = "auto",
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Draw where a run's model sees the class that it names, over each image.
 

@@ -15,8 +15,8 @@ from workbench.recipe.fields import Table
 from workbench.recipe.knobs import Knob
 from workbench.recipe.labels import PseudoLabel
 from workbench.recipe.literals import toml_literal
+from workbench.recipe.offline import FromProbabilities, Taught
 from workbench.recipe.online import ONLINE
-from workbench.recipe.pseudo_label import FromProbabilities, Taught
 from workbench.recipe.training import Training
 from workbench.support.clean import clean
 from workbench.support.errors import UserError

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from workbench.cli.arguments import DataDir, Device, Json, RunsDir
 from workbench.cli.console import cell, console, error_console, make_table, percent, print_json, print_problem
-from workbench.cli.run import DataDir, Device, RunsDir
-from workbench.cli.runs_arguments import Json
 from workbench.recipe.sweep import Sweep, SweepRun, load_sweep
 from workbench.runs.seeds import Spread
 from workbench.runs.status import RunStatus

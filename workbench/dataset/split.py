@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workbench.dataset.catalogue import Catalogue
 from workbench.dataset.order import shuffled_ranks
 from workbench.recipe.data import Data
-from workbench.recipe.pseudo_label import PseudoLabel
+from workbench.recipe.labels import PseudoLabel
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import fingerprint

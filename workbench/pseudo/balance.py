@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from workbench.pseudo.pool import Pool
 from workbench.pseudo.targets import soft_targets
-from workbench.recipe.pseudo_label import Taught
+from workbench.recipe.offline import Taught
 
 Floats = NDArray[np.float64]
 # No class that has a share is ever quite impossible: else a column that is 0 could not reach its sum.

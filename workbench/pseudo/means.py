@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from workbench.pseudo.balance import class_prior, sinkhorn
 from workbench.pseudo.graph import unit_rows
 from workbench.pseudo.pool import Pool
-from workbench.recipe.pseudo_label import Prototype
+from workbench.recipe.by_features import Prototype
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from workbench.pseudo.balance import balanced
 from workbench.pseudo.pool import Pool, Selection
 from workbench.pseudo.vote import with_votes
-from workbench.recipe.pseudo_label import FromProbabilities, Offline, Taught
+from workbench.recipe.offline import FromProbabilities, Offline, Taught
 
 # (pool, knobs, round from 1, the round before's selection, which is the state) -> this round's selection
 Rule = Callable[[Pool, Any, int, Selection | None], Selection]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.pseudo.pool import Pool, Selection
-from workbench.recipe.pseudo_label import Taught
+from workbench.recipe.offline import Taught
 
 
 def hard_targets(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:

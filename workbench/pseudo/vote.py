@@ -12,7 +12,8 @@ from workbench.pseudo.balance import balanced
 from workbench.pseudo.graph import class_seeds, neighbour_graph, propagate
 from workbench.pseudo.means import nearest_means
 from workbench.pseudo.pool import Pool
-from workbench.recipe.pseudo_label import FromProbabilities, LabelPropagation, Prototype
+from workbench.recipe.by_features import LabelPropagation, Prototype
+from workbench.recipe.offline import FromProbabilities
 
 # No class is impossible to any voter: a product with 0 would be a veto.
 FLOOR = 1e-4

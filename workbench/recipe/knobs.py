@@ -11,8 +11,9 @@ import annotated_types as at
 from pydantic.fields import FieldInfo
 
 from workbench.recipe.fields import ABOVE_ZERO, Described, Table, knob_extra
+from workbench.recipe.labels import PseudoLabel
 from workbench.recipe.literals import toml_literal
-from workbench.recipe.pseudo_label import STRATEGIES, PseudoLabel
+from workbench.recipe.pseudo_label import STRATEGIES
 from workbench.recipe.schema import Recipe
 
 _LISTS_OF = {str: "a list of text", float: "a list of numbers", int: "a list of whole numbers"}

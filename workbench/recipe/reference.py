@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from workbench.recipe.fields import Table
 from workbench.recipe.knobs import Knob, knobs_of, tables_of
+from workbench.recipe.labels import PseudoLabel
 from workbench.recipe.literals import toml_literal
-from workbench.recipe.pseudo_label import STRATEGIES, PseudoLabel
+from workbench.recipe.pseudo_label import STRATEGIES
 from workbench.recipe.schema import Recipe
 
 

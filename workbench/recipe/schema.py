@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from workbench.recipe.agreement import disagreements
 from workbench.recipe.data import Data
-from workbench.recipe.fields import Table, Tags, disagreement, knob
+from workbench.recipe.fields import Table, Tags, knob
 from workbench.recipe.model import Finetune, Model, Optimizer
+from workbench.recipe.offline import Offline
 from workbench.recipe.online import Online
-from workbench.recipe.pseudo_label import AnyPseudoLabel, Offline, Ups
+from workbench.recipe.pseudo_label import AnyPseudoLabel
 from workbench.recipe.training import Augmentation, Training
 
 SCHEMA_VERSION = 1
@@ -44,76 +46,8 @@ class Recipe(Table):
 
     @model_validator(mode="after")
     def _tables_agree(self) -> Recipe:
-        if self.data.augmented_copies and not self.augmentation.changes_images:
-            raise disagreement(
-                "data.augmented_copies needs some augmentation: every copy would be the same image",
-                "data.augmented_copies",
-            )
-        if self.data.extra_unlabelled and self.pseudo_label is None:
-            raise disagreement(
-                "data.extra_unlabelled has no effect without [pseudo_label]: no pool would hold its images",
-                "data.extra_unlabelled",
-            )
-        if self.finetune.gradual_unfreeze and self.finetune.layers in ("head", ("head",)):
-            raise disagreement(
-                "finetune.gradual_unfreeze has no effect while finetune.layers is the head alone",
-                "finetune.gradual_unfreeze",
-            )
-        if self.finetune.probe_epochs and self.finetune.layers in ("head", ("head",)):
-            raise disagreement(
-                "finetune.probe_epochs has no effect while finetune.layers is the head alone",
-                "finetune.probe_epochs",
-            )
-        if isinstance(self.pseudo_label, Ups) and self.augmentation.mixing != "none":
-            raise disagreement(
-                "augmentation.mixing does not go with ups: what an image is not cannot be blended",
-                "augmentation.mixing",
-                "pseudo_label.strategy",
-            )
-        if self.training.saliency_weight and self.augmentation.mixing != "none":
-            raise disagreement(
-                "training.saliency_weight does not go with augmentation.mixing: a blend has no one head box",
-                "training.saliency_weight",
-                "augmentation.mixing",
-            )
-        if self.training.saliency_weight and self.data.dataset == "folder":
-            raise disagreement(
-                "training.saliency_weight needs head boxes, which a folder of images does not have",
-                "training.saliency_weight",
-                "data.dataset",
-            )
-        if self.optimizer.schedule == "one_cycle" and self.optimizer.warmup_epochs:
-            raise disagreement(
-                "optimizer.warmup_epochs has no effect with one_cycle, which warms up by itself",
-                "optimizer.warmup_epochs",
-            )
-        if self.training.compile != "off" and self.training.saliency_weight:
-            raise disagreement(
-                "saliency_weight differentiates twice, which compiled steps cannot",
-                "training.compile",
-                "training.saliency_weight",
-            )
-        if self.training.compile == "on" and self.sees_fixed_features:
-            raise disagreement(
-                "training.compile has no effect: all training runs on a frozen trunk's features, which are "
-                "computed once",
-                "training.compile",
-                "finetune.layers",
-            )
-        if self.training.progressive and self.sees_fixed_features:
-            raise disagreement(
-                "training.progressive has no effect: the trunk is frozen and sees an image the same way in "
-                "every epoch, so that training runs on its features",
-                "training.progressive",
-                "finetune.layers",
-            )
-        if self.training.progressive and self.view_sides == {self.data.image_size}:
-            raise disagreement(
-                "training.progressive has no effect: in so few epochs, or with so small images, all views "
-                "have full size",
-                "training.progressive",
-                "training.progressive_share",
-            )
+        for problem in disagreements(self):
+            raise problem
         return self
 
     @property

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.pseudo import Pool, Selection, choose, judge
-from workbench.recipe.pseudo_label import Offline
+from workbench.recipe.offline import Offline
 from workbench.runs.events import Reporter, RoundLabelled
 from workbench.runs.layout import RunDirectory
 from workbench.runs.ledger import PseudoLabel as LedgerRow

@@ -8,47 +8,31 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from workbench.loader import (
-    Ahead,
-    Batch,
-    FeatureBatches,
-    ImageBatches,
-    PoolBatch,
-    PoolBatches,
-    Samples,
-    paired,
-)
-from workbench.model import parameter_groups, set_noise, tune, unlocked_groups
-from workbench.runs.events import Message, Reporter, StageStarted
+from workbench.loader import Ahead, Batch, PoolBatch, Samples
+from workbench.runs.events import Reporter
 from workbench.support.errors import RunFailed
 from workbench.support.spans import Part, each, span, spanned
-from workbench.train.average import MovingAverage
-from workbench.train.compiled import FullBatches, usual_sizes
+from workbench.train.feed import Feed
 from workbench.train.guidance import guiding_heads, say_guidance
 from workbench.train.interrupt import Interrupted, StopRequest
-from workbench.train.metrics import confusion_matrix, negative_log_likelihood
-from workbench.train.network import Network, changing_weights, clone_weights
-from workbench.train.objectives import Beginning, Clock, Objective, SaliencyGuided, Supervised, make_objective
-from workbench.train.optim import make_optimizer, optimizer_tensors, restore_optimizer, set_rates
-from workbench.train.prefix import Above, Prefix
+from workbench.train.interval import Interval
+from workbench.train.learner import Learner
+from workbench.train.network import Network
+from workbench.train.objectives import Clock
 from workbench.train.record import StageRecord, memory_bytes
 from workbench.train.schedule import rate_multiplier
 from workbench.train.seeding import seed_device, seed_of
 from workbench.train.stage import Stage
 from workbench.train.state import Best, RunState, Weights
-from workbench.train.step import Stepped, Stepper
+from workbench.train.step import Stepper
 from workbench.train.threads import one_thread
-
-Pending = tuple[Stepped, NDArray[np.int64], NDArray[np.int64]]
-"""A step that the host has not looked at yet, the positions of its labelled and of its unlabelled images."""
+from workbench.train.validation import Validation, validate
 
 # Steps between two looks at the losses: the only time that the host waits for the device.
 INTERVAL = 20
-NOBODY = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +53,7 @@ class StageRun:
         samples: what the stage trains on.
         labelled: how many of them (for the record).
         state: the run's state; `progress`, `micro_batch` and the totals are kept current.
-        restored: tensors of a checkpoint taken within this stage, as `tensors` gave them; None to begin.
+        restored: tensors of a checkpoint taken within this stage, as `save` got them; None to begin.
     """
 
     def __init__(
@@ -85,51 +69,48 @@ class StageRun:
         self.stage, self.network, self.state, self.around = stage, network, state, around
         self.setup = network.setup
         self.progress = state.progress
-        classifier = network.classifier
-        set_noise(classifier, dropout=stage.dropout, stochastic_depth=stage.stochastic_depth)
-        tuning = tune(classifier, stage.finetune)
-        self.trunk_fixed = tuning.trunk_fixed
-        self.on_features = tuning.trunk_fixed and stage.sees_plain_views
-        self._prefix = "head." if self.on_features else ""
-        self.module: nn.Module = classifier.head if self.on_features else classifier
-        self._unlocked: int | None = None
-        self._changing = frozenset(changing_weights(classifier, tuning))
-        self.prefix = self._usable_prefix()
+        self.learner = learner = Learner(stage, network, samples)
+        self.on_features = learner.on_features
         heads = guiding_heads(self.setup, stage, samples, labelled)
-        self.batches = self._batches(samples, heads)
-        self.pool = self._pool()
-        self.steps = self.batches.steps if self.pool is None else self.pool.steps
-        self.optimizer = make_optimizer(stage.optimizer, parameter_groups(classifier, stage.optimizer))
-        self.average = MovingAverage(self.module, stage.ema) if stage.ema else None
-        self.objective = self._objective(samples)
+        self.feed = Feed(
+            stage,
+            network,
+            samples,
+            heads,
+            on_features=learner.on_features,
+            is_compiled=state.compilation is not None and state.compilation.is_on,
+        )
+        self.steps = self.feed.steps
         self.stepper = Stepper(
-            self.module,
-            self.optimizer,
+            learner.module,
+            learner.optimizer,
             network.precision,
             self.setup.device,
             around.reporter,
-            self.objective,
-            on_features=self.on_features,
+            learner.objective,
+            on_features=learner.on_features,
             micro_batch=state.micro_batch,
-            forward=self._forward(),
+            forward=self.feed.forward(learner.module),
         )
         self.record = StageRecord(stage, around.reporter, self.setup.device)
         # On a CPU the next batch would only take cores from the step.
         self._prepares_ahead = self.setup.device.type == "cuda" and not self.on_features
         self._saved_at = time.monotonic()
         if restored is not None:
-            self._restore(restored)
-        beside = len(samples) - labelled if self.pool is None else len(self.setup.split.unlabelled)
-        around.reporter.event(
-            StageStarted(stage.name, stage.round, stage.epochs, labelled, beside, self.on_features)
-        )
-        self._say_how_the_pool_is_seen()
-        if self.prefix is not None:
-            self.record.prefix(self.prefix.cut.groups, is_kept=isinstance(self.batches, FeatureBatches))
+            learner.restore(restored)
+        self._announce(len(samples), labelled, heads)
+
+    def _announce(self, samples: int, labelled: int, heads: NDArray[np.float32] | None) -> None:
+        """Say what the stage trains on, and in which ways it differs from the plainest."""
+        recipe, feed, record = self.setup.recipe, self.feed, self.record
+        beside = samples - labelled if feed.pool is None else len(self.setup.split.unlabelled)
+        record.begun(labelled, beside, on_features=self.on_features)
+        record.online(self.steps, recipe.training.batch_size, trunk_fixed=self.learner.trunk_fixed)
+        if feed.prefix is not None:
+            record.prefix(feed.prefix.cut.groups, is_kept=feed.keeps_maps)
         if not self.on_features:
-            recipe = self.setup.recipe
-            self.record.views(recipe.training.view_sides(recipe.data.image_size, stage.epochs))
-        say_guidance(stage, heads, self.setup.recipe.training.saliency_weight, around.reporter)
+            record.views(recipe.training.view_sides(recipe.data.image_size, self.stage.epochs))
+        say_guidance(self.stage, heads, recipe.training.saliency_weight, self.around.reporter)
 
     def run(self) -> Best:
         """Train to the end of the stage; the network is left with the best epoch's weights.
@@ -161,9 +142,8 @@ class StageRun:
         return best
 
     def _train_epoch(self, epoch: int) -> None:
-        self._unlock(epoch)
-        self._train_mode()
-        batches = self._epoch(epoch, self.progress.step)
+        self.learner.begin_epoch(epoch)
+        batches = self.feed.epoch(epoch, self.progress.step)
         if self._prepares_ahead:
             with contextlib.closing(Ahead(batches)) as ahead:
                 self._train_on(epoch, each(Part.WAITING, ahead))
@@ -172,8 +152,7 @@ class StageRun:
 
     def _train_on(self, epoch: int, batches: Iterator[tuple[Batch, PoolBatch | None]]) -> None:
         """Take the epoch's steps from where progress stands."""
-        pending: list[Pending] = []
-        interval_started = time.monotonic()
+        interval = Interval()
         of_run = self.stage.first_epoch + epoch
         seed = self.setup.recipe.seed
         for batch, unlabelled in batches:
@@ -183,62 +162,35 @@ class StageRun:
             # generator state.
             if not self.on_features or self.stage.dropout:
                 seed_device(seed_of(seed, of_run, step), self.setup.device)
-            rate = self._multiplier(total_step)
-            set_rates(self.optimizer, rate)
+            rate = rate_multiplier(self.stage.optimizer, total_step, self.steps, self.stage.epochs)
+            self.learner.set_rates(rate)
             stepped = self.stepper.step(batch, unlabelled, Clock(total_step, self.steps, rate))
-            if self.average is not None:
-                with span(Part.OPTIMISER, "average"):
-                    self.average.update_parameters(self.module)
-            pending.append((stepped, batch.positions, NOBODY if unlabelled is None else unlabelled.positions))
+            self.learner.follow()
+            interval.add(stepped, batch, unlabelled)
             self.progress.step = step + 1
-            if len(pending) == INTERVAL or step + 1 == self.steps or self._due() or self.around.stop:
-                self._settle(epoch, total_step + 1, pending, interval_started)
-                pending, interval_started = [], time.monotonic()
+            if len(interval) == INTERVAL or step + 1 == self.steps or self._due() or self.around.stop:
+                self._settle(epoch, total_step + 1, interval)
+                interval = Interval()
                 self._checkpoint_if_due()
                 self.around.stop.raise_if_set()
             if not self.on_features:
                 self.around.reporter.progress(f"{self.stage.label} epoch {epoch}", step + 1, self.steps)
 
-    def _settle(self, epoch: int, steps_done: int, pending: list[Pending], started: float) -> None:
-        """Wait for the device, add up the interval's losses, and stop the run where one is not finite."""
-        with span(Part.WAITING):
-            losses = torch.stack([stepped.loss for stepped, _, _ in pending]).tolist()
-            right = float(torch.stack([stepped.right for stepped, _, _ in pending]).sum())
-        for offset, (loss, (_, positions, _)) in enumerate(zip(losses, pending, strict=True)):
+    def _settle(self, epoch: int, steps_done: int, interval: Interval) -> None:
+        """Wait for the device, count the interval's steps, and stop the run where a loss is not finite."""
+        seen = interval.look()
+        for step, (loss, taken) in enumerate(
+            zip(seen.losses, seen.steps, strict=True), start=steps_done - len(seen.steps) + 1
+        ):
             if not np.isfinite(loss):
-                self._fail_on_loss(loss, steps_done - len(pending) + 1 + offset, positions)
-        images = sum(len(positions) for _, positions, _ in pending)
-        self.progress.loss_sum += sum(
-            loss * len(positions) for loss, (_, positions, _) in zip(losses, pending, strict=True)
-        )
-        self.progress.right_sum += right
-        self.progress.images += images
-        for stepped, _, positions in pending:
-            self._score(stepped, positions)
-        images += sum(len(positions) for _, _, positions in pending)
-        self.state.images_trained += images
-        seconds = time.monotonic() - started
+                self._fail_on_loss(loss, step, taken.labelled)
+        seen.count_into(self.progress, self.setup.labels)
+        seconds = interval.seconds
         self.progress.seconds += seconds
+        self.state.images_trained += seen.images
         self.state.training_seconds += seconds
         self.around.heartbeat()
-        mean = sum(losses) / len(losses)
-        self.record.steps(epoch, steps_done, mean, self._rate(), images, seconds)
-
-    def _score(self, stepped: Stepped, positions: NDArray[np.int64]) -> None:
-        """Count how right a batch's pseudo-labels were: here alone the pool's truth is read, to score."""
-        if stepped.pseudo is None:
-            return
-        weights = stepped.pseudo.weights.cpu().numpy().astype(np.float64)
-        truth = self.setup.labels[positions]
-        right = stepped.pseudo.labels.cpu().numpy() == truth
-        unknown = truth < 0
-        progress = self.progress
-        progress.pool_images += len(positions)
-        progress.pool_weight += float(weights.sum())
-        progress.pool_unknown += int(unknown.sum())
-        progress.pool_unknown_weight += float(weights[unknown].sum())
-        progress.pool_right += int(right.sum())
-        progress.pool_right_weight += float(weights[right].sum())
+        self.record.steps(epoch, steps_done, seen.loss, self.learner.rate, seen.images, seconds)
 
     def _fail_on_loss(self, loss: float, step: int, positions: NDArray[np.int64]) -> None:
         ids = [self.setup.catalogue.records[p].id for p in positions[:8]]
@@ -250,29 +202,10 @@ class StageRun:
 
     def _calmer(self) -> str:
         """What to do about numbers that run away."""
-        advice = f"lower optimizer.learning_rate (now {self._rate():g}), add optimizer.warmup_epochs"
+        advice = f"lower optimizer.learning_rate (now {self.learner.rate:g}), add optimizer.warmup_epochs"
         return advice + (
             ', or set training.precision = "fp32"' if self.network.precision.training != "fp32" else ""
         )
-
-    def _unlock(self, epoch: int) -> None:
-        """Open the groups that learn in this epoch, where unfreezing is gradual."""
-        unlocked = unlocked_groups(self.stage.finetune, epoch - 1)
-        if unlocked != self._unlocked:
-            tune(self.network.classifier, self.stage.finetune, unlocked=unlocked)
-            self._unlocked = unlocked
-
-    def _train_mode(self) -> None:
-        if self.on_features:
-            self.module.train()
-        else:
-            self.network.classifier.train()
-
-    def _multiplier(self, step: int) -> float:
-        return rate_multiplier(self.stage.optimizer, step, self.steps, self.stage.epochs)
-
-    def _rate(self) -> float:
-        return float(max(group["lr"] for group in self.optimizer.param_groups))
 
     @spanned(Part.EVALUATION)
     def _evaluate(self, epoch: int) -> None:
@@ -283,70 +216,46 @@ class StageRun:
             sound.
         """
         started = time.monotonic()
-        progress, stage = self.progress, self.stage
-        module = self._evaluated(epoch)
-        validation = self.setup.split.validation
-        seen = self.network.evaluated(module, trunk_fixed=self.trunk_fixed)
-        probabilities = self.network.probabilities(validation, seen, task=f"{stage.label} validation")
-        labels = self.setup.labels[validation]
-        predicted = probabilities.argmax(axis=1)
-        accuracy = float((predicted == labels).mean())
-        loss = negative_log_likelihood(probabilities, labels)
-        if not np.isfinite(loss):
+        module = self.learner.evaluated(epoch)
+        task = f"{self.stage.label} validation"
+        seen = validate(self.network, module, trunk_fixed=self.learner.trunk_fixed, task=task)
+        if not np.isfinite(seen.loss):
             raise RunFailed(
-                f"the validation loss is {loss} after epoch {epoch} of {stage.label}", advice=self._calmer()
+                f"the validation loss is {seen.loss} after epoch {epoch} of {self.stage.label}",
+                advice=self._calmer(),
             )
-        if progress.best is None or not progress.best.better_than(accuracy, loss):
-            weights = self._weights_of(module)
-            progress.best = Best(stage.name, stage.round, epoch, accuracy, loss, weights)
-            progress.stale_epochs = 0
-        else:
-            progress.stale_epochs += 1
+        self._keep_if_best(epoch, module, seen)
         seconds = time.monotonic() - started
-        if epoch:
-            self.record.trained(epoch, progress, self._rate())
-        if progress.pool_images:
-            self._record_pool(epoch)
-        matrix = confusion_matrix(predicted, labels, len(self.setup.classes)).tolist()
-        self.record.validated(epoch, loss, accuracy, matrix, self._rate(), seconds)
-        progress.epoch, progress.step = epoch, 0
-        progress.loss_sum, progress.right_sum, progress.images, progress.seconds = 0.0, 0.0, 0, 0.0
-        progress.pool_images, progress.pool_weight = 0, 0.0
-        progress.pool_unknown, progress.pool_unknown_weight = 0, 0.0
-        progress.pool_right, progress.pool_right_weight = 0, 0.0
+        self._record(epoch, seen, seconds)
+        self.progress.end_epoch(epoch)
         self.state.training_seconds += seconds
         self.state.peak_memory_bytes = max(self.state.peak_memory_bytes, memory_bytes(self.setup.device))
         self.around.heartbeat()
 
-    def _evaluated(self, epoch: int) -> nn.Module:
-        """What is worth evaluating: an objective's teacher, an average of the weights, or the weights."""
-        if epoch == 0:
-            return self.module
-        if self.objective.evaluated is not None:
-            return self.objective.evaluated
-        return self.module if self.average is None else self.average.module
+    def _keep_if_best(self, epoch: int, module: nn.Module, seen: Validation) -> None:
+        best = self.progress.best
+        if best is not None and best.better_than(seen.accuracy, seen.loss):
+            self.progress.stale_epochs += 1
+            return
+        weights = self.learner.weights_of(module)
+        self.progress.best = Best(self.stage.name, self.stage.round, epoch, seen.accuracy, seen.loss, weights)
+        self.progress.stale_epochs = 0
 
-    def _record_pool(self, epoch: int) -> None:
-        progress, thresholds = self.progress, self.objective.thresholds
-        self.record.pool(epoch, progress, [] if thresholds is None else thresholds.tolist())
-        progress.pool_share = progress.pool_weight / progress.pool_images
-        progress.pool_accuracy = progress.accuracy_by_weight
+    def _record(self, epoch: int, seen: Validation, seconds: float) -> None:
+        """Write down what the epoch came to, before the next one is counted; 0 trains nothing."""
+        progress, thresholds = self.progress, self.learner.objective.thresholds
+        if epoch:
+            self.record.trained(epoch, progress, self.learner.rate)
+        if progress.pool_images:
+            self.record.pool(epoch, progress, [] if thresholds is None else thresholds.tolist())
+        self.record.validated(epoch, seen, self.learner.rate, seconds)
 
     def _stopped_early(self) -> bool:
         patience = self.setup.recipe.training.early_stop
         if not patience or self.progress.stale_epochs < patience:
             return False
-        self.around.reporter.event(
-            Message(
-                "info",
-                f"{self.stage.label}: no better validation accuracy for {patience} epochs; stopping early",
-            )
-        )
+        self.record.stopped_early(patience)
         return True
-
-    def _weights_of(self, module: nn.Module) -> Weights:
-        entries = {self._prefix + name: tensor for name, tensor in module.state_dict().items()}
-        return clone_weights({name: entries[name] for name in self._changing})
 
     def _due(self) -> bool:
         return time.monotonic() - self._saved_at >= self.setup.recipe.training.checkpoint_seconds
@@ -358,113 +267,5 @@ class StageRun:
     @spanned(Part.CHECKPOINT)
     def _checkpoint(self) -> None:
         self.state.micro_batch = self.stepper.micro_batch
-        self.around.save(self.tensors())
+        self.around.save(self.learner.tensors())
         self._saved_at = time.monotonic()
-
-    def tensors(self) -> Weights:
-        """Weights, average and optimiser state, by name, for a checkpoint."""
-        tensors = {f"model/{name}": tensor for name, tensor in self._weights_of(self.module).items()}
-        if self.average is not None:
-            tensors |= {f"average/{name}": t for name, t in self.average.state_dict().items()}
-        tensors |= {f"objective/{name}": t for name, t in self.objective.state().items()}
-        tensors |= {f"optimizer/{name}": t for name, t in optimizer_tensors(self.optimizer).items()}
-        return tensors
-
-    def _restore(self, tensors: Weights) -> None:
-        def part(prefix: str) -> Weights:
-            return {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
-
-        self.network.load(part("model/"))
-        restore_optimizer(self.optimizer, part("optimizer/"))
-        self.objective.restore(part("objective/"))
-        if self.average is not None:
-            self.average.load_state_dict(part("average/"))
-
-    def _usable_prefix(self) -> Prefix | None:
-        """The frozen groups, where this stage's steps may take them apart from the rest.
-
-        Not where a loss needs gradients of the images, keeps networks of its own, or runs compiled code.
-        """
-        prefix, stage, chosen = self.network.training_prefix, self.stage, self.state.compilation
-        is_compiled = chosen is not None and chosen.is_on
-        if prefix is None or self.on_features or stage.online or stage.saliency_weight or is_compiled:
-            return None
-        return prefix if prefix.cut.is_quiet(self.network.classifier) else None
-
-    def _batches(self, samples: Samples, heads: NDArray[np.float32] | None) -> ImageBatches | FeatureBatches:
-        training, seed = self.setup.recipe.training, self.setup.recipe.seed
-        if self.on_features:
-            features, rows = self.network.sample_features(samples, self.stage.augmentation)
-            return FeatureBatches(features, rows, samples, batch_size=training.batch_size, seed=seed)
-        if self.prefix is not None and self.stage.sees_plain_views and not training.progressive:
-            maps = self.network.sample_maps(samples, self.stage.augmentation)
-            if maps is not None:
-                return FeatureBatches(maps, np.arange(len(samples)), samples, training.batch_size, seed)
-        return self.network.image_batches(samples, self.stage.augmentation, training.batch_size, heads)
-
-    def _pool(self) -> PoolBatches | None:
-        knobs = self.stage.online
-        if knobs is None:
-            return None
-        weak = self.stage.augmentation.model_copy(update={"mixing": "none"})
-        return self.network.pool_batches(
-            self.setup.split.unlabelled,
-            weak,
-            knobs.second_view(weak),
-            knobs.unlabelled_ratio * self.setup.recipe.training.batch_size,
-        )
-
-    def _epoch(self, epoch: int, first_step: int) -> Iterator[tuple[Batch, PoolBatch | None]]:
-        """What the stage's `epoch` trains on, from one of its steps on."""
-        of_run, batches, pool = self.stage.first_epoch + epoch, self.batches, self.pool
-        if isinstance(batches, ImageBatches):
-            recipe = self.setup.recipe
-            side = recipe.training.view_side(recipe.data.image_size, epoch, self.stage.epochs)
-            batches, pool = batches.at(side), None if pool is None else pool.at(side)
-        if pool is None:
-            return ((batch, None) for batch in batches.epoch(of_run, first_step))
-        assert isinstance(batches, ImageBatches)  # views of the pool are never cached
-        return paired(batches, pool, of_run, first_step)
-
-    def _objective(self, samples: Samples) -> Objective:
-        smoothing = self.setup.recipe.training.label_smoothing
-        if self.stage.online is None:
-            supervised = Supervised(smoothing, negative_labels=bool(samples.rules_out.any()))
-            weight = self.stage.saliency_weight
-            return SaliencyGuided(supervised, weight) if weight else supervised
-        beginning = Beginning(
-            module=self.module,
-            classes=len(self.setup.classes),
-            pool=len(self.setup.split.unlabelled),
-            device=self.setup.device,
-            label_smoothing=smoothing,
-            optimizer=self.stage.optimizer,
-        )
-        return make_objective(self.stage.online, beginning)
-
-    def _forward(self) -> nn.Module:
-        """What computes the loss's outputs: the module, its part above the prefix, or its compiled twin."""
-        if self.prefix is not None:
-            on_maps = isinstance(self.batches, FeatureBatches)
-            return Above(self.network.classifier, self.prefix, on_maps=on_maps)
-        chosen = self.state.compilation
-        if self.on_features or chosen is None or not chosen.is_on:
-            return self.module
-        labelled = self.setup.recipe.training.batch_size
-        pool = self.stage.online.unlabelled_ratio * labelled if self.stage.online else 0
-        return FullBatches(self.module, self.network.compiled, usual_sizes(labelled, pool))
-
-    def _say_how_the_pool_is_seen(self) -> None:
-        knobs = self.stage.online
-        if knobs is None:
-            return
-        batch = self.setup.recipe.training.batch_size
-        cost = ", though it is frozen" if self.trunk_fixed else ""
-        self.around.reporter.event(
-            Message(
-                "info",
-                f"{self.stage.label}: {knobs.strategy}, {self.steps} steps an epoch of {batch} labelled and "
-                f"{knobs.unlabelled_ratio * batch} unlabelled images; their views are drawn anew and "
-                f"cannot be cached, so each goes through the trunk{cost}",
-            )
-        )

@@ -15,7 +15,6 @@ from workbench.train.begin import decide_precision
 from workbench.train.interrupt import StopRequest
 from workbench.train.loop import StageRun, Surroundings
 from workbench.train.network import Network
-from workbench.train.optim import set_rates
 from workbench.train.run import samples_of
 from workbench.train.setup import Places, prepare
 from workbench.train.stage import Stage, plan
@@ -86,10 +85,11 @@ def range_test(
     rates = [low * (high / low) ** (step / (steps - 1)) for step in range(steps)]
     losses: list[float] = []
     with one_thread() if run.on_features else contextlib.nullcontext():
-        run.module.train()
-        batches = (batch for epoch in count(stage.first_epoch + 1) for batch in run.batches.epoch(epoch, 0))
+        run.learner.module.train()
+        labelled = run.feed.labelled
+        batches = (batch for epoch in count(stage.first_epoch + 1) for batch in labelled.epoch(epoch, 0))
         for rate, batch in zip(rates, batches, strict=False):
-            set_rates(run.optimizer, rate / stage.optimizer.learning_rate)
+            run.learner.set_rates(rate / stage.optimizer.learning_rate)
             losses.append(float(run.stepper.step(batch).loss))
             reporter.progress("range test", len(losses), steps)
             if _has_diverged(losses):

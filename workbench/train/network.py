@@ -1,8 +1,8 @@
-"""The network as stages use it: views of images, features, probabilities, changing weights."""
+"""The network as stages use it: features, probabilities, weights that change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -11,23 +11,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from workbench.loader import ImageBatches, PoolBatches, Samples, plain_batches
-from workbench.loader.samples import PLAIN
+from workbench.loader import Samples
 from workbench.model import ImageClassifier, Tuning, find_cut, frozen_copy, tune
 from workbench.recipe import Augmentation
 from workbench.runs.events import Reporter
 from workbench.support.spans import Part, spanned
 from workbench.train.compiled import compiled
-from workbench.train.features import FeatureBank, feature_folder, view_format
 from workbench.train.precision import Dtype, Precision
 from workbench.train.prefix import KeptMaps, Prefix, maps_of
 from workbench.train.seeding import seed_device
 from workbench.train.setup import Setup
 from workbench.train.state import Weights
+from workbench.train.trunk_features import TrunkFeatures, features_of
+from workbench.train.views import INFERENCE_BATCH, form_of, image_batches, plain_images
 
 Ints = NDArray[np.int64]
-# Images a forward pass of inference: larger gains nothing on a CPU and little on a GPU.
-INFERENCE_BATCH = 64
 
 
 class Network:
@@ -42,21 +40,19 @@ class Network:
         self.setup = setup
         self.classifier = setup.classifier
         self.precision = precision
-        self.form = view_format(setup.recipe, setup.classifier, setup.device)
         self.reporter = reporter
         self._initial = clone_weights(setup.classifier.state_dict())
         self.tuning = tune(setup.classifier, setup.recipe.finetune)
         self._changing = changing_weights(setup.classifier, self.tuning).keys()
         self._frozen: nn.Module | None = None
-        self._bank = self._open_bank()
-        self._views: tuple[object, Tensor] | None = None
-        self._gathered: tuple[Ints, Tensor] | None = None
+        self.pretrained = TrunkFeatures(setup, precision, reporter, self._frozen_trunk)
+        self._form = form_of(setup)
         self._cut = find_cut(setup.classifier, self.tuning)
         self._kept_maps = KeptMaps(setup.device)
 
     @cached_property
     def prefix(self) -> Prefix | None:
-        """The groups that no stage changes, if the network can be cut above them; for inference."""
+        """The groups that no stage of the run changes, for inference; None: the network cannot be cut."""
         return self._prefix(self.precision.inference)
 
     @cached_property
@@ -90,57 +86,15 @@ class Network:
         """Put back entries that training changed; the others stay."""
         self.classifier.load_state_dict(weights, strict=False)
 
-    def plain_features(self, positions: Ints) -> Tensor:
-        """(K, D) float32 features of plain views, from the bank, on the run's device."""
-        if self._gathered is None or self._gathered[0] is not positions:
-            # Validation asks after every epoch for the very same array.
-            self._gathered = positions, self._bank.rows(positions).to(self.setup.device)
-        return self._gathered[1]
-
-    def sample_features(self, samples: Samples, augmentation: Augmentation) -> tuple[Tensor, Ints]:
-        """Features for every sample, and each sample's row in them.
-
-        Plain whole-image views come from the bank; head crops and augmented copies are computed once a run.
-        """
-        plain = samples.is_whole & ((samples.copies == PLAIN) | (not augmentation.changes_images))
-        positions = np.unique(samples.positions[plain])
-        features = [self.plain_features(positions)]
-        rows = np.empty(len(samples), dtype=np.int64)
-        rows[plain] = np.searchsorted(positions, samples.positions[plain])
-        others = np.flatnonzero(~plain)
-        if len(others):
-            rows[others] = len(positions) + np.arange(len(others))
-            features.append(self._view_features(samples.take(others), augmentation))
-        return torch.cat(features), rows
-
-    @spanned(Part.FEATURES)
-    def _view_features(self, samples: Samples, augmentation: Augmentation) -> Tensor:
-        key = (samples.positions.tobytes(), samples.boxes.tobytes(), samples.copies.tobytes(), augmentation)
-        if self._views is None or self._views[0] != key:
-            parts, done = [], 0
-            for batch in self.image_batches(samples, augmentation, INFERENCE_BATCH).in_order():
-                parts.append(self._features_of(batch.inputs, self._frozen_trunk()))
-                done += len(batch.positions)
-                self.reporter.progress("features of augmented views", done, len(samples))
-            self._views = (key, torch.cat(parts))
-        return self._views[1]
-
     def sample_maps(self, samples: Samples, augmentation: Augmentation) -> Tensor | None:
         """(K, C, h, w) what the prefix makes of every sample's fixed view; None: too large to keep."""
         if self.training_prefix is None:
             return None
-        batches = self.image_batches(samples, augmentation, INFERENCE_BATCH).in_order()
+        batches = image_batches(self.setup, samples, augmentation, INFERENCE_BATCH).in_order()
         return maps_of(self.training_prefix, batches, len(samples))
 
-    @spanned(Part.FORWARD)
-    @torch.inference_mode()
-    def _features_of(self, inputs: Tensor, trunk: Callable[[Tensor], Tensor]) -> Tensor:
-        with self.precision.autocast(self.setup.device, "inference"):
-            features = trunk(inputs)
-        return features.float()
-
     def _above_prefix(self, inputs: Tensor) -> Tensor:
-        """(B, D) features, by the trunk as it now is, of what `_evaluation` yields."""
+        """(V·B, D) features, by the trunk as it now is, of what `_evaluation` yields."""
         if self._cut is None:
             return self.classifier.features(inputs)
         return self._cut.features(self.classifier, inputs)
@@ -155,74 +109,22 @@ class Network:
             self.load(learned)
         return self._frozen
 
-    def _open_bank(self) -> FeatureBank:
-        setup = self.setup
-        cache, inference = setup.places.cache, self.precision.inference
-        folder = feature_folder(cache, setup.catalogue, self.classifier, self.form, inference)
-        return FeatureBank(
-            folder, len(setup.catalogue), self.classifier.feature_width, self._extract, self.reporter
-        )
-
-    def _extract(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
-        # The last bits of a row depend on how many images pass with it. A bank that was filled in pieces (by
-        # a run that was killed, or by several runs) must hold what one pass would have: so every batch is a
-        # full one.
-        short = -len(positions) % self.form.images_a_pass(INFERENCE_BATCH)
-        filled = np.concatenate([positions, np.repeat(positions[-1:], short)])
-        left = len(positions)
-        for images, batch in self._plain(filled):
-            own = min(left, len(batch))
-            left -= own
-            features = self.form.averaged(self._features_of(images, self._frozen_trunk()))
-            yield features[:own].cpu(), batch[:own]
-
-    def image_batches(
-        self,
-        samples: Samples,
-        augmentation: Augmentation,
-        batch_size: int,
-        heads: NDArray[np.float32] | None = None,
-    ) -> ImageBatches:
-        """Batches of augmented views for training; fixed copies are the same in every stage of the run."""
-        return ImageBatches(
-            self.setup.store,
-            samples,
-            augmentation,
-            side=self.setup.recipe.data.image_size,
-            mean=self.classifier.mean,
-            std=self.classifier.std,
-            batch_size=batch_size,
-            seed=self.setup.recipe.seed,
-            device=self.setup.device,
-            heads=heads,
-        )
-
-    def pool_batches(
-        self, positions: Ints, weak: Augmentation, strong: Augmentation, batch_size: int
-    ) -> PoolBatches:
-        """Batches of two views of each unlabelled image."""
-        seed = self.setup.recipe.seed
-        return PoolBatches(self.setup.store, positions, weak, strong, self.form, batch_size, seed)
-
-    def _plain(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
-        size = self.form.images_a_pass(INFERENCE_BATCH)
-        return plain_batches(self.setup.store, positions, self.form, size)
-
     def _evaluation(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
         """Plain views of `positions` in their order: what the prefix makes of them, else the images."""
         if self.prefix is None:
-            return self._plain(positions)
-        prefix, images = self.prefix, self._plain(positions)
+            return plain_images(self.setup, positions)
+        prefix, images = self.prefix, plain_images(self.setup, positions)
         return self._kept_maps.batches(positions, ((prefix.maps(views), batch) for views, batch in images))
 
     def features(self, positions: Ints, *, trunk_fixed: bool, task: str) -> Tensor:
         """(K, D) float32 features of plain views on the CPU, by the trunk as it now is."""
         if trunk_fixed:
-            return self.plain_features(positions).cpu()
+            return self.pretrained.plain(positions).cpu()
         parts, done = [], 0
         self.classifier.eval()
         for inputs, batch in self._evaluation(positions):
-            parts.append(self.form.averaged(self._features_of(inputs, self._above_prefix)).cpu())
+            found = features_of(inputs, self._above_prefix, self.precision, self.setup.device)
+            parts.append(self._form.averaged(found).cpu())
             done += len(batch)
             self.reporter.progress(task, done, len(positions))
         return torch.cat(parts)
@@ -264,7 +166,7 @@ class Network:
                 self.reporter.progress(task, done, len(positions))
             # Copied once: a GPU would stand still while the host waits for each batch and draws the next.
             return torch.cat(parts).cpu().numpy()
-        return self._softmax(module, self.plain_features(positions)).cpu().numpy()
+        return self._softmax(module, self.pretrained.plain(positions)).cpu().numpy()
 
     @spanned(Part.FORWARD)
     @torch.inference_mode()
@@ -273,7 +175,7 @@ class Network:
             return torch.softmax(module(inputs).float(), dim=1)
         with self.precision.autocast(self.setup.device, "inference"):
             logits = module(inputs) if self._cut is None else self._cut.logits(module, inputs)
-        return torch.softmax(self.form.averaged(logits.float()), dim=1)
+        return torch.softmax(self._form.averaged(logits.float()), dim=1)
 
 
 def changing_weights(classifier: ImageClassifier, tuning: Tuning) -> Weights:

@@ -8,9 +8,18 @@ from typing import Literal
 
 import torch
 
-from workbench.runs.events import ConfusionSeen, EpochDone, Message, PoolTaught, Reporter, StepDone
+from workbench.runs.events import (
+    ConfusionSeen,
+    EpochDone,
+    Message,
+    PoolTaught,
+    Reporter,
+    StageStarted,
+    StepDone,
+)
 from workbench.train.stage import Stage
 from workbench.train.state import StageProgress
+from workbench.train.validation import Validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +30,40 @@ class StageRecord:
     reporter: Reporter
     device: torch.device
 
+    def begun(self, labelled: int, beside: int, *, on_features: bool) -> None:
+        """The stage trains on so many labelled images, and others `beside` them."""
+        stage = self.stage
+        self.reporter.event(
+            StageStarted(stage.name, stage.round, stage.epochs, labelled, beside, on_features)
+        )
+
+    def online(self, steps: int, batch_size: int, *, trunk_fixed: bool) -> None:
+        """What an epoch of an online student is made of; nothing for another stage."""
+        knobs = self.stage.online
+        if knobs is None:
+            return
+        cost = ", though it is frozen" if trunk_fixed else ""
+        self._say(
+            f"{knobs.strategy}, {steps} steps an epoch of {batch_size} labelled and "
+            f"{knobs.unlabelled_ratio * batch_size} unlabelled images; their views are drawn anew and "
+            f"cannot be cached, so each goes through the trunk{cost}"
+        )
+
     def views(self, sides: dict[int, int]) -> None:
         """How training views grow: {epoch: pixels a side from then on}; nothing where they do not."""
         (_, first), *later = sides.items()
         if later:
             grown = ", ".join(f"{side} from epoch {epoch}" for epoch, side in later)
-            text = f"{self.stage.label}: training views of {first} pixels a side, {grown}"
-            self.reporter.event(Message("info", text))
+            self._say(f"training views of {first} pixels a side, {grown}")
 
     def prefix(self, groups: tuple[str, ...], *, is_kept: bool) -> None:
         """Which groups never change, and whether their work is done once an image."""
         how = "computed once an image" if is_kept else "computed without a backward pass"
-        text = f"{self.stage.label}: {', '.join(groups)} never change and are {how}"
-        self.reporter.event(Message("info", text))
+        self._say(f"{', '.join(groups)} never change and are {how}")
+
+    def stopped_early(self, patience: int) -> None:
+        """So many epochs were no better than the best."""
+        self._say(f"no better validation accuracy for {patience} epochs; stopping early")
 
     def steps(self, epoch: int, step: int, loss: float, rate: float, images: int, seconds: float) -> None:
         """An interval of steps has ended at `step`, counted from 1 through the stage; `loss` is its mean."""
@@ -72,13 +102,16 @@ class StageRecord:
             )
         )
 
-    def validated(
-        self, epoch: int, loss: float, accuracy: float, matrix: list[list[int]], rate: float, seconds: float
-    ) -> None:
-        """The epoch is validated; `matrix` counts true classes by rows and predictions by columns."""
-        images = sum(map(sum, matrix))
-        self._epoch(epoch, "val", loss=loss, accuracy=accuracy, rate=rate, images=images, seconds=seconds)
-        self.reporter.event(ConfusionSeen(self.stage.name, self.stage.round, epoch, matrix))
+    def validated(self, epoch: int, seen: Validation, rate: float, seconds: float) -> None:
+        """The epoch is validated."""
+        images = sum(map(sum, seen.confusion))
+        self._epoch(
+            epoch, "val", loss=seen.loss, accuracy=seen.accuracy, rate=rate, images=images, seconds=seconds
+        )
+        self.reporter.event(ConfusionSeen(self.stage.name, self.stage.round, epoch, seen.confusion))
+
+    def _say(self, text: str) -> None:
+        self.reporter.event(Message("info", f"{self.stage.label}: {text}"))
 
     def _epoch(
         self,

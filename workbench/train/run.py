@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from workbench.loader import Samples
 from workbench.loader.samples import PLAIN
 from workbench.recipe import Recipe
-from workbench.recipe.pseudo_label import Offline
+from workbench.recipe.offline import Offline
 from workbench.runs.events import Message, Reporter
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import beat
@@ -34,7 +34,7 @@ from workbench.train.loop import StageRun, Surroundings
 from workbench.train.network import Network
 from workbench.train.setup import Places, Setup, prepare
 from workbench.train.stage import Stage, plan
-from workbench.train.state import Best, RunState, StageProgress, Weights, pack, unpack
+from workbench.train.state import Best, RunState, StageProgress, Weights, pack, unpack, weights_under
 from workbench.train.teacher import view_pool
 from workbench.train.writer import CheckpointWriter
 
@@ -70,7 +70,7 @@ def execute(
     stages = plan(recipe)
     warn_of_uncovered_classes(setup, state, reporter)
     warn_of_copies(setup, state, reporter)
-    network.load(_part(tensors, "model/"))
+    network.load(weights_under("model/", tensors))
     with CheckpointWriter(directory.checkpoint) as writer:
         for index in range(state.stage_index, len(stages)):
             stage = stages[index]
@@ -214,7 +214,7 @@ def _stand(checkpoint: tuple[Weights, dict[str, object]] | None) -> tuple[RunSta
     if checkpoint is None:
         return RunState(), {}, False
     tensors, plain = checkpoint
-    return unpack(_part(tensors, "state/"), plain), tensors, bool(plain["within_stage"])
+    return unpack(weights_under("state/", tensors), plain), tensors, bool(plain["within_stage"])
 
 
 @spanned(Part.CHECKPOINT)
@@ -222,7 +222,3 @@ def _save(writer: CheckpointWriter, tensors: Weights, state: RunState, *, within
     state_tensors, plain = pack(state)
     whole = tensors | {f"state/{name}": tensor for name, tensor in state_tensors.items()}
     writer.save(whole, {**plain, "within_stage": within_stage})
-
-
-def _part(tensors: Weights, prefix: str) -> Weights:
-    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}

@@ -20,8 +20,8 @@ from workbench.runs.layout import RunDirectory
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.train.features import FeatureBank, feature_folder
-from workbench.train.network import INFERENCE_BATCH
 from workbench.train.predict import Predictor
+from workbench.train.views import INFERENCE_BATCH
 
 Ints = NDArray[np.int64]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from workbench.recipe import Augmentation, Finetune, Optimizer, PseudoLabel, Recipe
+from workbench.recipe.offline import Offline
 from workbench.recipe.online import MeanTeacher, MetaPseudoLabels, Online
-from workbench.recipe.pseudo_label import Offline
 from workbench.runs.events import StageName
 
 PLAIN_VIEWS = Augmentation(random_crop=False, flip=False)

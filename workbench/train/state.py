@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.pseudo import Selection
@@ -70,6 +71,35 @@ class StageProgress:
         # The two are summed apart, so that nothing left may be a last bit.
         return self.pool_right_weight / known if known > 1e-9 * self.pool_weight else None
 
+    def count(self, losses: list[float], images: list[int], right: float) -> None:
+        """Add steps to the epoch: each one's mean loss and labelled images, and how many came out right."""
+        self.loss_sum += sum(loss * seen for loss, seen in zip(losses, images, strict=True))
+        self.right_sum += right
+        self.images += sum(images)
+
+    def count_pool(
+        self, labels: NDArray[np.int64], weights: NDArray[np.float64], truth: NDArray[np.int64]
+    ) -> None:
+        """Add (U,) pseudo-labels and their weights to the epoch, scored by the truth; -1 where unknown."""
+        right, unknown = labels == truth, truth < 0
+        self.pool_images += len(truth)
+        self.pool_weight += float(weights.sum())
+        self.pool_unknown += int(unknown.sum())
+        self.pool_unknown_weight += float(weights[unknown].sum())
+        self.pool_right += int(right.sum())
+        self.pool_right_weight += float(weights[right].sum())
+
+    def end_epoch(self, epoch: int) -> None:
+        """Keep what the pool of `epoch` came to, and count the next one's steps from nothing."""
+        if self.pool_images:
+            self.pool_share = self.pool_weight / self.pool_images
+            self.pool_accuracy = self.accuracy_by_weight
+        self.epoch, self.step = epoch, 0
+        self.loss_sum, self.right_sum, self.images, self.seconds = 0.0, 0.0, 0, 0.0
+        self.pool_images, self.pool_weight = 0, 0.0
+        self.pool_unknown, self.pool_unknown_weight = 0, 0.0
+        self.pool_right, self.pool_right_weight = 0, 0.0
+
 
 @dataclass(slots=True)
 class RunState:
@@ -97,6 +127,11 @@ class RunState:
     training_seconds: float = 0.0
     images_trained: int = 0
     peak_memory_bytes: int = 0
+
+
+def weights_under(prefix: str, weights: Weights) -> Weights:
+    """The entries whose names begin with `prefix`, by the rest of their names."""
+    return {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
 
 
 def pack(state: RunState) -> tuple[Weights, dict[str, Any]]:
@@ -179,6 +214,4 @@ def _pack_best(name: str, best: Best | None, tensors: Weights) -> dict[str, Any]
 def _unpack_best(name: str, plain: dict[str, Any], tensors: Weights) -> Best | None:
     if plain[name] is None:
         return None
-    prefix = f"{name}/"
-    weights = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
-    return Best(**plain[name], weights=weights)
+    return Best(**plain[name], weights=weights_under(f"{name}/", tensors))

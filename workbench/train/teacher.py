@@ -15,7 +15,9 @@ from workbench.pseudo import (
     needs_passes,
     soft_targets,
 )
-from workbench.recipe.pseudo_label import FromProbabilities, Offline, Prototype, Ups
+from workbench.recipe.by_confidence import Ups
+from workbench.recipe.by_features import Prototype
+from workbench.recipe.offline import FromProbabilities, Offline
 from workbench.runs.events import Message, Reporter
 from workbench.support.clean import clean
 from workbench.support.fingerprint import fingerprint

@@ -15,8 +15,9 @@ from workbench.model import ImageClassifier, frozen_copy
 from workbench.pseudo import most_typical
 from workbench.recipe import Recipe
 from workbench.runs.events import Reporter
-from workbench.train.features import FeatureBank, feature_folder, view_format
+from workbench.train.features import FeatureBank, feature_folder
 from workbench.train.places import Places
+from workbench.train.views import view_format
 
 Ints = NDArray[np.int64]
 BATCH = 64
@@ -56,7 +57,7 @@ class TypicalImages:
     @torch.inference_mode()
     def _extract(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
         trunk = frozen_copy(self._classifier.trunk, self._form.side, "fp32")
-        # Full batches alone, as in `Network`: a row's last bits depend on how many images pass with it.
+        # Full batches alone, as in `TrunkFeatures`: a row's last bits depend on how many images pass with it.
         size = self._form.images_a_pass(BATCH)
         filled = np.concatenate([positions, np.repeat(positions[-1:], -len(positions) % size)])
         left = len(positions)

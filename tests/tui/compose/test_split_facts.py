@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.dataset.pictures import jpeg, make_folder
+from workbench.recipe.by_confidence import OneShot
 from workbench.recipe.data import Data
-from workbench.recipe.pseudo_label import OneShot
 from workbench.tui.pictures.files import picture_files
 from workbench.tui.screens.compose.split_facts import SplitReader, split_key
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from workbench.pseudo.pool import Pool, Selection
 from workbench.pseudo.registry import rule_for
 from workbench.pseudo.targets import selection_of
-from workbench.recipe.pseudo_label import ClassBalanced
+from workbench.recipe.by_confidence import ClassBalanced
 
 # Weight of a labelled image beside |S| pseudo-labelled ones: max(1, 0.25·|S|/|L|), see ALGORITHMS,
 # class_balanced.

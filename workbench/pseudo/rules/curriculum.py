@@ -7,7 +7,7 @@ import numpy as np
 from workbench.pseudo.pool import Pool, Selection
 from workbench.pseudo.registry import rule_for
 from workbench.pseudo.targets import selection_of
-from workbench.recipe.pseudo_label import Curriculum
+from workbench.recipe.by_confidence import Curriculum
 
 
 @rule_for(Curriculum)

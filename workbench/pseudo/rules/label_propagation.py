@@ -8,7 +8,7 @@ from workbench.pseudo.pool import Pool, Selection
 from workbench.pseudo.registry import rule_for
 from workbench.pseudo.targets import certainty, selection_of
 from workbench.pseudo.vote import spread_labels
-from workbench.recipe.pseudo_label import LabelPropagation
+from workbench.recipe.by_features import LabelPropagation
 
 
 @rule_for(LabelPropagation, opinion=spread_labels)

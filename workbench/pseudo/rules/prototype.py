@@ -8,7 +8,7 @@ from workbench.pseudo.means import nearest_means
 from workbench.pseudo.pool import Pool, Selection
 from workbench.pseudo.registry import rule_for
 from workbench.pseudo.targets import selection_of
-from workbench.recipe.pseudo_label import Prototype
+from workbench.recipe.by_features import Prototype
 
 
 @rule_for(Prototype, opinion=nearest_means)

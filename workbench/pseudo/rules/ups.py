@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from workbench.pseudo.pool import Passes, Pool, Selection
 from workbench.pseudo.registry import rule_for
 from workbench.pseudo.targets import hard_targets
-from workbench.recipe.pseudo_label import Ups
+from workbench.recipe.by_confidence import Ups
 
 # The least that a class may give in the balanced rounds; the authors' code has it as a constant.
 LEAST_A_CLASS = 25

@@ -53,9 +53,7 @@ class HeatMap(Widget, can_focus=True):
     shades: reactive[bool] = reactive(False)
 
     @dataclass
-    class CellHighlighted(Message):
-        """The cursor is on this cell now."""
-
+    class _OfCell(Message):
         heat_map: HeatMap
         row: int
         column: int
@@ -66,17 +64,12 @@ class HeatMap(Widget, can_focus=True):
             return self.heat_map
 
     @dataclass
-    class CellChosen(Message):
+    class CellHighlighted(_OfCell):
+        """The cursor is on this cell now."""
+
+    @dataclass
+    class CellChosen(_OfCell):
         """Enter, or a click on the cell under the cursor."""
-
-        heat_map: HeatMap
-        row: int
-        column: int
-
-        @property
-        def control(self) -> HeatMap:
-            """The heat map, for `@on` selectors."""
-            return self.heat_map
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)

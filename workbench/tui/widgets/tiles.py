@@ -48,41 +48,32 @@ class TileGrid(Widget, can_focus=True):
     ]
 
     @dataclass
-    class Moved(Message):
+    class _OfGrid(Message):
+        grid: TileGrid
+
+        @property
+        def control(self) -> TileGrid:
+            """The grid, for `@on` with a selector."""
+            return self.grid
+
+    @dataclass
+    class Moved(_OfGrid):
         """The cursor stands on another tile."""
 
-        grid: TileGrid
         index: int
 
-        @property
-        def control(self) -> TileGrid:
-            """The grid, for `@on` with a selector."""
-            return self.grid
-
     @dataclass
-    class Opened(Message):
+    class Opened(_OfGrid):
         """The tile under the cursor was clicked once more."""
 
-        grid: TileGrid
         index: int
 
-        @property
-        def control(self) -> TileGrid:
-            """The grid, for `@on` with a selector."""
-            return self.grid
-
     @dataclass
-    class Paged(Message):
+    class Paged(_OfGrid):
         """Other tiles are in sight: those from `first` on, `count` of them."""
 
-        grid: TileGrid
         first: int
         count: int
-
-        @property
-        def control(self) -> TileGrid:
-            """The grid, for `@on` with a selector."""
-            return self.grid
 
     @dataclass
     class _Read(Message):

@@ -9,7 +9,8 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from workbench.runs.compare_seeds import SeedTest
+from workbench.runs.compare import MetricRow
+from workbench.runs.compare_seeds import SeedTest, SpreadRow
 from workbench.runs.comparison_words import MARK_WORDS, marked_p, number_words, spread_words, title_of
 from workbench.runs.mcnemar import SIGNIFICANT
 from workbench.runs.paired import NotPaired, PairedTest
@@ -63,14 +64,11 @@ def run_lines(board: Board, colours: Palette) -> list[Row]:
     muted = colours.muted
     rows = [_row("status", "status", [status_text(run, colours, short=True) for run in board.runs])]
     for row in comparison.metrics:
-        cells = []
-        for place, (value, delta) in enumerate(zip(row.values, row.deltas, strict=True)):
-            text = Text(number_words(row.key, value, percent=False), muted if value is None else "", end="")
-            if delta is not None and place != row.baseline:
-                text.append(" ").append_text(delta_text(row.key, delta, colours))
-            if row.key == _ACCURACY and any(map(_is_marked, comparison.paired)):
-                text.append("✱" if _is_marked(comparison.paired[place]) else " ", colours.accent)
-            cells.append(text)
+        cells = [
+            Text(number_words(row.key, value, percent=False), muted if value is None else "", end="")
+            for value in row.values
+        ]
+        _add_changes(cells, row, comparison.paired, colours)
         rows.append(_row(row.key, title_of(row.key, percent=False), cells))
         if row.key == _ACCURACY:
             rows += _paired_lines(board, colours)
@@ -105,18 +103,29 @@ def group_lines(board: Board, colours: Palette) -> list[Row]:
         counts.append(text.append(" ⚠", colours.warning) if done == 1 else text)
     rows = [_row("seeds", "runs tested", counts)]
     for row in groups.metrics:
-        cells = []
-        for place, (held, delta) in enumerate(zip(row.spreads, row.deltas, strict=True)):
-            text = Text(spread_words(row.key, held, percent=False), muted if held is None else "", end="")
-            if delta is not None and place != row.baseline:
-                text.append(" ").append_text(delta_text(row.key, delta, colours))
-            if row.key == _ACCURACY and any(map(_is_marked, groups.tests)):
-                text.append("✱" if _is_marked(groups.tests[place]) else " ", colours.accent)
-            cells.append(text)
+        cells = [
+            Text(spread_words(row.key, held, percent=False), muted if held is None else "", end="")
+            for held in row.spreads
+        ]
+        _add_changes(cells, row, groups.tests, colours)
         rows.append(_row(row.key, title_of(row.key, percent=False), cells))
         if row.key == _ACCURACY:
             rows += _seed_test_lines(board, colours)
     return rows
+
+
+def _add_changes(
+    cells: list[Text],
+    row: MetricRow | SpreadRow,
+    tests: Sequence[PairedTest | SeedTest | NotPaired | None],
+    colours: Palette,
+) -> None:
+    """Behind each number its change from the baseline, and behind an accuracy the mark of its test."""
+    for place, (text, delta) in enumerate(zip(cells, row.deltas, strict=True)):
+        if delta is not None and place != row.baseline:
+            text.append(" ").append_text(delta_text(row.key, delta, colours))
+        if row.key == _ACCURACY and any(map(_is_marked, tests)):
+            text.append("✱" if _is_marked(tests[place]) else " ", colours.accent)
 
 
 def _seed_test_lines(board: Board, colours: Palette) -> list[Row]:

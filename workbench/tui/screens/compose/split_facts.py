@@ -18,7 +18,7 @@ from workbench.dataset.open import SAMPLE_DIRECTORY
 from workbench.dataset.split_summary import ClassCounts
 from workbench.recipe.data import Data
 from workbench.recipe.dump import resolved
-from workbench.recipe.pseudo_label import PseudoLabel
+from workbench.recipe.labels import PseudoLabel
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import fingerprint

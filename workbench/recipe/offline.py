@@ -1,0 +1,137 @@
+"""What offline strategies share: a teacher labels the pool between rounds, and a student trains on that."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from workbench.recipe.fields import Table, disagreement, knob
+from workbench.recipe.labels import PseudoLabel
+
+_BALANCED = ("balance", ["sinkhorn", "align"])
+
+Similarity = Literal["features", "features+classes"]
+SIMILARITY_HELP = (
+    "what neighbours and class means are compared by: the trunk's features, or beside them what the "
+    "backbone's published classifier says of an image: the square roots of its probabilities at temperature 2"
+)
+SIMILARITY_SOURCE = "square roots: the Hellinger distance between two of its answers"
+
+
+class Noise(Table):
+    """What the student suffers and the teacher does not, instead of the recipe's own values."""
+
+    policy: Literal["none", "rand", "trivial"] | None = knob(
+        None, help="augmentation policy of the student", unset="as augmentation.policy"
+    )
+    dropout: float | None = knob(
+        None, help="the student's dropout before the head", unset="as model.dropout", ge=0, lt=1
+    )
+    stochastic_depth: float | None = knob(
+        None, help="the student's stochastic depth", unset="as model.stochastic_depth", ge=0, lt=1
+    )
+
+
+class Offline(PseudoLabel):
+    """Hide most labels, train a teacher on the rest, and a student on what the teacher says of the hidden."""
+
+    pseudo_weight: float = knob(
+        1.0, help="weight of a pseudo-labelled image in the loss; a labelled one has 1", gt=0, le=100
+    )
+    labelled_weight: float | None = knob(
+        None,
+        help="weight of a labelled image in the loss while a student trains; of itself it is 1, with "
+        "class_balanced max(1, 0.25·S/L), with noisy_student S/L, for S pseudo-labels and L labels",
+        unset="the strategy's own",
+        gt=0,
+        le=10_000,
+    )
+    epochs_per_round: int = knob(
+        5, help="epochs that the student trains in a round", unit="epochs", ge=1, le=10_000
+    )
+    noise: Noise = knob(Noise(), help="the student's noise: {policy, dropout, stochastic_depth}")
+
+
+class Taught(Offline):
+    """Strategies that give every chosen image one class, or a probability of each."""
+
+    targets: Literal["hard", "soft"] = knob(
+        "hard", help="hard: the teacher's first choice; soft: its probabilities"
+    )
+    temperature: float = knob(
+        1.0,
+        help="softens (above 1) or sharpens the teacher's probabilities",
+        only_if=("targets", ["soft"]),
+        gt=0,
+        le=100,
+    )
+    balance: Literal["none", "sinkhorn", "align"] = knob(
+        "none",
+        help="make the pool's classes as frequent as expected before anything is chosen: exactly (sinkhorn), "
+        "or by scaling each class (align: distribution alignment)",
+        source="Cuturi 2013; Berthelot et al. 2020, ReMixMatch, Sec. 3.1",
+    )
+    balance_prior: Literal["uniform", "labelled"] = knob(
+        "uniform",
+        help="expected share of each class that has a label: all alike, or as among the labelled images",
+        only_if=_BALANCED,
+    )
+    sinkhorn_steps: int = knob(
+        50,
+        help="alternations between the columns' sums and the rows'",
+        only_if=("balance", ["sinkhorn"]),
+        ge=1,
+        le=10_000,
+    )
+    alignment_decay: float = knob(
+        0.0,
+        help="decay a round of the average class share that align divides by; 0: the round's own, which over "
+        "a whole pool is exact (online methods, which see a batch, keep 0.999 a step)",
+        only_if=("balance", ["align"]),
+        ge=0,
+        lt=1,
+    )
+
+
+class FromProbabilities(Taught):
+    """Strategies that go by the teacher's probabilities."""
+
+    calibrate: bool = knob(
+        False,
+        help="first divide the teacher's logits by the temperature that fits the validation images best",
+        source="Guo et al. 2017, temperature scaling",
+    )
+    propagation: float = knob(
+        0.0,
+        help="share β of the vote that label propagation over the trunk's features has beside the teacher: "
+        "probabilities ∝ p^(1 − β − γ) · z^β · m^γ, with z of label_propagation's default graph; 0: none; "
+        "1: it alone",
+        source="Heskes 1998, logarithmic opinion pool; Iscen et al. 2019",
+        ge=0,
+        le=1,
+    )
+    prototypes: float = knob(
+        0.0,
+        help="share γ of the vote that the refined class means of prototype's defaults have; 0: none",
+        source="Heskes 1998, logarithmic opinion pool; Ren et al. 2018",
+        ge=0,
+        le=1,
+    )
+    similarity: Similarity = knob("features", help=SIMILARITY_HELP, source=SIMILARITY_SOURCE)
+
+    @model_validator(mode="after")
+    def _votes_add_up(self) -> FromProbabilities:
+        if self.propagation + self.prototypes > 1:
+            raise disagreement(
+                f"propagation and prototypes share one vote: together at most 1, not "
+                f"{self.propagation + self.prototypes:g}",
+                "prototypes",
+                "propagation",
+            )
+        if self.similarity != "features" and not self.propagation + self.prototypes:
+            raise disagreement(
+                "similarity has no effect unless propagation or prototypes have a share of the vote",
+                "similarity",
+            )
+        return self
