@@ -23,6 +23,7 @@ from torch import Tensor
 from workbench.dataset import Catalogue
 from workbench.loader import ViewFormat
 from workbench.model import FOLDING, ImageClassifier, weights_id
+from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.support.atomic import atomic_write
 from workbench.support.fingerprint import fingerprint
@@ -34,6 +35,12 @@ Ints = NDArray[np.int64]
 Extract = Callable[[Ints], Iterator[tuple[Tensor, Ints]]]
 # Rows between two writes of the checksums: what a crash costs.
 CHUNK_BATCHES = 8
+
+
+def view_format(recipe: Recipe, classifier: ImageClassifier, device: torch.device) -> ViewFormat:
+    """How a recipe's network sees an image."""
+    data = recipe.data
+    return ViewFormat(data.image_size, classifier.mean, classifier.std, device, data.evaluation_views)
 
 
 def feature_folder(

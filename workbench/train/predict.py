@@ -24,9 +24,9 @@ from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.train.checkpoint import DamagedFile, load_tensors
 from workbench.train.conclude import FINAL_WEIGHTS, TEACHER_WEIGHTS
+from workbench.train.features import view_format
 from workbench.train.memory import keep_freed_memory
 from workbench.train.precision import Dtype, has_bf16, inference_dtype
-from workbench.train.views import view_format
 
 BATCH = 64
 

@@ -15,9 +15,8 @@ from workbench.model import ImageClassifier, frozen_copy
 from workbench.pseudo import most_typical
 from workbench.recipe import Recipe
 from workbench.runs.events import Reporter
-from workbench.train.features import FeatureBank, feature_folder
+from workbench.train.features import FeatureBank, feature_folder, view_format
 from workbench.train.places import Places
-from workbench.train.views import view_format
 
 Ints = NDArray[np.int64]
 BATCH = 64

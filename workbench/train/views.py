@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.loader import ImageBatches, PoolBatches, Samples, ViewFormat, plain_batches
-from workbench.model import ImageClassifier
-from workbench.recipe import Augmentation, Recipe
+from workbench.recipe import Augmentation
+from workbench.train.features import view_format
 from workbench.train.setup import Setup
 
 Ints = NDArray[np.int64]
 # Images a forward pass of inference: larger gains nothing on a CPU and little on a GPU.
 INFERENCE_BATCH = 64
-
-
-def view_format(recipe: Recipe, classifier: ImageClassifier, device: torch.device) -> ViewFormat:
-    """How a recipe's network sees an image."""
-    data = recipe.data
-    return ViewFormat(data.image_size, classifier.mean, classifier.std, device, data.evaluation_views)
 
 
 def form_of(setup: Setup) -> ViewFormat:
