@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import grid_sample
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
@@ -59,6 +62,34 @@ def test_a_plain_view_is_pils_resize_and_centre_crop(size: tuple[int, int]) -> N
     # torchvision's crops lie on whole pixels: half a pixel aside is 2 levels on a slope of these waves.
     assert difference.mean() < 1.2
     assert difference.max() < 5
+
+
+def test_evaluation_sees_squares_of_the_middle_and_the_whole_image_squashed() -> None:
+    sizes = [(400, 300), (300, 500)]
+    store = store_of([smooth_picture(*size) for size in sizes], 64)
+    form = replace(_form(64), evaluation=("squash", "full", "close"))
+    views = plain_views(store, np.array([0, 1]), form).view(3, 2, 3, 64, 64)
+    stored = torch.from_numpy(np.array(store.pixels)).float() / 255
+    torch.testing.assert_close(views[0], stored, atol=1e-5, rtol=0)
+    for row, share in ((1, 1.0), (2, 0.75)):
+        expected = torch.stack([_middle(*pair, share) for pair in zip(stored, sizes, strict=True)])
+        torch.testing.assert_close(views[row], expected, atol=1e-4, rtol=0)
+
+
+def _middle(stored: Tensor, size: tuple[int, int], share: float) -> Tensor:
+    """The middle square of a stored picture that has `share` of the true picture's short side."""
+    across, down = (share * min(size) / extent for extent in size)
+    points = (torch.arange(64) + 0.5) / 32 - 1
+    y, x = torch.meshgrid(down * points, across * points, indexing="ij")
+    return grid_sample(stored[None], torch.stack([x, y], 2)[None], align_corners=False)[0]
+
+
+def test_outputs_of_an_images_views_are_averaged() -> None:
+    form = replace(_form(8), evaluation=("centre", "full"))
+    outputs = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 8.0], [0.0, 0.0]])  # first views, then second ones
+    torch.testing.assert_close(form.averaged(outputs), torch.tensor([[3.0, 5.0], [1.5, 2.0]]))
+    assert form.as_shown.averaged(outputs) is outputs
+    assert [form.images_a_pass(most) for most in (64, 5, 1)] == [32, 2, 1]
 
 
 def test_views_are_normalised_float_and_channels_last() -> None:

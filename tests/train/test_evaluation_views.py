@@ -1,0 +1,77 @@
+"""Images evaluated in several views: the run, its predictor and its kept features agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.train.making import CPU, HEAD, PSEUDO, TRUNK, Trained, places, tiny, train
+from workbench.dataset import load_split
+from workbench.loader import plain_batches
+from workbench.loader.decoding import decode_square
+from workbench.loader.store import stored_side
+from workbench.runs.predictions import load_predictions
+from workbench.train.predict import load_predictor
+from workbench.train.setup import prepare
+from workbench.train.views import form_of
+
+LITE = "model.backbone='efficientnet_lite0'"
+TWO = "data.evaluation_views=['full', 'close']"
+
+
+def _test_answers(trained: Trained) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return load_predictions(trained.directory.predictions("test")).probabilities
+
+
+@pytest.mark.parametrize(
+    ("base", "changes"),
+    [
+        (HEAD, ()),
+        (HEAD + PSEUDO, ()),
+        (TRUNK, ()),
+        (TRUNK, ("finetune.layers=['stage4', 'conv_head', 'head']",)),
+    ],
+    ids=["features", "pseudo-labels", "trunk", "frozen groups"],
+)
+def test_logits_are_averaged_over_the_views(
+    base: str, changes: tuple[str, ...], sample: Path, tmp_path: Path
+) -> None:
+    recipe = tiny(base, sample, TWO, *changes)
+    trained = train(recipe, tmp_path)
+    assert trained.outcome.code == 0, trained.outcome
+    setup = prepare(recipe, places(tmp_path), trained.recorder)
+    test = load_split(trained.directory.split, setup.catalogue).test
+    setup.classifier.load_state_dict(trained.weights())
+    setup.classifier.eval()
+    with torch.inference_mode():
+        ((views, batch),) = plain_batches(setup.store, test, form_of(setup), len(test))
+        assert len(views) == 2 * len(test)
+        logits = setup.classifier(views)
+    assert batch.tolist() == test.tolist()
+    expected = torch.softmax((logits[: len(test)] + logits[len(test) :]) / 2, dim=1).numpy()
+    np.testing.assert_allclose(_test_answers(trained), expected, atol=1e-5)
+    one_view = torch.softmax(logits[: len(test)], dim=1).numpy()
+    assert not np.allclose(expected, one_view, atol=1e-4)
+
+
+@pytest.mark.parametrize("base", [HEAD, TRUNK], ids=["features", "trunk"])
+def test_a_runs_predictor_sees_what_the_run_saw(base: str, sample: Path, tmp_path: Path) -> None:
+    recipe = tiny(base, sample, TWO)
+    trained = train(recipe, tmp_path)
+    setup = prepare(recipe, places(tmp_path), trained.recorder)
+    predictor = load_predictor(trained.directory, recipe, CPU)
+    test = load_split(trained.directory.split, setup.catalogue).test
+    squares = [
+        decode_square(setup.catalogue.records[p].path, stored_side(recipe.data.image_size)) for p in test
+    ]
+    np.testing.assert_allclose(predictor.probabilities(squares), _test_answers(trained), atol=1e-5)
+    assert predictor.features(squares).shape == (len(test), predictor.classifier.feature_width)
+
+
+def test_features_of_other_views_are_kept_apart(sample: Path, tmp_path: Path) -> None:
+    for views in (TWO, "data.evaluation_views=['full']", "data.evaluation_views=['centre']"):
+        assert train(tiny(HEAD, sample, views), tmp_path).outcome.code == 0
+    assert len(list((tmp_path / "cache" / "features").iterdir())) == 3
