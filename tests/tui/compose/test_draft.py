@@ -18,6 +18,7 @@ from workbench.support.errors import UserError
 from workbench.tui.screens.compose.draft import draft_of, edit, retext, taken_out
 from workbench.tui.screens.compose.fields import FieldKind, field_by_key, form_fields
 from workbench.tui.screens.compose.offered import INSTEAD_OF, is_offered
+from workbench.tui.screens.compose.summaries import group_summary
 from workbench.tui.screens.compose.typed import literal_typed, shown_value
 
 RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.toml"))
@@ -29,6 +30,15 @@ def test_the_form_has_every_knob_of_the_schema() -> None:
     tables = {"data", "model", "finetune", "optimizer", "augmentation", "training", "pseudo_label"}
     known = {".".join(path) for path, _ in known_keys()} - tables - {"schema", "pseudo_label.noise"}
     assert offered == known
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("", "224 px"), ('evaluation_views = ["full", "close"]', "224 px · evaluated full+close")],
+)
+def test_other_views_than_the_usual_one_are_told_with_the_data(line: str, said: str) -> None:
+    draft = draft_of(f'schema = 1\nname = "views"\n[data]\n{line}\n', "test")
+    assert group_summary("data", draft.look()) == f"oxford-iiit-pet · breed · {said}"
 
 
 def test_every_field_explains_itself() -> None:

@@ -29,6 +29,8 @@ def _data(values: Values) -> str:
         _text(values["data.target"]),
         f"{_text(values['data.image_size'])} px",
     ]
+    if (views := values["data.evaluation_views"]) != ["centre"]:
+        words.append(f"evaluated {_plus(views)}")
     if values["data.head_crops"] != "off":
         words.append(f"head crops {_text(values['data.head_crops'])}")
     if values["data.corrections"]:

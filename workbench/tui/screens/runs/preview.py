@@ -220,7 +220,7 @@ def _progress(seen: Seen, colours: Palette, width: int) -> Iterator[Text]:
 
 def _facts(summary: RunSummary, colours: Palette) -> Table:
     recipe, metrics = summary.recipe, summary.metrics
-    size = recipe.get("data.image_size")
+    size, views = recipe.get("data.image_size"), recipe.get("data.evaluation_views", ["centre"])
     rows = {
         "about": str(recipe.get("description", "")),
         "data": " · ".join(
@@ -229,6 +229,7 @@ def _facts(summary: RunSummary, colours: Palette) -> Table:
                 recipe.get("data.dataset"),
                 recipe.get("data.target"),
                 size and f"{size} px",
+                views != ["centre"] and f"evaluated {'+'.join(views)}",
                 (recipe.get("data.extra_labelled") or recipe.get("data.extra_unlabelled")) and "extra images",
             )
             if part
