@@ -17,6 +17,8 @@ from workbench.runs.events import EpochDone
 from workbench.runs.predictions import load_predictions
 from workbench.train import network as network_module
 from workbench.train import prefix as prefix_module
+from workbench.train import run as run_module
+from workbench.train.precision import Precision
 from workbench.train.prefix import Ints, KeptMaps, MapBatch, Prefix
 
 LATE = (
@@ -111,6 +113,21 @@ def test_in_bf16_a_run_is_the_uncut_one_bit_for_bit(
     whole = train(recipe, tmp_path)
     assert cut.results.weights_sha256 == whole.results.weights_sha256
     assert _losses(cut) == _losses(whole)
+
+
+@pytest.mark.parametrize("views", [(), FIXED], ids=["fresh", "fixed"])
+def test_steps_see_the_arithmetic_of_training_whatever_inference_uses(
+    views: tuple[str, ...], sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed = Precision("fp32", "bf16", "for the test")
+    monkeypatch.setattr(run_module, "decide_precision", lambda *_: mixed)
+    recipe = tiny(TRUNK, sample, *LATE, *CALM, *views)
+    cut = train(recipe, tmp_path)
+    assert _said(cut)
+    _uncut(monkeypatch)
+    whole = train(recipe, tmp_path)
+    trained = [[e.loss for e in one.events(EpochDone) if e.split == "train"] for one in (cut, whole)]
+    assert trained[0] == pytest.approx(trained[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("views", [(), FIXED, COPIES], ids=["fresh", "fixed", "copies"])
