@@ -20,6 +20,7 @@ from workbench.dataset.review import (
     undo_last,
 )
 from workbench.dataset.review_text import MAX_BYTES
+from workbench.recipe.toml_text import comments
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 
@@ -91,6 +92,61 @@ def test_an_entry_whose_text_looks_like_a_header_is_taken_back_whole(path: Path)
     )
     undo_last(path)
     assert [c.id for c in load_review(path).corrections] == ["a"]
+
+
+ONE = '{ id = "a", verdict = "exclude" }'
+TWO = '{ id = "b # no, ]", verdict = "relabel", label = "x" }'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"correction = [ {ONE},\n  {TWO}, # seen with K\n]\n",
+        f"correction = [\n  {ONE}, # one\n  {TWO} # no comma\n]\n",
+        f"correction = [\n  {ONE} # one\n  , # between\n  {TWO} # two\n  # end\n] # after\nschema = 1\n",
+        f"correction = [{ONE}, {TWO}]",
+        f"correction = [{ONE}, {TWO}, ] # a",
+        f'# top\n"correction" = [ # first\n\t{ONE}, # one\n\t{TWO}, # two\n\t# last\n]\n# after\n',
+        f"correction = [{ONE},\r\n{TWO}] # with carriage returns\r\n",
+        f"correction =[{ONE}\n,{TWO}\n,]\n#\n",
+        "correction = []\n# none yet\n",
+        "correction = [\n  # none yet\n]\n",
+        "schema = 1\n# only this",
+        '[["correction"]] # q\nid = "a"\n# why: [[correction]]\nverdict = "exclude" # sure\n# after\n',
+        "# a\n[[ correction ]]\nid = 'a'\nverdict = \"exclude\"\n\n# for b\n[[correction]]\n"
+        'verdict = "relabel"\nlabel = """\n[[correction]] # no comment"""\nid = "b"\n\n# the end\n',
+    ],
+)
+def test_every_spelling_of_a_review_takes_verdicts_and_gives_them_back_with_its_comments(
+    path: Path, text: str
+) -> None:
+    path.parent.mkdir()
+    path.write_bytes(text.encode())
+    before = load_review(path).corrections
+    for correction in (RELABELLED, EXCLUDED):
+        record(path, correction)
+    assert load_review(path).corrections == (*before, RELABELLED, EXCLUDED)
+    assert comments(path.read_text()) == comments(text)
+    undo_last(path)
+    undo_last(path)
+    assert load_review(path).corrections == before
+    assert comments(path.read_text()) == comments(text)
+    while undo_last(path) is not None:
+        pass
+    assert load_review(path) == Review()
+    assert comments(path.read_text()) == comments(text)
+
+
+def test_a_text_that_would_read_back_otherwise_is_left_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    path.write_text(f"correction = [{ONE}] # mine\n")
+    # As if petbench took the list for something else, which is how the file was broken once.
+    monkeypatch.setattr("workbench.dataset.review_text._inline_entries", lambda text: None)
+    with pytest.raises(UserError, match="cannot be changed in the way it is written"):
+        record(path, EXCLUDED)
+    assert path.read_text() == f"correction = [{ONE}] # mine\n"
 
 
 names = st.text(min_size=1, max_size=30).filter(lambda text: text.strip() != "")

@@ -13,6 +13,7 @@ from tests.recipe.generate import recipes
 from workbench.recipe import Recipe, dump_recipe, flat, parse_recipe
 from workbench.recipe.editing import as_literal, remove_key, set_key
 from workbench.recipe.literals import toml_literal
+from workbench.recipe.toml_text import comments
 from workbench.support.errors import UserError
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
@@ -77,6 +78,41 @@ def test_a_removed_key_takes_its_own_line_and_nothing_else() -> None:
     assert remove_key(TEXT, ("model", "dropout")) == TEXT.replace("dropout = 0.1\n", "")
     assert remove_key(TEXT, ("model", "weights")) == TEXT
     assert "[optimizer]" not in remove_key(TEXT, ("optimizer",))
+
+
+COMMENTED = """\
+# about the model
+[model] # m
+backbone = "resnet18" # b
+
+# about the labels
+[pseudo_label] # p
+strategy = "iterative"
+noise.dropout = 0.5
+[pseudo_label.balance]
+# within
+kind = "none" # k
+# the sweep comes
+[sweep] # s
+seed = [
+  [0], # not a header
+]
+# eof
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "own"),
+    [
+        ("model", {"# m", "# b"}),
+        ("pseudo_label", {"# p", "# k", "# within"}),
+        ("sweep", {"# s", "# not a header"}),
+    ],
+)
+def test_a_table_takes_its_own_comments_and_no_other(table: str, own: set[str]) -> None:
+    edited = remove_key(COMMENTED, (table,))
+    assert comments(edited) == [comment for comment in comments(COMMENTED) if comment not in own]
+    assert tomllib.loads(edited) == {k: v for k, v in tomllib.loads(COMMENTED).items() if k != table}
 
 
 def test_what_is_no_toml_is_text_and_what_is_stays_to_the_letter() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.runs.making import finish, make_run
+from workbench.recipe.toml_text import comments
 from workbench.runs.layout import run_directories
 from workbench.runs.notes import Notes, change_notes, read_notes
 from workbench.runs.process import write_process
@@ -59,6 +60,20 @@ def test_damaged_notes_are_read_as_none_and_never_overwritten(tmp_path: Path) ->
     with pytest.raises(UserError, match="damaged notes"):
         change_notes(run, add=["x"])
     assert run.notes.read_text() == "tags = [1, 2]"
+
+
+def test_a_changed_note_keeps_the_comments_and_keys_that_others_wrote(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    written = '# mine\ntags = ["a", # why\n  "b"] # tags\nnote = "x" # on it\n# end\n'
+    run.notes.write_text(written)
+    change_notes(run, note="y", archived=True)
+    text = run.notes.read_text()
+    assert read_notes(run) == Notes(("a", "b"), "y", True)
+    assert comments(text) == comments(written)
+    change_notes(run, add=["c"])
+    assert read_notes(run) == Notes(("a", "b", "c"), "y", True)
+    assert "# mine" in run.notes.read_text()
+    assert "# on it" in run.notes.read_text()
 
 
 def test_a_removed_run_is_out_of_sight_until_it_is_restored(tmp_path: Path) -> None:

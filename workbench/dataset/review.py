@@ -16,15 +16,15 @@ from pathlib import Path
 from filelock import FileLock
 
 from workbench.dataset.review_text import (
-    HEADER,
     MAX_BYTES,
-    PREFACE,
     Correction,
     Verdict,
     entries_of,
     entry_text,
     file_text,
     too_large,
+    with_entry,
+    without_last,
 )
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
@@ -88,15 +88,11 @@ def record(path: Path, correction: Correction) -> Review:
     """
     if correction.when is None:
         correction = replace(correction, when=datetime.now(UTC).replace(microsecond=0))
-    entry = entry_text(correction)
-    entries_of(entry, path)  # what could not be read back is not written
+    entries_of(entry_text(correction), path)  # what could not be read back is not written
     with _changing(path):
         text = _read(path)
         entries = entries_of(text, path)
-        new = f"{text.rstrip()}\n\n{entry}" if text.strip() else f"{PREFACE}\n{entry}"
-        if len(new.encode()) > MAX_BYTES:
-            raise too_large(path)
-        atomic_write(path, new)
+        atomic_write(path, with_entry(text, correction, path))
     return _counting([*entries, correction])
 
 
@@ -113,7 +109,7 @@ def undo_last(path: Path) -> Correction | None:
         entries = entries_of(text, path)
         if not entries:
             return None
-        atomic_write(path, _without_last(path, text, entries))
+        atomic_write(path, without_last(text, path))
     return entries[-1]
 
 
@@ -166,15 +162,6 @@ def _counting(entries: Sequence[Correction]) -> Review:
         latest.pop(entry.id, None)
         latest[entry.id] = entry
     return Review(tuple(latest.values()))
-
-
-def _without_last(path: Path, text: str, entries: Sequence[Correction]) -> str:
-    """The text without its last entry; comments elsewhere stay unless the entries are written unlike ours."""
-    cut = text[: text.rfind(f"\n{HEADER}") + 1].rstrip() + "\n"
-    with contextlib.suppress(UserError):
-        if entries_of(cut, path) == list(entries[:-1]):
-            return cut
-    return file_text(entries[:-1])
 
 
 @contextlib.contextmanager

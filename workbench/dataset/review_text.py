@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from workbench.recipe.toml_text import parse_toml
+from workbench.recipe.toml_text import comments, parse_toml, skeleton
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
@@ -102,20 +103,131 @@ def entry_text(correction: Correction) -> str:
     Raises:
         UserError: text that TOML cannot hold.
     """
-    lines = [
-        HEADER,
-        f"id = {_quoted(correction.id)}",
-        f"verdict = {_quoted(correction.verdict)}",
-    ]
+    return "\n".join([HEADER, *_pairs(correction)]) + "\n"
+
+
+def with_entry(text: str, correction: Correction, where: Path) -> str:
+    """A review's text with one more verdict at its end, written as those before it are.
+
+    Raises:
+        UserError: as `entries_of` and `entry_text`, or the text resists: it would not read back as meant.
+    """
+    entry = entry_text(correction)
+    inline = _inline_entries(text)
+    if not text.strip():
+        new = f"{PREFACE}\n{entry}"
+    elif inline is None:
+        new = f"{text.rstrip()}\n\n{entry}"
+    else:
+        new = _with_inline(text, *inline, f"{{ {', '.join(_pairs(correction))} }}")
+    wanted = [*_written(text, where), *_written(entry, where)]
+    return _as_meant(new, wanted, text, where)
+
+
+def without_last(text: str, where: Path) -> str:
+    """A review's text without its last verdict; every comment stays, those within that entry too.
+
+    Raises:
+        UserError: as `with_entry`.
+    """
+    inline = _inline_entries(text)
+    new = _without_table(text) if inline is None else _without_inline(text, *inline)
+    return _as_meant(new, _written(text, where)[:-1], text, where)
+
+
+def _pairs(correction: Correction) -> list[str]:
+    pairs = [f"id = {_quoted(correction.id)}", f"verdict = {_quoted(correction.verdict)}"]
     if correction.label:
-        lines.append(f"label = {_quoted(correction.label)}")
+        pairs.append(f"label = {_quoted(correction.label)}")
     if correction.said:
-        lines.append(f"said = {_quoted(correction.said)}")
+        pairs.append(f"said = {_quoted(correction.said)}")
     if correction.run:
-        lines.append(f"run = {_quoted(correction.run)}")
+        pairs.append(f"run = {_quoted(correction.run)}")
     if correction.when is not None:
-        lines.append(f"when = {correction.when.isoformat()}")
-    return "\n".join(lines) + "\n"
+        pairs.append(f"when = {correction.when.isoformat()}")
+    return pairs
+
+
+def _written(text: str, where: Path) -> list[object]:
+    return list(parse_toml(text, clean(where), max_bytes=MAX_BYTES).values.get("correction", []))
+
+
+def _as_meant(new: str, wanted: Sequence[object], old: str, where: Path) -> str:
+    """`new`, once it is seen to hold these verdicts, and every comment of `old`; else a refusal."""
+    try:
+        same = _written(new, where) == wanted and _holds_all(comments(new), comments(old))
+    except UserError as error:
+        if len(new.encode()) > MAX_BYTES:
+            raise too_large(where) from error
+        same = False
+    if not same:
+        raise UserError(
+            "the review cannot be changed in the way it is written; it was left as it is",
+            where=clean(where),
+            hint=f"write every verdict as a {HEADER}",
+        )
+    return new
+
+
+def _holds_all(found: list[str], wanted: Collection[str]) -> bool:
+    left = list(found)
+    for comment in wanted:
+        if comment not in left:
+            return False
+        left.remove(comment)
+    return True
+
+
+_ARRAY = re.compile(r"=\s*(\[)")
+_ELEMENT = re.compile(r"\{[^{}]*\}")
+_TABLE = re.compile(r"^[ \t]*\[\[", re.MULTILINE)
+
+
+def _inline_entries(text: str) -> tuple[list[tuple[int, int]], int] | None:
+    """Where the entries of `correction = [{…}, …]` stand, and its end; None: they are written as tables."""
+    bones = skeleton(text)
+    array = _ARRAY.search(bones)  # an entry's own values are never lists
+    if array is None:
+        return None
+    close = bones.index("]", array.end())
+    return [match.span() for match in _ELEMENT.finditer(bones, array.end(), close)], close
+
+
+def _with_inline(text: str, entries: Sequence[tuple[int, int]], close: int, entry: str) -> str:
+    bones = skeleton(text)
+    start, end = entries[-1] if entries else (close, bones.rindex("[", 0, close) + 1)
+    comma = bones.find(",", end, close)
+    if entries and comma < 0:
+        text, close = f"{text[:end]},{text[end:]}", close + 1
+    before = text[:close].rstrip()
+    blank = text[len(before) : close]
+    if "\n" not in blank:
+        return f"{before}{' ' if entries else ''}{entry}{blank}{text[close:]}"
+    line = text[text.rfind("\n", 0, start) + 1 : start]
+    indent = line if entries and not line.strip() else "  "
+    return f"{before}\n{indent}{entry}{',' if comma >= 0 else ''}{blank}{text[close:]}"
+
+
+def _without_inline(text: str, entries: Sequence[tuple[int, int]], close: int) -> str:
+    bones = skeleton(text)
+    start, end = entries[-1]
+    comma = bones.find(",", end, close)
+    rest = text[end:] if comma < 0 else text[end:comma] + text[comma + 1 :]
+    before = text[:start].rstrip(" \t")
+    if before.endswith("\n") and not rest.partition("\n")[0].strip():
+        return before + rest.partition("\n")[2]
+    if bones[: len(before)].endswith(",") and "\n" not in text[end:close]:
+        before = before[:-1]
+    return before + (rest if rest[:1] in "]\r\n" else f" {rest.lstrip(' ')}")
+
+
+def _without_table(text: str) -> str:
+    bones = skeleton(text)
+    start = [match.start() for match in _TABLE.finditer(bones)][-1]
+    end = len(bones.rstrip())
+    kept = "\n".join(part for part in (*comments(text[start:end]), text[end:].strip()) if part)
+    before = text[:start].rstrip()
+    return "\n\n".join(part for part in (before, kept) if part) + "\n"
 
 
 def _quoted(text: str) -> str:

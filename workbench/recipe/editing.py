@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import re
 import tomllib
 from collections.abc import Callable, MutableMapping
 from typing import Any, cast
@@ -13,7 +15,7 @@ from tomlkit.items import InlineTable, Item
 
 from workbench.recipe.literals import toml_literal
 from workbench.recipe.source import dotted
-from workbench.recipe.toml_text import KeyPath, parse_toml
+from workbench.recipe.toml_text import KeyPath, parse_toml, skeleton
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 
@@ -57,7 +59,7 @@ def remove_key(text: str, path: KeyPath) -> str:
         if isinstance(table, MutableMapping) and path[-1] in table:
             del table[path[-1]]
 
-    edited = _edited(text, path, change, None, lambda: None)
+    edited = _without_table(text, path) or _edited(text, path, change, None, lambda: None)
     if not text.endswith("\n\n"):
         edited = edited.rstrip("\n") + "\n"  # the blank line that parted a last table from what was before it
     if len(path) > 2 and _at(tomllib.loads(edited), path[:-1]) == {}:
@@ -98,6 +100,29 @@ def _edited(
     if not same:
         raise _resists(path)
     return edited
+
+
+def _without_table(text: str, path: KeyPath) -> str | None:
+    """`text` without a `[table]` of the top and those within it; None where that is not all there is of it.
+
+    tomlkit takes what stands between the table and the next one for the table's own; a comment there is
+    about the next one, or about the whole file.
+    """
+    found = parse_toml(text, "the recipe")
+    expected = {key: value for key, value in found.values.items() if (key,) != path}
+    headers = [match.start() for match in re.finditer(r"^[ \t]*\[", skeleton(text), re.MULTILINE)]
+    first = found.lines.get(path, 0)
+    start = next((at for at in headers if text.count("\n", 0, at) + 1 == first), None)
+    if len(path) > 1 or start is None:
+        return None
+    for end in (*(at for at in headers if at > start), len(text)):
+        own = len(skeleton(text[start:end]).rstrip())
+        rest = text[start + own :].partition("\n")[2].lstrip("\n")
+        cut = "\n\n".join(part for part in (text[:start].rstrip("\n"), rest.rstrip("\n")) if part) + "\n"
+        with contextlib.suppress(ValueError):
+            if tomllib.loads(cut) == expected:
+                return cut
+    return None
 
 
 def _resists(path: KeyPath) -> UserError:

@@ -31,6 +31,7 @@ _SHORT_VALUE = re.compile(r"[^,\]}#\n\"'\[{]++")
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 _TUPLE = re.compile(r"\(.*\)")
+_WORDS = re.compile(f"{_LONG_STRING.pattern}|{_BASIC_PART.pattern}|{_LITERAL_PART.pattern}|#[^\\n]*+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,19 @@ def parse_toml(text: str, where: str, *, max_bytes: int = MAX_BYTES) -> TomlText
         raise UserError(
             "a number with thousands of digits", where=where, allowed="at most 64 bits"
         ) from error
+
+
+def skeleton(text: str) -> str:
+    """Valid TOML with `_` for every character of a string and blanks for those of a comment.
+
+    What brackets, commas and line ends are left are TOML's own, at the offsets at which they stand in `text`.
+    """
+    return _WORDS.sub(lambda word: (" " if word[0].startswith("#") else "_") * len(word[0]), text)
+
+
+def comments(text: str) -> list[str]:
+    """Every comment of a valid TOML text, in order, each from its `#` to the end of its line."""
+    return [word[0].rstrip() for word in _WORDS.finditer(text) if word[0].startswith("#")]
 
 
 def too_large(where: str) -> UserError:

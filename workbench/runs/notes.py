@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,8 +61,9 @@ def change_notes(
 
     try:
         with FileLock(run.lock):
-            new = _changed(_load(run.notes), run, add, remove, note, archived)
-            atomic_write(run.notes, _toml(new))
+            old = _load(run.notes)
+            new = _changed(old, run, add, remove, note, archived)
+            atomic_write(run.notes, _edited(run.notes, old, new))
     except UnicodeEncodeError as error:
         raise UserError("tags and notes are Unicode text; these bytes are none", where=run.id) from error
     except OSError as error:
@@ -99,5 +101,22 @@ def _load(path: Path) -> Notes:
         ) from error
 
 
-def _toml(notes: Notes) -> str:
-    return tomli_w.dumps({"tags": list(notes.tags), "note": notes.note, "archived": notes.archived})
+def _edited(path: Path, old: Notes, new: Notes) -> str:
+    """The file's text with what changed; what else a person wrote there, comments too, stays."""
+    values = {"tags": list(new.tags), "note": new.note, "archived": new.archived}
+    if not path.exists():
+        return tomli_w.dumps(values)
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    text = path.read_text("utf-8")
+    expected = {**tomllib.loads(text), **values}
+    with contextlib.suppress(TOMLKitError, ValueError, TypeError):
+        document = tomlkit.parse(text)
+        for key, value in values.items():
+            if key not in document or value != (list(old.tags) if key == "tags" else getattr(old, key)):
+                document[key] = value
+        edited = tomlkit.dumps(document)
+        if tomllib.loads(edited) == expected:
+            return edited
+    return tomli_w.dumps(expected)  # tomlkit's text is not what was meant: values before comments
