@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from tests.dataset.pictures import jpeg, picture
 from workbench.dataset import probe
+from workbench.dataset.image_formats import image_endings, why_not_read
 from workbench.dataset.probe import UnreadableImage, decode_bytes, decode_image, read_header
 
 
@@ -22,10 +23,19 @@ def saved(image: Image.Image, format: str, **options: Any) -> bytes:
     return stream.getvalue()
 
 
+def saved_if(feature: str, format: str, **options: Any) -> bytes:
+    """The picture, where this Pillow can write it."""
+    return saved(picture(), format, **options) if features.check(feature) else b""
+
+
 def close_to(pixels: np.ndarray[Any, Any], image: Image.Image, tolerance: float) -> bool:
     return (
         float(np.abs(pixels.astype(float) - np.asarray(image.convert("RGB"), dtype=float)).mean()) < tolerance
     )
+
+
+needs_avif = pytest.mark.skipif(not features.check("avif"), reason="a Pillow without AVIF")
+needs_jpeg_2000 = pytest.mark.skipif(not features.check("jpg_2000"), reason="a Pillow without JPEG 2000")
 
 
 @pytest.mark.parametrize(
@@ -40,8 +50,11 @@ def close_to(pixels: np.ndarray[Any, Any], image: Image.Image, tolerance: float)
         (saved(picture(), "JPEG", quality=95), 6),
         (saved(picture(), "JPEG", quality=95, progressive=True), 6),
         (saved(picture().convert("CMYK"), "JPEG", quality=95), 6),
+        (saved(picture(), "MPO", save_all=True, append_images=[picture()], quality=95), 6),
+        pytest.param(saved_if("avif", "AVIF", quality=95), 6, marks=needs_avif),
+        pytest.param(saved_if("jpg_2000", "JPEG2000"), 0.01, marks=needs_jpeg_2000),
     ],
-    ids=["png", "bmp", "tiff", "webp", "palette", "gif", "jpeg", "progressive", "cmyk"],
+    ids=["png", "bmp", "tiff", "webp", "palette", "gif", "jpeg", "progressive", "cmyk", "mpo", "avif", "jp2"],
 )
 def test_content_of_every_kind_under_a_jpg_name_gives_the_picture(
     tmp_path: Path, content: bytes, tolerance: float
@@ -54,6 +67,16 @@ def test_content_of_every_kind_under_a_jpg_name_gives_the_picture(
     assert pixels.flags.c_contiguous
     assert close_to(pixels, picture(), tolerance)
     assert read_header(path).size == (40, 30)
+
+
+def test_endings_are_those_of_what_this_pillow_reads_and_others_say_why_not() -> None:
+    assert {".jpg", ".png", ".tiff", ".mpo"} <= image_endings()
+    assert (".avif" in image_endings()) == features.check("avif")
+    assert (".jp2" in image_endings()) == features.check("jpg_2000")
+    assert why_not_read(".JPG") == why_not_read(".txt") == ""
+    assert "convert" in why_not_read(".CR2")
+    if ".heic" not in image_endings():
+        assert "pip install pillow-heif" in why_not_read(".heic")
 
 
 def test_grey_and_black_and_white_become_three_equal_channels() -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from workbench.cli.arguments import Device, Json, RunId, RunsDir, Teacher
 from workbench.cli.console import console, error_console, print_json
-from workbench.dataset.folder import EXTENSIONS
+from workbench.dataset.image_formats import image_endings
 from workbench.recipe import load_recipe
 from workbench.runs.find import find_run
 from workbench.support.clean import clean
@@ -45,7 +45,9 @@ def predict(
     directory = find_run(runs_home(runs_dir), run)
     paths = list(_pictures(images))
     if not paths:
-        raise UserError("no pictures there", allowed=f"files {', '.join(sorted(EXTENSIONS))} in a directory")
+        raise UserError(
+            "no pictures there", allowed=f"files {', '.join(sorted(image_endings()))} in a directory"
+        )
     from workbench.train.predict import Predicted, load_predictor
     from workbench.train.setup import find_device
 
@@ -92,7 +94,7 @@ def _pictures_below(directory: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(directory):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS:
+            if not name.startswith(".") and Path(name).suffix.lower() in image_endings():
                 yield Path(folder) / name
 
 

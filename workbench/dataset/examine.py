@@ -9,18 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.dataset.image_formats import readable_formats
 from workbench.dataset.probe import Decoded, UnreadableImage, decode_bytes, read_bytes
 
-_SUFFIXES = {
-    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
-    "MPO": {".jpg", ".jpeg", ".jpe", ".jfif"},
-    "PNG": {".png"},
-    "GIF": {".gif"},
-    "BMP": {".bmp"},
-    "WEBP": {".webp"},
-    "TIFF": {".tif", ".tiff"},
-    "PPM": {".ppm", ".pgm"},
-}
 _MODES = {
     "1": "black and white",
     "L": "grey",
@@ -80,7 +71,7 @@ def difference_hash(pixels: NDArray[np.uint8]) -> bytes | None:
 
 def _oddities(path: Path, decoded: Decoded) -> list[str]:
     header, found = decoded.header, []
-    if path.suffix.lower() not in _SUFFIXES.get(header.format, set()):
+    if path.suffix.lower() not in readable_formats().get(header.format, ()):
         found.append(f"{header.format} content under a {path.suffix or 'bare'} name")
     if header.mode != "RGB":
         found.append(f"{_MODES.get(header.mode, header.mode)} pixels")

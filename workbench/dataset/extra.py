@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from workbench.dataset.catalogue import EXTRA_PARTS, Catalogue, ImageRecord, LeftOut, Part
-from workbench.dataset.folder import EXTENSIONS, files_below, image_id, readable, visible_entries
+from workbench.dataset.folder import files_below, image_id, readable, visible_entries
+from workbench.dataset.image_formats import image_endings
 from workbench.dataset.probe import UnreadableImage, read_header
 from workbench.recipe.data import Data
 from workbench.support.clean import clean
@@ -61,7 +62,7 @@ def list_extra(data: Data) -> ExtraListing:
                 raise UserError(
                     "no image in it",
                     where=f"data.{part}: {clean(named)}",
-                    allowed=f"images end in {' '.join(sorted(EXTENSIONS))}",
+                    allowed=f"images end in {' '.join(sorted(image_endings()))}",
                 )
             images += sorted(found, key=lambda image: image.id)
     _refuse_shared_files(images)
@@ -171,7 +172,7 @@ def _images_below(folder: Path, part: Part, stray: list[str]) -> Iterator[ExtraI
         is_class = entry.is_dir()
         for path in files_below(entry) if is_class else (entry,):
             id_ = f"{part}/{image_id(path, folder)}"
-            if path.suffix.lower() not in EXTENSIONS:
+            if path.suffix.lower() not in image_endings():
                 stray.append(id_)
             elif part == "extra_unlabelled":
                 yield ExtraImage(id_, path, None, part)

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.dataset.catalogue import Catalogue, ImageRecord, LeftOut, Part
+from workbench.dataset.image_formats import image_endings
 from workbench.dataset.order import shuffled_ranks
 from workbench.dataset.probe import UnreadableImage, read_header
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.progress import QUIET, Progress
 
-EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-)
 TRAIN_NAMES = ("train", "training", "trainval")
 TEST_NAMES = ("test", "testing")
 VALIDATION_NAMES = ("val", "valid", "validation")
@@ -96,7 +94,7 @@ def list_folder(root: Path) -> FolderListing:
             if entry.is_dir():
                 for path in files_below(entry):
                     name = image_id(path, root)
-                    if path.suffix.lower() in EXTENSIONS:
+                    if path.suffix.lower() in image_endings():
                         images.append(FolderImage(name, path, readable(entry.name), part))
                     else:
                         stray.append(name)
@@ -193,7 +191,7 @@ def _held_out(listing: FolderListing, fraction: float, seed: int) -> set[str]:
 
 def _check_classes(listing: FolderListing, root: Path) -> None:
     layout = "CLASS/IMAGE or train/CLASS/IMAGE with test/CLASS/IMAGE; images end in " + " ".join(
-        sorted(EXTENSIONS)
+        sorted(image_endings())
     )
     if not listing.images:
         raise UserError("no images in any class sub-folder", where=clean(root), allowed=layout)

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.dataset.image_formats import tried_formats
+
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-"""What Pillow may try. The rest stays shut: EPS, for one, starts Ghostscript."""
 
 MAX_PIXELS = 80_000_000
 """Larger images are refused unread. Below the 89 million at which Pillow starts to warn of a bomb."""
@@ -73,7 +72,7 @@ def read_header(path: Path) -> Header:
     with _pillow_errors():
         from PIL import Image
 
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=tried_formats()) as image:
             return _header_of(image, length)
 
 
@@ -189,7 +188,7 @@ def _decode(content: bytes) -> tuple[NDArray[np.uint8], Header]:
     with _pillow_errors():
         from PIL import Image
 
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=tried_formats()) as image:
             header = _header_of(image, len(content))
             orientation = _orientation(image)
             pixels = np.asarray(_rgb(image), dtype=np.uint8)
