@@ -14,6 +14,7 @@ from workbench.runs.layout import RunDirectory
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.locks import locked
 from workbench.support.validate import validated
 
 _TAG_LIMIT = 60
@@ -57,15 +58,15 @@ def change_notes(
             raise UserError(f"no tag: '{clean(tag, 80)}'", allowed=f"1 to {_TAG_LIMIT} characters")
     if note is not None and len(note) > _NOTE_LIMIT:
         raise UserError(f"a note of {len(note)} characters", allowed=f"at most {_NOTE_LIMIT}")
-    from filelock import FileLock
-
     try:
-        with FileLock(run.lock):
+        with locked(run.lock):
             old = _load(run.notes)
             new = _changed(old, run, add, remove, note, archived)
             atomic_write(run.notes, _edited(run.notes, old, new))
     except UnicodeEncodeError as error:
         raise UserError("tags and notes are Unicode text; these bytes are none", where=run.id) from error
+    except FileNotFoundError as error:
+        raise UserError("the run is not there any more", where=str(run.path)) from error
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror or error}", where=str(run.notes)) from error
     return new

@@ -30,6 +30,8 @@ def move_to_trash(runs: Sequence[RunDirectory]) -> list[RunDirectory]:
     for run in runs:
         if run.path.parent.name == TRASH:
             raise UserError("it is in the trash already", where=run.id)
+        if not run.path.is_dir():
+            raise UserError("the run is not there any more", where=str(run.path))
         status = status_of(run)
         if status.is_active:
             raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -409,3 +410,16 @@ async def test_hostile_names_show_as_text(home: Path) -> None:
             assert "\x1b" not in text
             assert "\u202e" not in text
         assert "a[/b]" in await press(pilot, "1")
+
+
+async def test_a_run_that_was_removed_elsewhere_is_no_longer_acted_on(home: Path) -> None:
+    runs = two_recipes(home)
+    async with opened(home, place=place_of(runs[:3])) as pilot:
+        assert screen_text(pilot)
+        shutil.rmtree(runs[1].path)  # the chosen one
+        await reread(pilot)
+        text = await press(pilot, "delete")
+        assert "compare 2 of 3" in text
+        assert "a comparison needs two runs" in said(pilot)[-1]
+        await press(pilot, "b")
+        assert "★ better" in screen_text(pilot)

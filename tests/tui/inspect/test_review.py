@@ -90,6 +90,14 @@ async def test_verdicts_can_be_given_on_the_large_image(run: RunDirectory) -> No
         assert "✔ accepted" in screen_text(pilot)
 
 
+async def test_a_verdict_on_the_large_image_leaves_marked_ones_that_it_hides_alone(run: RunDirectory) -> None:
+    async with opened(run.path.parent, place=place_of(run)) as pilot:
+        await press(pilot, "space", "space", "enter", "x")
+        assert [c.id for c in review_of(run).corrections] == [POOL[2]]
+        await press(pilot, "escape", "x")
+        assert {c.id for c in review_of(run).corrections} == set(POOL[:3])
+
+
 async def test_images_with_and_without_a_verdict_are_told_apart(run: RunDirectory) -> None:
     async with opened(run.path.parent, place=place_of(run)) as pilot:
         await press(pilot, "a", "a", "v")

@@ -111,7 +111,7 @@ RUNS = (
         "runs.delete",
         "d,delete",
         "delete",
-        "Move runs to the trash, from where undo brings them back.",
+        "Move runs to the trash, from where undo brings them back; more than one only after asking.",
         "petbench runs rm {runs}",
     ),
     Action(

@@ -93,9 +93,11 @@ class CompareCore(PlaceScreen[ComparePlace]):
             return "there is nothing to compare yet: press a to select runs"
         chosen = self._chosen()
         match name:
+            case "baseline" | "remove" | "watch" | "images" if chosen is None:
+                return "the chosen run is not there any more: [ and ] choose another"
             case "baseline" if chosen is self._board.runs[self._board.baseline]:
                 return "it is the baseline already: choose another run with [ and ]"
-            case "remove" if len(self.place.runs) <= _FEWEST:
+            case "remove" if len(self._board.runs) <= _FEWEST:
                 return "a comparison needs two runs: press a to select others"
             case "seeds" if not self._look.seeds and not self._has_groups():
                 return "no two of these runs differ in nothing but their seeds"

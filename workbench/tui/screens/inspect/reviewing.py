@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,26 +80,28 @@ class Reviewing(Looking):
 
     def do_accept(self) -> None:
         """With what was said of each."""
-        self._give(Verdict.ACCEPT, {opinion.id: opinion.said for opinion in self._judged()})
+        judged = self._judged()
+        self._give(Verdict.ACCEPT, judged, [opinion.said for opinion in judged])
 
     async def do_relabel(self) -> None:
         """Ask which class; the most probable ones of the image under the cursor come first."""
         judged = self._judged()
         label = await self.app.push_screen_wait(AskChoice(_question(judged), self._likely_classes(judged[0])))
         if label is not None:
-            self._give(Verdict.RELABEL, {opinion.id: label for opinion in judged})
+            self._give(Verdict.RELABEL, judged, [label] * len(judged))
 
     def do_exclude(self) -> None:
         """Leave out."""
-        self._give(Verdict.EXCLUDE, {opinion.id: "" for opinion in self._judged()})
+        judged = self._judged()
+        self._give(Verdict.EXCLUDE, judged, [""] * len(judged))
 
     def do_undo(self) -> None:
         """Take the newest verdict back and go to its image."""
         self._take_back()
 
     def _judged(self) -> list[Opinion]:
-        """The marked images, else the one under the cursor."""
-        if self.marked:
+        """The marked images where the grid shows them, else the one under the cursor."""
+        if self.marked and not self.large:
             return [opinion for opinion in self.shown if opinion.id in self.marked]
         assert self.current is not None
         return [self.current]
@@ -114,23 +116,23 @@ class Reviewing(Looking):
         named = {name for name, _ in top}
         return top + [(name, clean(name)) for name in material.opinions.classes if name not in named]
 
-    def _give(self, verdict: Verdict, labels: dict[str, str]) -> None:
+    def _give(self, verdict: Verdict, judged: Sequence[Opinion], labels: Sequence[str]) -> None:
         """Show the verdicts and go on at once; the file follows, so that keys may come faster than a disk."""
-        material = self._material()
-        said = {opinion.id: opinion.said for opinion in material.opinions.rows}
+        run = self._material().run.id
         corrections = [
-            Correction(image, verdict, label, said=said[image], run=material.run.id)
-            for image, label in labels.items()
+            Correction(opinion.id, verdict, label, said=opinion.said, run=run)
+            for opinion, label in zip(judged, labels, strict=True)
         ]
-        following = self._after(labels)
-        self.marked.clear()
+        images = {opinion.id for opinion in judged}
+        following = self._after(images)
+        self.marked -= images
         self.corrections |= {correction.id: correction for correction in corrections}
         self.rearrange(following)
         self._write(corrections)
         if len(corrections) > 1:
             self.notify(f"{len(corrections)} images {VERDICT_WORDS[verdict]}")
 
-    def _after(self, judged: dict[str, str]) -> str:
+    def _after(self, judged: Collection[str]) -> str:
         """Where the cursor goes: to the first image behind it that was not judged now; else it stays."""
         behind = self.shown[self.grid.cursor :]
         return next((opinion.id for opinion in behind if opinion.id not in judged), "")

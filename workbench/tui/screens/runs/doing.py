@@ -17,6 +17,8 @@ from workbench.tui.screens.runs.deeds import archive, delete, parse_tags, write_
 from workbench.tui.screens.runs.undo import Done, UndoStack
 
 MOST_COMPARED = 20
+_NAMED = 5
+"""Runs that a question names."""
 _RESUMABLE = (RunStatus.STOPPED, RunStatus.FAILED, RunStatus.LOST)
 _ON_RUNS = (
     *("watch", "select", "inspect", "compose_from", "stop", "pause", "resume", "cancel", "sooner", "later"),
@@ -38,7 +40,11 @@ class RunsHandling(PlaceScreen[RunsPlace]):
 
     @property
     def targets(self) -> Sequence[RunSummary]:
-        """The selected runs; without any, the one under the cursor."""
+        """The selected runs that the table shows; without any, the one under the cursor."""
+        raise NotImplementedError
+
+    def moved(self, done: Done) -> None:
+        """Runs went out of the table, or came back to it."""
         raise NotImplementedError
 
     def why_not(self, action: str) -> str | None:
@@ -195,9 +201,15 @@ class RunsHandling(PlaceScreen[RunsPlace]):
         self._did(await asyncio.to_thread(archive, [run.run for run in runs], put_away))
 
     async def do_delete(self) -> None:
-        """To the trash."""
-        runs = [run.run for run in self.targets]
-        self._did(await asyncio.to_thread(delete, runs, self.bench.runs_home))
+        """To the trash; several only after asking."""
+        runs = self.targets
+        if len(runs) > 1:
+            names = ", ".join(f"{clean(run.name, 40)} {run.handle}" for run in runs[:_NAMED])
+            more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
+            question = AskYesNo(f"Move {len(runs)} runs to the trash?", f"{names}{more}. u brings them back.")
+            if not await self.app.push_screen_wait(question):
+                return
+        self._did(await asyncio.to_thread(delete, [run.run for run in runs], self.bench.runs_home))
 
     async def do_tags(self) -> None:
         """Edit the tags that a person gave; those of the recipe stay."""
@@ -231,15 +243,22 @@ class RunsHandling(PlaceScreen[RunsPlace]):
     async def do_undo(self) -> None:
         """Take the newest deed back."""
         done = self._undo.pop()
-        if done is not None:
+        if done is None:
+            return
+        try:
             await asyncio.to_thread(done.take_back)
             self.notify(f"Taken back: {done.what}")
+        finally:
+            self.moved(done)
             self.bench.look_again(done.runs)
 
     def _did(self, done: Done) -> None:
+        if done.problem is not None:
+            self.bench.show_user_error(done.problem)
         if not done.runs:
             return
         self._undo.push(done)
+        self.moved(done)
         self.notify(f"{done.what}; u takes it back")
         self.bench.look_again(done.runs)
 

@@ -32,6 +32,7 @@ from workbench.tui.screens.runs.filter_bar import LANGUAGE, FilterBar, FilterInp
 from workbench.tui.screens.runs.listing import Listed, Listing, Wish
 from workbench.tui.screens.runs.preview import Preview, Seen
 from workbench.tui.screens.runs.table import RunsTable
+from workbench.tui.screens.runs.undo import Done
 from workbench.tui.themes import palette_of
 
 _GLANCES_AT_ONCE = 12
@@ -93,11 +94,16 @@ class RunsScreen(RunsArranging):
 
     @property
     def targets(self) -> Sequence[RunSummary]:
-        """The selected runs in the table's order, then those that it does not show; else the one here."""
-        found = [run for run in (self._by_id(id_) for id_ in self._selected) if run is not None]
-        found.sort(key=lambda run: run.id, reverse=True)
+        """The selected runs that the table shows, in its order; without any, the one here.
+
+        What a filter or the archive hides stays selected, and nothing is done to it until it is shown again.
+        """
         here = self.here
-        return found or ([here] if here is not None else [])
+        return self._selected_rows or ([here] if here is not None else [])
+
+    @property
+    def _selected_rows(self) -> list[RunSummary]:
+        return [run for run in self.rows if run.id in self._selected]
 
     def _by_id(self, run_id: str) -> RunSummary | None:
         return self._view.by_id.get(run_id) if self._view is not None else None
@@ -130,10 +136,9 @@ class RunsScreen(RunsArranging):
     def _show_arranged(self, message: Arranged) -> None:
         message.stop()
         self._listed, self._view = message.listed, message.view
-        if message.view.complete:
-            self._selected = frozenset(id_ for id_ in self._selected if id_ in message.view.by_id)
         self.table.show_rows(message.listed.rows, self._now())
-        self.table.show_selected(self._selected)
+        there = message.view.by_id if message.view.complete else self._selected
+        self._select(frozenset(id_ for id_ in self._selected if id_ in there))
         self._show_count()
         self._show_emptiness()
         self._look_closer()
@@ -274,6 +279,11 @@ class RunsScreen(RunsArranging):
         self.retitle()
         self.keep()
 
+    def moved(self, done: Done) -> None:
+        """What is shown no more is not selected any more, before the table is read again."""
+        if done.moves == "trash" or (done.moves == "archive" and not self._wish.archived):
+            self._select(self._selected - set(done.runs))
+
     def do_filter(self) -> None:
         """Type a filter."""
         self.query_one(FilterBar).start_typing()
@@ -285,8 +295,11 @@ class RunsScreen(RunsArranging):
     # What others ask of a screen
 
     def title_text(self) -> str:
-        """How many are selected."""
-        return f"{len(self._selected)} selected" if self._selected else ""
+        """How many are selected, and how many of those cannot be seen."""
+        if not self._selected:
+            return ""
+        hidden = len(self._selected) - len(self._selected_rows)
+        return f"{len(self._selected)} selected" + (f", {hidden} not shown" if hidden else "")
 
     def focus_help(self) -> str:
         """The filter's language while it is typed."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
+
+from workbench.support.errors import UserError
 
 _DEEPEST = 50
 
@@ -16,8 +19,12 @@ class Done:
     """Such as `archived 3 runs`."""
     runs: tuple[str, ...]
     """Ids of the runs it was done to."""
+    moves: Literal["", "archive", "trash"]
+    """Where the runs went, or where they came from."""
     take_back: Callable[[], object]
     """Runs off the screen's loop; raises UserError where it cannot be taken back."""
+    problem: UserError | None = None
+    """Why it was not done to one of those it was meant for."""
 
 
 class UndoStack:
