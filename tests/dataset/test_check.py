@@ -141,7 +141,7 @@ def test_folder_is_checked_like_any_set(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "train" / "a" / "000.jpg", tmp_path / "test" / "a" / "again.jpg")
     report = look_over(tmp_path, "folder")
     assert found(report) == {
-        ("warning", "stray file", "train/b/notes.txt"),
+        ("warning", "stray files", "train/b"),
         ("warning", "copy in train and test", "test/a/again.jpg"),
     }
     assert [(row.name, row.train, row.test) for row in report.classes] == [("a", 2, 2), ("b", 2, 0)]

@@ -193,7 +193,7 @@ def test_a_check_counts_extra_images_apart_and_warns_of_those_like_test_images(
         ("copy", "extra_labelled/Tom/a.jpg"),
         ("extra copy of a test image", "rex_3"),
         ("extra image alike a test image", "extra_unlabelled/as_png.png"),
-        ("stray file", "extra_unlabelled/notes.txt"),
+        ("stray files", "extra_unlabelled"),
     }
 
 

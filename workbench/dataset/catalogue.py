@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from workbench.support.fingerprint import fingerprint
 
-Part = Literal["train", "test", "extra_labelled", "extra_unlabelled"]
-"""`extra_…`: images beside the data set's own, that train and neither validate nor test."""
+Part = Literal["train", "validation", "test", "extra_labelled", "extra_unlabelled"]
+"""`validation`: a folder's own. `extra_…`: images beside the data set's own, that only train."""
 EXTRA_PARTS: tuple[Part, ...] = ("extra_labelled", "extra_unlabelled")
 
 
@@ -67,6 +67,8 @@ class Catalogue:
     """("cat", "dog"), or empty where the data set knows none."""
     records: tuple[ImageRecord, ...]
     left_out: tuple[LeftOut, ...] = ()
+    passed_over: tuple[str, ...] = ()
+    """Files that are no images of the data set, a line for each kind and class."""
 
     def __len__(self) -> int:
         return len(self.records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 from workbench.dataset.boxes import BadBox, read_head_box
 from workbench.dataset.catalogue import Part
 from workbench.dataset.extra import check_classes, list_extra
-from workbench.dataset.folder import folder_parts, list_folder
+from workbench.dataset.folder import FolderListing, StrayFile, folder_parts, list_folder
 from workbench.dataset.oxford import box_path, breed_order, image_path
 from workbench.dataset.oxford_lists import OxfordLists, read_lists
 from workbench.recipe.data import Data
@@ -54,16 +55,15 @@ def folder_subject(root: Path, data: Data) -> DataSubject:
     Raises:
         UserError: no images, fewer than two classes, or a class without a training image.
     """
-    listing = list_folder(root)
+    listing = list_folder(root, validation=data.validation, pool=data.extra_unlabelled)
     parts = folder_parts(listing, root, test_fraction=data.test_fraction, split_seed=data.split_seed)
     images = (
         SubjectImage(image.id, image.path, image.class_name, part)
         for image, part in zip(listing.images, parts, strict=True)
     )
-    stray = (
-        Problem("warning", "stray file", name, "not an image by its extension") for name in listing.stray
-    )
-    return DataSubject(tuple(images), listing.classes, 0, tuple(stray))
+    empty = (Problem("warning", "folder without image", name, "it is no class") for name in listing.empty)
+    problems = (*_stray(listing.stray), *empty, *_nested(listing))
+    return DataSubject(tuple(images), listing.classes, 0, problems)
 
 
 def with_extra_images(subject: DataSubject, data: Data) -> DataSubject:
@@ -75,10 +75,40 @@ def with_extra_images(subject: DataSubject, data: Data) -> DataSubject:
     listing = list_extra(data)
     check_classes(listing, subject.classes, data)
     images = (SubjectImage(image.id, image.path, image.class_name, image.part) for image in listing.images)
-    stray = (
-        Problem("warning", "stray file", name, "not an image by its extension") for name in listing.stray
-    )
-    return replace(subject, images=(*subject.images, *images), problems=(*subject.problems, *stray))
+    problems = (*subject.problems, *_stray(listing.stray))
+    return replace(subject, images=(*subject.images, *images), problems=problems)
+
+
+def _stray(files: Sequence[StrayFile]) -> list[Problem]:
+    """What is passed over, by kind and class: a folder of notes is one thing to know, not a thousand."""
+    groups: dict[tuple[str, str, str], list[StrayFile]] = {}
+    for file in files:
+        groups.setdefault((file.place, file.kind, file.why), []).append(file)
+    return [
+        Problem(
+            "warning",
+            "stray files",
+            place or ".",
+            f"{len(group)} {kind}, such as {group[0].id}: {why}",
+        )
+        for (place, kind, why), group in sorted(groups.items())
+    ]
+
+
+def _nested(listing: FolderListing) -> list[Problem]:
+    """Classes whose images lie in folders of their own: they may have been meant as the classes."""
+    inner: dict[str, set[str]] = {}
+    for image in listing.images:
+        folder = image.id.rpartition("/")[0]
+        inner.setdefault(image.class_name, set()).add(folder)
+    problems = []
+    for name, folders in inner.items():
+        deeper = sorted(folder for folder in folders if folder.rpartition("/")[2] != name)
+        if len(deeper) > 1:
+            shown = ", ".join(deeper[:3]) + (", …" if len(deeper) > 3 else "")
+            what = f"{shown} all count as {name}"
+            problems.append(Problem("warning", "folders within a class", name, what))
+    return problems
 
 
 def oxford_subject(root: Path) -> DataSubject:

@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from workbench.dataset.catalogue import EXTRA_PARTS, Catalogue, ImageRecord, LeftOut, Part
-from workbench.dataset.folder import files_below, image_id, readable, visible_entries
+from workbench.dataset.folder import StrayFile, image_id, is_image, readable, stray_file, stray_lines
+from workbench.dataset.folder_layout import class_key, files_below, read_entries
 from workbench.dataset.image_formats import image_endings
 from workbench.dataset.probe import UnreadableImage, read_header
 from workbench.recipe.data import Data
@@ -39,7 +40,7 @@ class ExtraListing:
     """What lies in the extra folders: labelled images first, each part by ascending id, and other files."""
 
     images: tuple[ExtraImage, ...] = ()
-    stray: tuple[str, ...] = ()
+    stray: tuple[StrayFile, ...] = ()
 
     def count(self, part: Part) -> int:
         """Image files of a part."""
@@ -54,19 +55,19 @@ def list_extra(data: Data) -> ExtraListing:
             sub-folder; one file in both folders.
     """
     images: list[ExtraImage] = []
-    stray: list[str] = []
+    stray: list[StrayFile] = []
     for part in EXTRA_PARTS:
         if named := getattr(data, part):
             found = list(_images_below(_folder(named, part), part, stray))
             if not found:
                 raise UserError(
-                    "no image in it",
+                    "no image in it" + "".join(f"; {line}" for line in stray_lines(stray)[:3]),
                     where=f"data.{part}: {clean(named)}",
                     allowed=f"images end in {' '.join(sorted(image_endings()))}",
                 )
             images += sorted(found, key=lambda image: image.id)
     _refuse_shared_files(images)
-    return ExtraListing(tuple(images), tuple(sorted(stray)))
+    return ExtraListing(tuple(images), tuple(stray))
 
 
 def with_extra(catalogue: Catalogue, data: Data, *, reporter: Progress = QUIET) -> Catalogue:
@@ -109,6 +110,7 @@ def with_extra(catalogue: Catalogue, data: Data, *, reporter: Progress = QUIET) 
         catalogue,
         records=(*catalogue.records, *records),
         left_out=(*catalogue.left_out, *left_out),
+        passed_over=(*catalogue.passed_over, *stray_lines(listing.stray)),
     )
 
 
@@ -161,19 +163,14 @@ def _folder(named: str, part: Part) -> Path:
     return folder
 
 
-def _images_below(folder: Path, part: Part, stray: list[str]) -> Iterator[ExtraImage]:
-    try:
-        entries = visible_entries(folder)
-    except OSError as error:
-        raise UserError(
-            f"the folder cannot be read ({error.strerror})", where=f"data.{part}: {clean(folder)}"
-        ) from None
-    for entry in entries:
+def _images_below(folder: Path, part: Part, stray: list[StrayFile]) -> Iterator[ExtraImage]:
+    for entry in read_entries(folder):
         is_class = entry.is_dir()
         for path in files_below(entry) if is_class else (entry,):
             id_ = f"{part}/{image_id(path, folder)}"
-            if path.suffix.lower() not in image_endings():
-                stray.append(id_)
+            if not is_image(path) or path.is_dir():
+                place = f"{part}/{image_id(entry, folder)}" if is_class else part
+                stray.append(stray_file(path, id_, place))
             elif part == "extra_unlabelled":
                 yield ExtraImage(id_, path, None, part)
             elif is_class:
@@ -235,7 +232,7 @@ def _unknown(catalogue: Catalogue) -> tuple[int, int | None]:
 
 
 def _same_letters(name: str, known: Sequence[str] | Mapping[str, object]) -> str | None:
-    return next((other for other in known if other.casefold() == name.casefold()), None)
+    return next((other for other in known if class_key(other) == class_key(name)), None)
 
 
 def _length(path: Path) -> int:

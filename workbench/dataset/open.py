@@ -32,7 +32,12 @@ def open_catalogue(data: Data, *, data_home: Path, reporter: Progress = QUIET) -
     root = locate(data, data_home=data_home, reporter=reporter)
     if data.dataset == "folder":
         catalogue = read_folder(
-            root, test_fraction=data.test_fraction, split_seed=data.split_seed, reporter=reporter
+            root,
+            test_fraction=data.test_fraction,
+            split_seed=data.split_seed,
+            validation=data.validation,
+            pool=data.extra_unlabelled,
+            reporter=reporter,
         )
     else:
         catalogue = read_oxford(root, dataset=data.dataset, reporter=reporter)

@@ -47,10 +47,11 @@ def make_split(
 ) -> Split:
     """Divide a catalogue as a recipe says; every choice follows from `data.split_seed` and the image ids.
 
-    The test part is the data set's own (or what `open_catalogue` held out). The validation part does not
-    depend on the label policy, and for one seed the labelled images of a smaller share are among those of a
-    larger one. Extra images join the labelled part or the pool after all is divided. True labels of the pool
-    decide nothing but how many images of a class `stratified` and `per_class` label.
+    The test part is the data set's own (or what `open_catalogue` held out), and so is the validation part
+    where `data.validation` says so; else it is held out of the training part. It does not depend on the label
+    policy, and for one seed the labelled images of a smaller share are among those of a larger one. Extra
+    images join the labelled part or the pool after all is divided. True labels of the pool decide nothing but
+    how many images of a class `stratified` and `per_class` label.
 
     Args:
         labels: the recipe's [pseudo_label], or None: every training image keeps its label.
@@ -77,16 +78,21 @@ def _divide(catalogue: Catalogue, data: Data, labels: PseudoLabel | None, typica
     names = catalogue.classes(data.target)
     test = catalogue.positions("test")
     _check_parts(train, test, truth, names)
-    held_out = _validation(catalogue, data, train, truth)
-    pool = train[~held_out]
+    if data.validation == "own":
+        pool, validation = train, catalogue.positions("validation")
+        if not len(validation):
+            raise UserError("the folder's own validation part has no image", where="data.validation")
+    else:
+        held_out = _validation(catalogue, data, train, truth)
+        pool, validation = train[~held_out], train[held_out]
     if labels is None:
-        return Split(pool, pool[:0], train[held_out], test)
+        return Split(pool, pool[:0], validation, test)
     if labels.policy == "representative":
         chosen = _representative(labels, pool, len(names), typical)
-        return Split(chosen, pool[~np.isin(pool, chosen)], train[held_out], test)
+        return Split(chosen, pool[~np.isin(pool, chosen)], validation, test)
     ranks = shuffled_ranks([catalogue.records[i].id for i in pool], "labels", data.split_seed)
     keeps = _labelled(labels, ranks, truth[pool], names)
-    return Split(pool[keeps], pool[~keeps], train[held_out], test)
+    return Split(pool[keeps], pool[~keeps], validation, test)
 
 
 def _representative(labels: PseudoLabel, pool: Positions, classes: int, typical: Chooser | None) -> Positions:

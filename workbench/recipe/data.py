@@ -22,7 +22,7 @@ class Data(Table):
         max_length=1024,
     )
     target: Literal["breed", "species"] = knob(
-        "breed", help="breed: every class; species: cat or dog (Oxford and sample only)"
+        "breed", help="breed: every class, whatever it is; species: cat or dog (Oxford and sample only)"
     )
     image_size: int = knob(
         224, help="side of the square that the backbone sees", unit="pixels", ge=32, le=1024
@@ -38,6 +38,13 @@ class Data(Table):
         None,
         help="share of the training part held out to choose epochs and knobs",
         unset="0.2, or 1/folds",
+    )
+    validation: Literal["own", "train"] | None = knob(
+        None,
+        help="what becomes of a folder's own val/ part: own: it validates, and nothing is held out for that; "
+        "train: its images join the training part",
+        unset="a share of the training part; a folder that has a val/ must say",
+        only_if=("dataset", ["folder"]),
     )
     folds: int | None = knob(
         None, help="k-fold cross-validation instead of a fraction", unset="no folds", ge=2, le=20
@@ -99,6 +106,11 @@ class Data(Table):
     def _one_way_to_validate(self) -> Data:
         if self.folds is not None and self.validation_fraction is not None:
             raise disagreement("set validation_fraction or folds, not both", "validation_fraction", "folds")
+        if self.validation == "own" and (self.folds is not None or self.validation_fraction is not None):
+            key = "folds" if self.folds is not None else "validation_fraction"
+            raise disagreement(f'validation = "own" leaves nothing for {key} to hold out', "validation", key)
+        if self.validation is not None and self.dataset != "folder":
+            raise disagreement("only a folder has a validation part of its own", "validation", "dataset")
         if self.fold is not None and self.folds is None:
             raise disagreement("fold needs folds", "fold")
         if self.folds is not None and (self.fold or 0) >= self.folds:
@@ -114,7 +126,7 @@ class Data(Table):
             )
         if self.dataset == "folder" and self.target == "species":
             raise disagreement(
-                'a folder knows no species: target = "breed" predicts its class sub-folders', "target"
+                'a folder knows no species: target = "breed" stands for its class sub-folders', "target"
             )
         if self.extra_labelled and self.head_crops == "only":
             raise disagreement(

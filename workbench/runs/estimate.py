@@ -38,6 +38,7 @@ _BETTER_AGREE = (
 _DECIDE_LABELS = (
     "data.dataset",
     "data.root",
+    "data.validation",
     "data.validation_fraction",
     "data.folds",
     "data.test_fraction",

@@ -33,6 +33,9 @@ from workbench.train.places import Places as Places
 from workbench.train.twice import check_twice_differentiable
 from workbench.train.typical import TypicalImages
 
+_KINDS_TOLD = 12
+"""Kinds of files passed over that are told when a run begins."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -131,8 +134,7 @@ def prepare(
     _check_pool(recipe, split)
     _check_heads(recipe, catalogue, split)
     check_twice_differentiable(classifier, recipe)
-    for image in catalogue.left_out:
-        reporter.event(Message("warning", f"left out {image.id}: {image.reason}"))
+    _say_passed_over(catalogue, reporter)
     store = store or _placed(classifier, catalogue, recipe, places, reporter)
     split = _without_unreadable(split, store)
     return Setup(
@@ -148,6 +150,17 @@ def prepare(
         classifier=classifier,
         store=store,
     )
+
+
+def _say_passed_over(catalogue: Catalogue, reporter: Reporter) -> None:
+    """Say aloud which files of the data set are not used, and why."""
+    for image in catalogue.left_out:
+        reporter.event(Message("warning", f"left out {image.id}: {image.reason}"))
+    for line in catalogue.passed_over[:_KINDS_TOLD]:
+        reporter.event(Message("warning", f"passed over {line}"))
+    if len(catalogue.passed_over) > _KINDS_TOLD:
+        more = len(catalogue.passed_over) - _KINDS_TOLD
+        reporter.event(Message("warning", f"passed over {more} more kinds: petbench data check lists them"))
 
 
 def _placed(

@@ -98,7 +98,7 @@ class SplitReader:
         return split_summary(catalogue, corrected.split, data.target, corrected.taught)
 
     def _open(self, data: Data) -> Catalogue:
-        named = [data.dataset, data.root, data.test_fraction, data.split_seed]
+        named = [data.dataset, data.root, data.test_fraction, data.split_seed, data.validation]
         key = fingerprint([*named, data.target, data.extra_labelled, data.extra_unlabelled])
         if self._catalogue is None or self._catalogue[0] != key:
             self._catalogue = (key, open_catalogue(data, data_home=self._home))
