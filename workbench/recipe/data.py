@@ -22,7 +22,7 @@ class Data(Table):
         max_length=1024,
     )
     target: Literal["breed", "species"] = knob(
-        "breed", help="breed: every class, whatever it is; species: cat or dog (Oxford and sample only)"
+        "breed", help="breed: every class; species: cat or dog (Oxford and sample only)"
     )
     image_size: int = knob(
         224, help="side of the square that the backbone sees", unit="pixels", ge=32, le=1024
