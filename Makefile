@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: app demo test bench bench-quick lint clean
+.PHONY: app demo test bench bench-quick drills lint clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,12 @@ bench: $(STAMP)  ## every measurement of docs/performance.md, about an hour; res
 
 bench-quick: $(STAMP)  ## the first row of docs/performance.md in under 50 seconds; needs no data
 	@$(BIN)/python -m benchmarks.quick
+
+N ?= 0
+SEED ?= 0
+
+drills: $(STAMP)  ## faults on purpose, hours of them; N=3: so many attempts of each; DRILLS="kills disk": of these only
+	$(BIN)/python -m drills --count $(N) --seed $(SEED) $(DRILLS)
 
 lint: $(STAMP)  ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .
