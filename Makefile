@@ -15,8 +15,8 @@ $(STAMP): pyproject.toml
 app: $(STAMP)  ## set up, then open the app
 	$(BIN)/petbench
 
-demo: $(STAMP)  ## set up, then run recipes/quickstart.toml
-	$(BIN)/petbench run recipes/quickstart.toml
+demo: $(STAMP)  ## set up, then run quickstart
+	$(BIN)/petbench run quickstart
 
 # A worker a core; with one thread each, the small networks of the tests do not get into each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto

@@ -168,7 +168,7 @@ def test_a_run_in_the_foreground_is_asked_once_and_told_that_it_is_not_killed(
 def test_run_without_a_recipe_says_what_to_type(petbench: Petbench, busy: Path) -> None:
     said = petbench("run")
     assert said.code == 2
-    assert "petbench run recipes/quickstart.toml" in said.err
+    assert "petbench run quickstart" in said.err
 
 
 def test_a_run_in_the_foreground_says_who_has_the_device_and_goes_on(

@@ -82,11 +82,25 @@ def test_first_use_draws_the_set_and_the_second_keeps_it(
 ) -> None:
     monkeypatch.setattr(generate, "SampleOptions", lambda: SMALL)
     data = Data(dataset="sample")
+    monkeypatch.setenv("PETBENCH_CACHE", str(tmp_path / "cache"))
     first = open_catalogue(data, data_home=tmp_path)
-    assert first.root == tmp_path / SAMPLE_DIRECTORY
+    assert first.root == tmp_path / "cache" / SAMPLE_DIRECTORY
     made = (first.root / generate.MARKER).stat().st_mtime_ns
     assert open_catalogue(data, data_home=tmp_path).fingerprint == first.fingerprint
     assert (first.root / generate.MARKER).stat().st_mtime_ns == made
+
+
+def test_a_set_in_the_data_home_is_used_and_nothing_is_drawn_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PETBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(generate, "SampleOptions", lambda: SMALL)
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    open_catalogue(Data(dataset="sample"), data_home=shared)
+    assert list(shared.iterdir()) == []
+    generate_sample(shared / SAMPLE_DIRECTORY, SMALL)
+    assert open_catalogue(Data(dataset="sample"), data_home=shared).root == shared / SAMPLE_DIRECTORY
 
 
 def test_set_of_an_older_generator_is_drawn_anew_with_its_options(tmp_path: Path) -> None:

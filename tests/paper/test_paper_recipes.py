@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from workbench.paper.numbers import FIGURES, FRACTIONS, TABLE1
-from workbench.paper.recipes import paper_sweep, recipes_folder, table1_sweep
+from workbench.paper.recipes import paper_recipes, paper_sweep, table1_sweep
 from workbench.recipe.sweep import load_sweep
 from workbench.support.errors import UserError
 
-RECIPES = sorted(recipes_folder().glob("*.toml"))
+RECIPES = list(paper_recipes().values())
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.arguments import Json
+from workbench.cli.arguments import Json, RunIds, RunsDir
 from workbench.cli.compare_curves import Curves, curve_table, curves_of, curves_record
 from workbench.cli.compare_pages import comparison_tables, confusion_table, group_tables, recall_table
 from workbench.cli.console import console, print_json
 from workbench.cli.output import write_out
-from workbench.cli.runs_arguments import RunNames, RunsDir
 from workbench.runs.compare import Comparison, compare_read, read_runs
 from workbench.runs.compare_seeds import GroupComparison, compare_groups
 from workbench.runs.comparison_export import comparison_record, export_comparison, form_of
@@ -27,7 +26,7 @@ from workbench.support.paths import runs_home
 
 
 def compare(
-    runs: RunNames,
+    runs: RunIds,
     baseline: Annotated[
         str,
         typer.Option(

@@ -12,11 +12,12 @@ import typer
 from pydantic import ValidationError
 from rich.text import Text
 
+from workbench.cli.arguments import DataDir
 from workbench.cli.console import cell, console, error_console, make_table, print_json
 from workbench.cli.display import Display
 from workbench.dataset.check import DataReport, check_data
 from workbench.dataset.check_layout import Problem
-from workbench.dataset.open import OXFORD_DIRECTORY, SAMPLE_DIRECTORY, open_catalogue
+from workbench.dataset.open import OXFORD_DIRECTORY, SAMPLE_DIRECTORY, open_catalogue, sample_home
 from workbench.dataset.oxford import is_oxford
 from workbench.dataset.sample.breeds import BREEDS
 from workbench.recipe import Data
@@ -25,13 +26,6 @@ from workbench.support.errors import UserError
 from workbench.support.paths import data_home
 
 app = typer.Typer(help="Get, check and make data sets.", no_args_is_help=True)
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir", metavar="DIR", help="Where data sets lie; else $PETBENCH_DATA, else your data home."
-    ),
-]
 
 _SHOWN = 5
 """Problems of a kind that are shown unless --all is given."""
@@ -111,7 +105,10 @@ def check(
 @app.command()
 def sample(
     directory: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Where to; else petbench-sample/ in the data home.")
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]", help="Where to; else petbench-sample/ in --data-dir, else in the cache."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other pictures.")] = 0,
     per_class: Annotated[
@@ -128,11 +125,12 @@ def sample(
 ) -> None:
     """Draw the sample set: cats and dogs of ten invented breeds in the Oxford layout, the same for a seed.
 
-    Recipes with data.dataset = "sample" use the one in the data home, and draw it when it is missing.
+    Recipes with data.dataset = "sample" use the one in the data home, else the one in the cache, which they
+    draw when it is missing.
     """
     from workbench.dataset.sample import SampleOptions, generate_sample, is_current_sample
 
-    target = (directory or data_home(data_dir) / SAMPLE_DIRECTORY).expanduser().absolute()
+    target = (directory or _sample_home(data_dir)).expanduser().absolute()
     options = SampleOptions(seed, per_class, per_class // 2, size)
     present = is_current_sample(target, options)
     if not present:
@@ -141,6 +139,10 @@ def sample(
     verb = "already at" if present else "drawn at"
     counts = f"{per_class} training and {per_class // 2} test images of each of {len(BREEDS)} breeds"
     console.print(f"{verb} {clean(target)}: {counts}", soft_wrap=True)
+
+
+def _sample_home(data_dir: Path | None) -> Path:
+    return sample_home(data_home()) if data_dir is None else data_dir / SAMPLE_DIRECTORY
 
 
 def _data(dataset: DatasetName | None, root: Path | None) -> Data:

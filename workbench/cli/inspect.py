@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.arguments import Json, RunId, RunsDir
+from workbench.cli.arguments import DataDir, Json, RunId, RunsDir
 from workbench.cli.console import print_json
 from workbench.cli.inspect_export import check_target, export_images
 from workbench.cli.inspect_found import Found, found_record, print_found
@@ -104,10 +104,7 @@ def inspect(
     ] = False,
     as_json: Json = False,
     runs_dir: RunsDir = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option("--data-dir", help="Where the run's images lie (for --export); else $PETBENCH_DATA."),
-    ] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Show the images that a run was least sure of: what it said, how surely, and what is true.
 

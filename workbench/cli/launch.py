@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.arguments import DataDir, Json
+from workbench.cli.arguments import DataDir, Json, RecipeFiles, RunIds, RunsDir, Sets, Unsets, changes_of
 from workbench.cli.console import console, print_json
-from workbench.cli.runs_arguments import RunNames, RunsDir
 from workbench.jobs import Launched, cancel_run, check_launch, is_background, launch, pause_run, stop_run
 from workbench.jobs.notify import split_command
 from workbench.recipe import Recipe, load_recipe
+from workbench.recipe.source import Change
 from workbench.runs.control import GRACE_SECONDS
 from workbench.runs.find import find_run
 from workbench.runs.layout import RunDirectory
@@ -40,13 +40,9 @@ Wait = Annotated[bool, typer.Option("--wait", "-w", help="Come back only when th
 
 
 def launch_(
-    recipes: Annotated[
-        list[Path], typer.Argument(metavar="RECIPE...", help="Recipes, TOML files; each is a run.")
-    ],
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key for these runs: --set seed=1."),
-    ] = None,
+    recipes: RecipeFiles,
+    sets: Sets = None,
+    unsets: Unsets = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(
@@ -79,7 +75,8 @@ def launch_(
     if notify:
         split_command(notify)
     home, data = runs_home(runs_dir), data_home(data_dir)
-    checked = [recipe for path in recipes for recipe in _recipes(path, grid or (), changes or ())]
+    changes = changes_of(sets, unsets)
+    checked = [recipe for path in recipes for recipe in _recipes(path, grid or (), changes)]
     for recipe in checked:
         check_launch(recipe, data_home=data, device=device)
     launched: list[Launched] = []
@@ -97,12 +94,12 @@ def launch_(
         )
 
 
-def stop(runs: RunNames, grace: Grace = GRACE_SECONDS, wait: Wait = False, runs_dir: RunsDir = None) -> None:
+def stop(runs: RunIds, grace: Grace = GRACE_SECONDS, wait: Wait = False, runs_dir: RunsDir = None) -> None:
     """Stop runs: each checkpoints at the end of its batch and ends; one that waits leaves the queue."""
     _ask([find_run(runs_home(runs_dir), run) for run in runs], stop_run, "stop", grace, wait)
 
 
-def pause(runs: RunNames, grace: Grace = GRACE_SECONDS, wait: Wait = False, runs_dir: RunsDir = None) -> None:
+def pause(runs: RunIds, grace: Grace = GRACE_SECONDS, wait: Wait = False, runs_dir: RunsDir = None) -> None:
     """Park runs: as stop, to free their device; petbench resume --background queues them again."""
     _ask([find_run(runs_home(runs_dir), run) for run in runs], pause_run, "pause", grace, wait)
 
@@ -122,7 +119,7 @@ def told(launched: Launched) -> str:
     )
 
 
-def _recipes(path: Path, grid: Sequence[str], changes: Sequence[str]) -> list[Recipe]:
+def _recipes(path: Path, grid: Sequence[str], changes: Sequence[Change]) -> list[Recipe]:
     """What a recipe file asks for: one run, or one for each point of the grid."""
     if not grid:
         return [load_recipe(path, changes)]

@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.arguments import DataDir, Device, Json, RunsDir
+from workbench.cli.arguments import (
+    DataDir,
+    Device,
+    Json,
+    RecipeFile,
+    RunsDir,
+    Sets,
+    Unsets,
+    changes_of,
+)
 from workbench.cli.console import console, error_console, print_json
-from workbench.cli.recipe import Overrides
 from workbench.recipe import Recipe, load_recipe, recipe_fingerprint
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
@@ -30,8 +38,9 @@ FOLDER = "lr-find"
 
 
 def lr_find(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file.")],
-    changes: Overrides = None,
+    recipe: RecipeFile,
+    sets: Sets = None,
+    unsets: Unsets = None,
     low: Annotated[float, typer.Option("--low", help="The rate to begin with.")] = 1e-7,
     high: Annotated[
         float, typer.Option("--high", help="The rate to end with, if the loss lasts so long.")
@@ -54,7 +63,7 @@ def lr_find(
     from workbench.train import Places, find_device
     from workbench.train.lr_find import range_test
 
-    loaded = load_recipe(recipe, changes or ())
+    loaded = load_recipe(recipe, changes_of(sets, unsets))
     places = Places(data_home=data_home(data_dir), cache=cache_home(), device=find_device(device))
     with Display(error_console) as display:
         test = range_test(loaded, places, display, low=low, high=high, steps=steps)

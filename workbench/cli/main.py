@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import workbench
+from workbench.cli.arguments import DataDir, RunsDir
 from workbench.cli.console import print_problem
 from workbench.support.errors import UserError
 
@@ -89,14 +91,8 @@ def _version(wanted: bool) -> None:
 @app.callback(help=_HELP)
 def _options(
     context: typer.Context,
-    runs_dir: Annotated[
-        Path | None,
-        typer.Option("--runs-dir", help="Where runs lie; else $PETBENCH_RUNS, else ./runs. For the app."),
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option("--data-dir", help="Where oxford-iiit-pet/ lies; else $PETBENCH_DATA. For the app."),
-    ] = None,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Open the app as if for the first time: forget where it was left.")
     ] = False,
@@ -112,17 +108,31 @@ def _options(
     ] = False,
 ) -> None:
     if context.invoked_subcommand is not None:
-        if runs_dir or data_dir or fresh or images != "auto":
+        if fresh or images != "auto":
             raise UserError(
-                "these options open the app, and here a command follows them",
+                "--fresh and --images open the app, and here a command follows them",
                 where=f"petbench {context.invoked_subcommand}",
-                hint="put --runs-dir and --data-dir after the command",
             )
+        _set_homes(context, {"PETBENCH_RUNS": runs_dir, "PETBENCH_DATA": data_dir})
         return
     from workbench.support.paths import data_home, runs_home
     from workbench.tui.start import start
 
     raise typer.Exit(start(runs_home(runs_dir), data_home(data_dir), fresh=fresh, images=images))
+
+
+def _set_homes(context: typer.Context, homes: Mapping[str, Path | None]) -> None:
+    """What stands before the command is the command's default, as the environment is, while it runs."""
+    before = dict(os.environ)
+    os.environ |= {name: str(home) for name, home in homes.items() if home is not None}
+
+    def restore() -> None:
+        for name in homes:
+            os.environ.pop(name, None)
+            if name in before:
+                os.environ[name] = before[name]
+
+    context.call_on_close(restore)
 
 
 def main() -> None:

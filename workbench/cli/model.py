@@ -43,7 +43,9 @@ def show(
     ] = None,
     recipe_file: Annotated[
         Path | None,
-        typer.Option("--recipe", metavar="FILE", help="Show what this recipe would train of the backbone."),
+        typer.Option(
+            "--recipe", metavar="RECIPE", help="Show what this recipe, a file or a name, would train of it."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -14,7 +14,7 @@ from workbench.cli.console import cell, console, make_table, print_json
 from workbench.cli.sweep import Jobs, Retry, all_runs, launch_sweep, train_sweep
 from workbench.paper.figures import figure_lines, figure_runs
 from workbench.paper.numbers import FIGURES, Figure
-from workbench.paper.recipes import PAPER_BACKBONE, paper_sweep, recipes_folder, table1_sweep
+from workbench.paper.recipes import PAPER_BACKBONE, paper_recipes, paper_sweep, table1_sweep
 from workbench.paper.svg import Bar, bar_chart, line_chart
 from workbench.paper.table1 import Cell, markdown, notes, table1_cells, words
 from workbench.recipe.literals import toml_literal
@@ -173,20 +173,23 @@ def figures(
 @app.command("recipes")
 def recipes_(as_json: Json = False) -> None:
     """List the recipes of the paper's experiments; petbench sweep runs any of them."""
-    found = [(path, load_sweep(path)) for path in sorted(recipes_folder().glob("*.toml"))]
+    found = {name: (path, load_sweep(path)) for name, path in paper_recipes().items()}
     if as_json:
-        print_json([{"file": str(p), "runs": len(s.runs), "points": list(s.points)} for p, s in found])
+        rows = found.items()
+        print_json(
+            [{"name": n, "file": str(p), "runs": len(s.runs), "points": list(s.points)} for n, (p, s) in rows]
+        )
         return
     table = make_table(("recipe", "points", "runs", "what"), right=("points", "runs"))
-    for path, sweep in found:
+    for name, (_, sweep) in found.items():
         table.add_row(
-            cell(path.name),
+            cell(name),
             str(len(sweep.points)),
             str(len(sweep.runs)),
             cell(sweep.runs[0].recipe.description),
         )
     console.print(table)
-    console.print(f"in {clean(recipes_folder())}", soft_wrap=True)
+    console.print("petbench sweep NAME runs one; petbench recipe copy NAME gives a file to change")
 
 
 def _print_table(cells: list[Cell], backbone: str, labels: str) -> None:

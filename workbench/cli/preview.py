@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from workbench.cli.arguments import DataDir, Json
+from workbench.cli.arguments import DataDir, Json, RecipeFile, Sets, Unsets, changes_of
 from workbench.cli.console import console, error_console, print_json
 from workbench.cli.display import Display
 from workbench.cli.picture_files import OutDir, make_out
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def preview(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False)],
+    recipe: RecipeFile,
     out: OutDir,
     images: Annotated[
         int,
@@ -51,9 +51,8 @@ def preview(
             "--student", help="As the students of a pseudo-label recipe see them, with their noise."
         ),
     ] = False,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a key: --set augmentation.policy=rand.")
-    ] = None,
+    sets: Sets = None,
+    unsets: Unsets = None,
     as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -62,7 +61,7 @@ def preview(
     Writes plain-00.png (the image as evaluation sees it) and view-00-00.png, view-00-01.png, … a training
     image. Where the recipe mixes images, they are mixed with one another.
     """
-    loaded = load_recipe(recipe, changes or ())
+    loaded = load_recipe(recipe, changes_of(sets, unsets))
     if student and loaded.pseudo_label is None:
         raise UserError("no students: the recipe has no [pseudo_label]", where="--student")
     with Display(error_console) as display:

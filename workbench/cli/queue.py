@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from workbench.cli.arguments import Json
+from workbench.cli.arguments import Json, RunId, RunIds, RunsDir
 from workbench.cli.console import cell, console, make_table, print_json
 from workbench.cli.launch import cancel
-from workbench.cli.runs_arguments import RunName, RunNames, RunsDir
 from workbench.jobs import QueueEntry, devices, holders, move_in_queue, queue_of
 from workbench.runs.find import find_run
 from workbench.runs.layout import RunDirectory
@@ -67,7 +66,7 @@ def list_(as_json: Json = False) -> None:
 
 @app.command()
 def move(
-    run: RunName,
+    run: RunId,
     position: Annotated[int, typer.Argument(metavar="POSITION", help="1: the next one to start.", min=1)],
     runs_dir: RunsDir = None,
 ) -> None:
@@ -77,7 +76,7 @@ def move(
 
 
 @app.command("cancel")
-def cancel_(runs: RunNames, runs_dir: RunsDir = None) -> None:
+def cancel_(runs: RunIds, runs_dir: RunsDir = None) -> None:
     """Take waiting runs out of the queue; petbench resume RUN --background puts one back, at the end."""
     cancel([_waiting_run(run, runs_dir) for run in runs])
 

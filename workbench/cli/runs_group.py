@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from workbench.cli.arguments import Json
+from workbench.cli.arguments import Json, RunsDir
 from workbench.cli.console import cell, console, make_table, print_json
-from workbench.cli.runs_arguments import RunsDir
 from workbench.cli.sweep import spread_record, told_spread
 from workbench.runs.filter import filter_runs
 from workbench.runs.groups import RunGroup, group_runs

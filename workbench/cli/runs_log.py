@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.arguments import RunId, RunsDir
 from workbench.cli.console import console
-from workbench.cli.runs_arguments import RunName, RunsDir
 from workbench.runs.find import find_run
 from workbench.runs.layout import RunDirectory
 from workbench.runs.log_tail import LogTail
@@ -21,7 +21,7 @@ _LOOK_SECONDS = 0.5
 
 
 def log(
-    run: RunName,
+    run: RunId,
     lines: Annotated[
         int, typer.Option("--lines", "-n", metavar="N", min=1, help="At most so many lines from the end.")
     ] = 50,

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from workbench.cli.arguments import DataDir, Device, Json, RunsDir
+from workbench.cli.arguments import (
+    DataDir,
+    Device,
+    Json,
+    RecipeFile,
+    RunsDir,
+    Sets,
+    Unsets,
+    changes_of,
+)
 from workbench.cli.console import cell, console, error_console, make_table, percent, print_json, print_problem
 from workbench.recipe.sweep import Sweep, SweepRun, load_sweep
 from workbench.runs.seeds import Spread
@@ -39,13 +48,9 @@ Retry = Annotated[bool, typer.Option("--retry", help="Try failed runs again, fro
 
 
 def sweep(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe with a [sweep] table.")],
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a key for all runs; --set sweep.seeds=3 too."
-        ),
-    ] = None,
+    recipe: RecipeFile,
+    sets: Sets = None,
+    unsets: Unsets = None,
     jobs: Jobs = 1,
     device: Device = "auto",
     background: Annotated[
@@ -59,11 +64,12 @@ def sweep(
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Train all runs of a sweep that are not done yet; the table marks the best point by validation.
+    """Train all runs of a recipe's [sweep] that are not done yet; the best point by validation is marked.
 
+    --set sweep.seeds=3 makes a sweep of a recipe that has none.
     A run is known by its resolved recipe: stop the sweep with Ctrl-C, give the same command, and it goes on.
     """
-    loaded = load_sweep(recipe, changes or ())
+    loaded = load_sweep(recipe, changes_of(sets, unsets))
     home = runs_home(runs_dir)
     if background:
         launch_sweep(loaded, home, device, data_dir, retry=retry)

@@ -11,6 +11,7 @@ from workbench.dataset.oxford import is_oxford, read_oxford
 from workbench.recipe.data import Data
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.paths import cache_home
 from workbench.support.progress import QUIET, Progress
 
 OXFORD_DIRECTORY = "oxford-iiit-pet"
@@ -21,8 +22,8 @@ def open_catalogue(data: Data, *, data_home: Path, reporter: Progress = QUIET) -
     """Read which images a recipe's data set has, and its extra ones. The sample set is made on its first use.
 
     Args:
-        data: the recipe's [data]; an empty `root` means the data home. A given root of an Oxford layout may
-            be that directory or the one that holds `oxford-iiit-pet/`.
+        data: the recipe's [data]; an empty `root` means the data home, for the sample set `sample_home`. A
+            given root of an Oxford layout may be that directory or the one that holds `oxford-iiit-pet/`.
         data_home: the directory for data sets, `support.paths.data_home()`.
         reporter: told how far reading is.
 
@@ -62,7 +63,7 @@ def locate(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Path:
     if data.dataset == "sample" and given is None:
         from workbench.dataset.sample import ensure_sample
 
-        return ensure_sample(data_home / SAMPLE_DIRECTORY, reporter=reporter)
+        return ensure_sample(sample_home(data_home), reporter=reporter)
     name = OXFORD_DIRECTORY if data.dataset == "oxford-iiit-pet" else SAMPLE_DIRECTORY
     candidates = [given, given / name] if given else [data_home / name]
     for candidate in candidates:
@@ -72,7 +73,7 @@ def locate(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Path:
         raise UserError(
             "no sample set here (no images/ and annotations/)",
             where=clean(given),
-            hint=f"petbench data sample {clean(given)} makes one; an empty data.root uses the data home",
+            hint=f"petbench data sample {clean(given)} makes one; an empty data.root has one drawn",
         )
     raise UserError(
         f"the Oxford-IIIT Pet set is not there: no {name}/ with images/ and annotations/",
@@ -80,3 +81,14 @@ def locate(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Path:
         hint="petbench data get downloads it (about 800 MB); or copy it there, or name the directory that "
         f"holds {name}/ with --data-dir or PETBENCH_DATA",
     )
+
+
+def sample_home(data_home: Path) -> Path:
+    """Where the sample set lies, or will be drawn: one in the data home, else a directory of the cache.
+
+    A data home may be read-only, or shared: nothing is drawn there unless `petbench data sample` was told so.
+    """
+    from workbench.dataset.sample import holds_sample
+
+    own = data_home / SAMPLE_DIRECTORY
+    return own if holds_sample(own) else cache_home() / SAMPLE_DIRECTORY

@@ -16,13 +16,13 @@ from workbench.model.lite import LITE, lite_architecture, lite_weights_file
 from workbench.model.noise import set_noise
 from workbench.model.timm_nets import PREFIX, timm_architecture, timm_tensors
 from workbench.model.torchvision_nets import (
-    is_path,
     published_tensors,
     torchvision_architecture,
     torchvision_names,
 )
 from workbench.model.weights import load_weights, read_tensors
 from workbench.recipe import Model
+from workbench.recipe.model import is_weights_file
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
@@ -95,7 +95,7 @@ def _architecture(model: Model, image_size: int | None, *, initialise: bool) -> 
 def _tensors(model: Model) -> tuple[Tensors, str]:
     """The weights that the recipe names, and what to call them in an error."""
     name, weights = model.backbone, model.weights
-    if is_path(weights):
+    if is_weights_file(weights):
         path = Path(weights).expanduser()
         return read_tensors(path), str(path)
     if name.startswith(PREFIX):

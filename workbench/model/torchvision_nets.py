@@ -17,6 +17,7 @@ from torch import nn
 from workbench.model.architecture import Architecture, Tensors, Triple
 from workbench.model.groups import torchvision_groups
 from workbench.model.weights import hash_prefix, read_tensors, refuse_if_not_named_by_hash
+from workbench.recipe.model import is_weights_file
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
 
@@ -41,7 +42,7 @@ def weights_named(name: str, weights: str) -> Any:
         UserError: if the network has no weights of that name.
     """
     enumeration = torchvision.models.get_model_weights(name)
-    if weights in ("default", "none") or is_path(weights):
+    if weights in ("default", "none") or is_weights_file(weights):
         return enumeration.DEFAULT
     if weights not in enumeration.__members__:
         members = [member for member in enumeration.__members__ if member != "DEFAULT"]
@@ -53,11 +54,6 @@ def weights_named(name: str, weights: str) -> Any:
             hint=f"did you mean {near}?" if near else "",
         )
     return enumeration[weights]
-
-
-def is_path(weights: str) -> bool:
-    """Whether `model.weights` means a file, not a name."""
-    return "/" in weights or Path(weights).suffix.lower() in (".safetensors", ".pth", ".pt")
 
 
 def native_view(name: str, weights: str) -> tuple[int, Triple, Triple]:

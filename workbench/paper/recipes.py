@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import workbench
+from workbench.recipe.cookbook import shipped_folder, shipped_recipes
 from workbench.recipe.literals import toml_literal
-from workbench.recipe.load import read_recipe_text
-from workbench.recipe.sweep import Sweep, parse_sweep
-from workbench.support.errors import UserError
+from workbench.recipe.sweep import Sweep, load_sweep
 
 PAPER_BACKBONE = "resnet152"
+_FOLDER = "paper/"
 
 
-def recipes_folder() -> Path:
-    """Where the paper's recipes lie: with an installed package inside it, in a checkout beside it.
-
-    Raises:
-        UserError: at neither place.
-    """
-    package = Path(workbench.__file__).parent
-    for folder in (package / "paper" / "toml", package.parent / "recipes" / "paper"):
-        if folder.is_dir():
-            return folder
-    raise UserError("the paper's recipes are missing", where=str(package), hint="install petbench again")
+def paper_recipes() -> dict[str, Path]:
+    """Name -> file of the paper's experiments; `petbench sweep NAME` runs one."""
+    return {name: file for name, file in shipped_recipes().items() if name.startswith(_FOLDER)}
 
 
 def paper_sweep(name: str, changes: list[str]) -> Sweep:
@@ -32,8 +23,7 @@ def paper_sweep(name: str, changes: list[str]) -> Sweep:
     Raises:
         UserError: a change does not fit.
     """
-    path = recipes_folder() / f"{name}.toml"
-    return parse_sweep(read_recipe_text(path), path.name, changes, folder=path.parent)
+    return load_sweep(shipped_folder() / f"{_FOLDER}{name}.toml", changes)
 
 
 def table1_sweep(

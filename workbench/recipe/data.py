@@ -18,7 +18,8 @@ class Data(Table):
     )
     root: str = knob(
         "",
-        help="where the images lie; empty: the data home (folder data sets need a path)",
+        help="where the images lie, relative to the recipe's own directory; empty: the data home (folder "
+        "data sets need a path)",
         max_length=1024,
     )
     target: Literal["breed", "species"] = knob(

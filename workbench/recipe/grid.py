@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.recipe.cookbook import find_recipe
 from workbench.recipe.literals import toml_literal
-from workbench.recipe.load import parse_recipe, read_recipe_text
+from workbench.recipe.load import parse_recipe, paths_from, read_recipe_text
 from workbench.recipe.schema import Recipe
-from workbench.recipe.source import dotted, parse_override
+from workbench.recipe.source import Change, dotted, parse_override
 from workbench.recipe.toml_text import KeyPath
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
@@ -47,26 +48,27 @@ class _Axis:
 
 
 def expand_grid(
-    path: Path, grid: Mapping[str, Sequence[str]], changes: Sequence[str] = ()
+    path: Path, grid: Mapping[str, Sequence[str]], changes: Sequence[Change] = ()
 ) -> list[GridPoint]:
     """Every combination of a grid over the recipe file at `path`; the last key varies fastest.
 
     Args:
         grid: dotted key to values, each written as TOML or as plain text, as `--set` takes them.
-        changes: `key=value` of `--set`, laid over the file before the grid.
+        changes: `--set` and `--unset`, laid over the file before the grid.
 
     Raises:
         UserError: no values, a key or value given twice, over 500 points, or an unreadable file;
             `RecipeError`, which names the key, when a combination does not fit the schema.
     """
-    return expand_grid_text(read_recipe_text(path), clean(path), grid, changes, folder=path.parent)
+    file = find_recipe(path)
+    return expand_grid_text(read_recipe_text(file), clean(file), grid, changes, folder=paths_from(file))
 
 
 def expand_grid_text(
     text: str,
     where: str,
     grid: Mapping[str, Sequence[str]],
-    changes: Sequence[str] = (),
+    changes: Sequence[Change] = (),
     *,
     folder: Path | None = None,
 ) -> list[GridPoint]:
@@ -142,9 +144,13 @@ def _axis(key: str, values: Sequence[str]) -> _Axis:
     return _Axis(key.strip(), path, tuple(values), tuple(shown.values()))
 
 
-def _refuse_clashes(axes: Sequence[_Axis], changes: Sequence[str]) -> None:
+def _refuse_clashes(axes: Sequence[_Axis], changes: Sequence[Change]) -> None:
     """A key of the grid would make another's value, or a --set, count for nothing."""
-    said = {parse_override(change)[0]: f"--set {clean(change, 80)}" for change in changes}
+    said = {
+        parse_override(change)[0]: f"--set {clean(change, 80)}"
+        for change in changes
+        if isinstance(change, str)
+    }
     for axis in axes:
         for path, where in said.items():
             if path[: len(axis.path)] == axis.path or axis.path[: len(path)] == path:

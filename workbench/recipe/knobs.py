@@ -80,6 +80,40 @@ def known_keys() -> Iterator[tuple[tuple[str, ...], str]]:
                     yield from (((key, inner, last), f"[{key}.{inner}]") for last, _ in _fields(nested))
 
 
+def as_words(path: tuple[str, ...], value: Any) -> Any:
+    """A value as `--set` takes it: for a knob that is a list of text, `a,b` is ["a", "b"] and `a` is ["a"].
+
+    A word of the knob's own, such as "all", and whatever is no text stay as they are.
+    """
+    if not isinstance(value, str) or not path:
+        return value
+    for field in _fields_at(path):
+        lists, words = _takes(field.annotation)
+        if lists and value not in words:
+            return [word for part in value.split(",") if (word := part.strip())]
+    return value
+
+
+def _fields_at(path: tuple[str, ...]) -> Iterator[FieldInfo]:
+    """What the schema has at a path: several where strategies have a knob of one name."""
+    tables: list[type[Table]] = [Recipe]
+    for key in path[:-1]:
+        fields = [field for table in tables if (field := field_of(table, key)) is not None]
+        tables = [inner for field in fields for inner in tables_of(field)]
+    return (field for table in tables if (field := field_of(table, path[-1])) is not None)
+
+
+def _takes(annotation: Any) -> tuple[bool, list[str]]:
+    """Whether an annotation accepts a list of text, and the single words that it accepts."""
+    if get_origin(annotation) is Literal:
+        return False, [word for word in get_args(annotation) if isinstance(word, str)]
+    if get_origin(annotation) is tuple:
+        inner = _plain(get_args(annotation)[0])
+        return inner is str or get_origin(inner) is Literal, []
+    parts = [_takes(part) for part in get_args(annotation)]
+    return any(lists for lists, _ in parts), [word for _, words in parts for word in words]
+
+
 def allowed_values(field: FieldInfo) -> str:
     """What a field accepts, in words: `a number above 0 and below 1`, `"adam", "adamw" or "sgd"`."""
     words = _either(_alternatives(field.annotation, field.metadata))

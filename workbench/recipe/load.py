@@ -7,36 +7,55 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from workbench.recipe.problems import recipe_error
+from workbench.recipe.cookbook import OWN_FOLDER, find_recipe, recipes_in, shipped_recipes
+from workbench.recipe.model import is_weights_file
+from workbench.recipe.problems import RecipeError, problem, recipe_error
 from workbench.recipe.schema import Recipe
-from workbench.recipe.source import Source, read_source
-from workbench.recipe.toml_text import MAX_BYTES, too_large
+from workbench.recipe.source import Change, Source, dotted, read_source
+from workbench.recipe.toml_text import MAX_BYTES, KeyPath, too_large
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
 
-RELATIVE_PATHS = ("corrections", "extra_labelled", "extra_unlabelled")
-"""Keys of [data] whose paths count from the recipe's own directory."""
+PATHS: tuple[KeyPath, ...] = (
+    ("data", "root"),
+    ("data", "corrections"),
+    ("data", "extra_labelled"),
+    ("data", "extra_unlabelled"),
+    ("model", "weights"),
+)
+"""Keys that name a file or folder; a relative one counts from the recipe's own directory."""
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read, parse and validate a recipe file.
+def load_recipe(path: Path, overrides: Sequence[Change] = ()) -> Recipe:
+    """Read, parse and validate a recipe.
 
     Args:
-        path: a TOML file of at most 64 KiB in UTF-8.
-        overrides: `key=value` of `--set`, laid over the file in order.
+        path: a TOML file of at most 64 KiB in UTF-8, or a recipe's name, as `find_recipe` takes it.
+        overrides: `--set` and `--unset`, laid over the file in order.
 
-    A relative path of `RELATIVE_PATHS` is taken from the recipe's own directory, one in `overrides` from the
-    working directory, as the shell does.
+    A relative path of `PATHS` is taken from the recipe's own directory, one in `overrides` from the working
+    directory, as the shell does.
 
     Raises:
         UserError: no such file, not readable, not TOML; `RecipeError` when it does not fit the schema.
     """
-    return validated(read_source(read_recipe_text(path), clean(path), overrides), path.parent)
+    file = find_recipe(path)
+    return validated(read_source(read_recipe_text(file), clean(file), overrides), paths_from(file))
+
+
+def paths_from(file: Path) -> Path:
+    """The directory that a recipe file's relative paths count from: its own.
+
+    A run keeps absolute paths; one made when `data.root` was not among them counts from the working
+    directory, as it did then.
+    """
+    is_of_run = file.name == "recipe.toml" and (file.parent / "checkpoint").is_dir()
+    return Path() if is_of_run else file.parent
 
 
 def parse_recipe(
-    text: str, where: str = "recipe", overrides: Sequence[str] = (), *, folder: Path | None = None
+    text: str, where: str = "recipe", overrides: Sequence[Change] = (), *, folder: Path | None = None
 ) -> Recipe:
     """Validate a recipe's text; `where` names it in messages, `overrides` are as for `load_recipe`.
 
@@ -74,15 +93,40 @@ def validated(source: Source, folder: Path | None) -> Recipe:
 
 
 def _with_absolute_paths(recipe: Recipe, source: Source, folder: Path) -> Recipe:
-    absolute = {}
-    for key in RELATIVE_PATHS:
-        written = getattr(recipe.data, key)
-        if written and not written.startswith(("/", "~")):
-            is_typed = source.line(("data", key)) is None
-            absolute[key] = str((Path() if is_typed else folder).absolute() / written)
-    if not absolute:
-        return recipe
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=absolute)})
+    tables = {"data": recipe.data, "model": recipe.model}
+    for path in PATHS:
+        table, key = path
+        written = getattr(tables[table], key)
+        if is_relative_path(path, written):
+            home, other = (Path(), folder) if source.is_typed(path) else (folder, Path())
+            meant = home.absolute() / written
+            _refuse_other_place(path, source, meant, other.absolute() / written)
+            tables[table] = tables[table].model_copy(update={key: str(meant)})
+    return recipe.model_copy(update=tables)
+
+
+def is_relative_path(path: KeyPath, written: object) -> bool:
+    """Whether the value of one of `PATHS` counts from somewhere; `model.weights` may be a name instead."""
+    if not isinstance(written, str) or not written or written.startswith(("/", "~")):
+        return False
+    return path != ("model", "weights") or is_weights_file(written)
+
+
+def _refuse_other_place(path: KeyPath, source: Source, meant: Path, other: Path) -> None:
+    """Say where a relative path counts from to a user who thought otherwise: it is there, and not here."""
+    try:
+        if meant.exists() or not other.exists():
+            return
+    except (OSError, ValueError):
+        return
+    counts = "the working directory" if source.is_typed(path) else "the recipe's own directory"
+    found = problem(
+        path,
+        source,
+        f"{dotted(path)} counts from {counts}: there is no {clean(meant)}, but {clean(other)} is there",
+        hint=f"write {clean(other)} if that is meant",
+    )
+    raise RecipeError(source.name, [found], 1)
 
 
 def read_recipe_text(path: Path) -> str:
@@ -117,19 +161,11 @@ def read_recipe_text(path: Path) -> str:
 
 def _advice(path: Path) -> str:
     """The recipe that was probably meant, from beside `path`, inside it, and the shipped ones."""
-    shipped = _recipes_in(Path("recipes"))
-    found = {file.stem: file for folder in (path.parent, path) for file in _recipes_in(folder)}
-    found |= {file.stem: file for file in shipped}
+    shipped = shipped_recipes()
+    found = {name.rpartition("/")[2]: name for name in reversed(shipped)} | {name: name for name in shipped}
+    for folder in (OWN_FOLDER, path, path.parent):
+        found |= {file.stem: str(file) for file in recipes_in(folder)}
     near = nearest(path.stem, found)
     if near is not None:
         return f"did you mean {clean(found[near])}?"
-    if shipped:
-        return f"there is {', '.join(map(clean, shipped[:12]))}"
-    return "petbench recipe new NAME makes one"
-
-
-def _recipes_in(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.glob("*.toml"))[:200] if folder.is_dir() else []
-    except (OSError, ValueError):
-        return []
+    return "petbench recipe ls lists those that come with petbench; petbench recipe new NAME makes one"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from workbench.recipe.fields import ABOVE_ZERO, Described, GroupName, Names, Probability, Table, knob
 
+_WEIGHTS_FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".tar", ".bin")
 NormGroups = Literal["all", "tuned", "frozen"] | Names
 LayerRate = Annotated[float, Field(gt=0, le=10)]
 
@@ -30,7 +32,7 @@ class Model(Table):
     weights: str = knob(
         "default",
         help='"default": the best published, "none": random, a torchvision weights name such as '
-        "IMAGENET1K_V1, or a .safetensors or .pth path",
+        "IMAGENET1K_V1, or a .safetensors or .pth path, relative to the recipe's own directory",
         min_length=1,
         max_length=1024,
     )
@@ -43,6 +45,11 @@ class Model(Table):
         ge=0,
         lt=1,
     )
+
+
+def is_weights_file(weights: str) -> bool:
+    """Whether `model.weights` means a file, not a name."""
+    return "/" in weights or Path(weights).suffix.lower() in _WEIGHTS_FILES
 
 
 class Finetune(Table):

@@ -151,14 +151,14 @@ def _explain(finding: _Finding, source: Source) -> Problem:
             return _wrong_value(strategy, source, allowed=_listed(STRATEGIES), choices=STRATEGIES)
         case "ignored_knob":
             what = f"{dotted(path)} {finding.context['because']}"
-            return _problem(path, source, what, hint=f"it belongs to {finding.context['belongs']}")
+            return problem(path, source, what, hint=f"it belongs to {finding.context['belongs']}")
         case "disagreement":
             return _disagreement(finding, source)
         case "entry_name":
             what = f"{dotted(path)} does not name a layer group"
-            return _problem(path, source, what, allowed="letters, digits and _ . : / -")
+            return problem(path, source, what, allowed="letters, digits and _ . : / -")
     if field is None:
-        return _problem(path, source, "not a recipe")
+        return problem(path, source, "not a recipe")
     allowed = allowed_values(field)
     if finding.at.is_entry:
         allowed = allowed_entries(field)
@@ -166,7 +166,7 @@ def _explain(finding: _Finding, source: Source) -> Problem:
         allowed = f"a table, [{dotted(path)}]"
     elif not _is_written(path, source):
         hint = f"{path[-1]}: {field.description}"
-        return _problem(path, source, f"{dotted(path)} is missing", allowed=allowed, hint=hint)
+        return problem(path, source, f"{dotted(path)} is missing", allowed=allowed, hint=hint)
     return _wrong_value(path, source, allowed=allowed, choices=_choices(field), kind=finding.kind)
 
 
@@ -176,15 +176,15 @@ def _unknown_key(at: _Place, source: Source) -> Problem:
     what = f"no such key: {dotted(at.path)}"
     elsewhere = [(path, place) for path, place in known_keys() if path[-1] == key]
     if elsewhere:
-        return _problem(at.path, source, what, hint=f"{key} belongs to {_places(elsewhere, around)}")
+        return problem(at.path, source, what, hint=f"{key} belongs to {_places(elsewhere, around)}")
     near = nearest(key, here)
     if near is not None:
-        return _problem(at.path, source, what, hint=f"did you mean {dotted((*around, near))}?")
+        return problem(at.path, source, what, hint=f"did you mean {dotted((*around, near))}?")
     further = {path[-1]: path for path, _ in reversed(list(known_keys()))}
     near = nearest(key, further)
     if near is not None:
-        return _problem(at.path, source, what, hint=f"did you mean {dotted(further[near])}?")
-    return _problem(at.path, source, what, allowed=", ".join(here))
+        return problem(at.path, source, what, hint=f"did you mean {dotted(further[near])}?")
+    return problem(at.path, source, what, allowed=", ".join(here))
 
 
 def _places(elsewhere: Sequence[tuple[KeyPath, str]], around: Sequence[str]) -> str:
@@ -198,7 +198,7 @@ def _disagreement(finding: _Finding, source: Source) -> Problem:
     written = [path for path in candidates if _is_written(path, source)]
     at = next((path for path in written if path in source.overrides), (*written, finding.path)[0])
     prefix = f"{dotted(finding.path)}: " if finding.path else ""
-    return _problem(at, source, f"{prefix}{finding.context['said']}")
+    return problem(at, source, f"{prefix}{finding.context['said']}")
 
 
 def _is_written(path: KeyPath, source: Source) -> bool:
@@ -218,10 +218,11 @@ def _wrong_value(
         shown += f" ({toml_kind(value)})"
     near = nearest(value, choices) if isinstance(value, str) and len(value) < 80 else None
     hint = f'did you mean "{near}"?' if near is not None else ""
-    return _problem(path, source, f"{dotted(path)} cannot be {shown}", allowed=allowed, hint=hint)
+    return problem(path, source, f"{dotted(path)} cannot be {shown}", allowed=allowed, hint=hint)
 
 
-def _problem(path: KeyPath, source: Source, what: str, *, allowed: str = "", hint: str = "") -> Problem:
+def problem(path: KeyPath, source: Source, what: str, *, allowed: str = "", hint: str = "") -> Problem:
+    """One thing that is wrong at a key, with the place where it is written."""
     return Problem(
         key=dotted(path),
         where=source.place(path),

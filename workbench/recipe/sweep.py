@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from workbench.recipe.cookbook import find_recipe
 from workbench.recipe.grid import MOST_POINTS, point_name
-from workbench.recipe.load import read_recipe_text, validated
+from workbench.recipe.load import paths_from, read_recipe_text, validated
 from workbench.recipe.schema import Recipe
-from workbench.recipe.source import Source, dotted, read_source
+from workbench.recipe.source import Change, Source, dotted, read_source
 from workbench.recipe.sweep_axes import TABLE, Axis, axes_of, key_axis, refuse_clashes, wrong
 from workbench.recipe.sweep_search import Prune, Refine, check_prune, finer_values, prune_of, refine_of
 from workbench.recipe.toml_text import KeyPath
@@ -78,20 +79,21 @@ class Sweep:
         return tuple(_runs(axes, self._source, self._folder))
 
 
-def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
-    """Read and expand a recipe with a [sweep] table.
+def load_sweep(path: Path, overrides: Sequence[Change] = ()) -> Sweep:
+    """Read and expand a recipe with a [sweep] table, by its file or name.
 
     Args:
-        overrides: `key=value` of `--set`, laid over the file; `sweep.seeds=3` works too.
+        overrides: `--set` and `--unset`, laid over the file; `sweep.seeds=3` works too.
 
     Raises:
         UserError: as `load_recipe`, no [sweep], or a sweep that cannot be: the key is named.
     """
-    return parse_sweep(read_recipe_text(path), clean(path), overrides, folder=path.parent)
+    file = find_recipe(path)
+    return parse_sweep(read_recipe_text(file), clean(file), overrides, folder=paths_from(file))
 
 
 def parse_sweep(
-    text: str, where: str = "recipe", overrides: Sequence[str] = (), *, folder: Path | None = None
+    text: str, where: str = "recipe", overrides: Sequence[Change] = (), *, folder: Path | None = None
 ) -> Sweep:
     """As `load_sweep`, of a recipe's text.
 

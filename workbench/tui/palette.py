@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
@@ -110,16 +109,12 @@ class RecipeEntries(_Entries):
     """Every recipe file at hand; chosen, it opens in Compose."""
 
     def entries(self) -> Iterator[_Entry]:
-        """By path."""
-        for path in recipe_files():
+        """By path or name."""
+        from workbench.recipe.cookbook import own_files, shipped_beside  # not before the first paint
+
+        for source in (*map(str, own_files()), *shipped_beside()):
             yield (
-                f"recipe: {clean(path)}",
+                f"recipe: {clean(source)}",
                 "Open it in Compose",
-                partial(self.bench.go, ComposePlace(source=str(path))),
+                partial(self.bench.go, ComposePlace(source=source)),
             )
-
-
-def recipe_files() -> list[Path]:
-    """The `.toml` files under ./recipes, two levels deep, sorted."""
-    home = Path("recipes")
-    return sorted((*home.glob("*.toml"), *home.glob("*/*.toml")))

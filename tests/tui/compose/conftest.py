@@ -35,7 +35,7 @@ name = "mine"
 
 [data]
 dataset = "folder"
-root = "pets"
+root = "../pets"
 image_size = 64
 
 [model]

@@ -49,6 +49,12 @@ def ensure_sample(directory: Path, *, reporter: Progress = QUIET) -> Path:
     return directory
 
 
+def holds_sample(directory: Path) -> bool:
+    """Whether `directory` holds a sample set of this generator, whatever its options."""
+    marker = _read_marker(directory)
+    return marker is not None and marker.get("generator") == GENERATOR_VERSION
+
+
 def is_current_sample(directory: Path, options: SampleOptions) -> bool:
     """Whether `directory` holds the set that this generator would make of `options`."""
     return _read_marker(directory) == _marker(options)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from workbench.recipe.cookbook import own_path
 from workbench.recipe.literals import toml_key, toml_literal
 from workbench.recipe.toml_text import parse_toml
 from workbench.support.errors import UserError
@@ -50,7 +51,7 @@ def _file_and_changes(draft: Draft) -> tuple[str, list[str]]:
         return str(draft.read_from), changes
     if draft.path is not None:
         return str(draft.path), []
-    return f"recipes/{slug(str(draft.look()['name'] or 'new'))}.toml", []
+    return str(own_path(slug(str(draft.look()["name"] or "new")))), []
 
 
 def _changes(draft: Draft) -> list[str] | None:

@@ -158,7 +158,7 @@ def _understood(draft: Draft, text: str) -> Draft:
     recipe: Recipe | None = None
     problems: tuple[Problem, ...] = ()
     try:
-        recipe = parse_recipe(text, where, folder=None if draft.path is None else draft.path.parent)
+        recipe = parse_recipe(text, where, folder=Path() if draft.path is None else draft.path.parent)
     except RecipeError as error:
         problems = error.problems
     return replace(draft, text=text, values=values, recipe=recipe, problems=problems, broken=None)

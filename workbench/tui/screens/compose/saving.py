@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from workbench.recipe.cookbook import own_path
 from workbench.recipe.load import read_recipe_text
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
@@ -16,8 +17,7 @@ def proposed_path(draft: Draft) -> Path:
     """Where to save: its own file, else one named after it beside the other recipes."""
     if draft.path is not None:
         return draft.path
-    home = Path("recipes")
-    return (home if home.is_dir() else Path()) / f"{slug(str(draft.look()['name'] or 'recipe'))}.toml"
+    return own_path(slug(str(draft.look()["name"] or "recipe")))
 
 
 def check_path(written: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from workbench.recipe.cookbook import find_recipe, own_files, shipped_beside, shipped_name
 from workbench.recipe.load import read_recipe_text
 from workbench.recipe.pseudo_label import STRATEGIES
 from workbench.recipe.scaffold import new_recipe_text
@@ -24,6 +25,7 @@ def choices(runs: Iterable[RunSummary], shelf: Sequence[Draft]) -> list[tuple[st
     """(source, how it reads) of everything at hand."""
     found = [(f"{_SHELF}{number}", f"set aside  {_named(draft)}") for number, draft in enumerate(shelf)]
     found += [(str(path), f"file       {path}") for path in recipe_files()]
+    found += [(name, f"shipped    {name}") for name in shipped_beside()]
     found.append((_NEW, "new        supervised: every training image keeps its label"))
     found += [(f"{_NEW}{name}", f"new        {name} pseudo-labels") for name in STRATEGIES]
     for run, _ in zip(runs, range(_MOST_RUNS), strict=False):
@@ -34,12 +36,11 @@ def choices(runs: Iterable[RunSummary], shelf: Sequence[Draft]) -> list[tuple[st
 def recipe_files() -> list[Path]:
     """Recipes here and in ./recipes, two levels deep, sorted."""
     here = [path for path in Path().glob("*.toml") if _looks_like_recipe(path)]
-    home = Path("recipes")
-    return [*sorted(here), *sorted((*home.glob("*.toml"), *home.glob("*/*.toml")))]
+    return [*sorted(here), *own_files()]
 
 
 def open_source(source: str, runs_home: Path, shelf: Sequence[Draft] = ()) -> Draft:
-    """The draft that a source gives: a path, `run:ID`, `new:STRATEGY`, or `shelf:N`.
+    """The draft that a source gives: a recipe's path or name, `run:ID`, `new:STRATEGY`, or `shelf:N`.
 
     A text that is no TOML makes a draft too, to be mended.
 
@@ -59,7 +60,9 @@ def open_source(source: str, runs_home: Path, shelf: Sequence[Draft] = ()) -> Dr
         if Path(run_id).name != run_id:
             raise UserError("not the id of a run", where=clean(run_id, 80))
         return draft_of(read_recipe_text(path), f"run {run_id}", read_from=path)
-    path = Path(source)
+    path = find_recipe(Path(source))
+    if shipped_name(path) == source:  # saved, it becomes a file of the user's
+        return draft_of(read_recipe_text(path), f"recipe {source}", read_from=Path(source))
     return draft_of(read_recipe_text(path), source, path)
 
 

@@ -14,7 +14,7 @@ from workbench.dataset import (
     open_catalogue,
     split_summary,
 )
-from workbench.dataset.open import SAMPLE_DIRECTORY
+from workbench.dataset.open import sample_home
 from workbench.dataset.split_summary import ClassCounts
 from workbench.recipe.data import Data
 from workbench.recipe.dump import resolved
@@ -84,7 +84,7 @@ class SplitReader:
         return facts
 
     def _count(self, data: Data, labels: PseudoLabel | None) -> SplitSummary:
-        if data.dataset == "sample" and not data.root and not (self._home / SAMPLE_DIRECTORY).is_dir():
+        if data.dataset == "sample" and not data.root and not sample_home(self._home).is_dir():
             raise UserError(
                 "the sample set is not drawn yet",
                 hint="the first run draws it, or petbench data sample does: a few seconds",

@@ -21,7 +21,7 @@ def no_runs(home: Path, colours: Palette) -> Text:
     text.append("Press ")
     text.append("n", style=f"bold {colours.accent}")
     text.append(" to compose the first one, or in another terminal:\n\n")
-    text.append("petbench run recipes/quickstart.toml\n\n", style=f"bold {colours.text}")
+    text.append("petbench run quickstart\n\n", style=f"bold {colours.text}")
     text.append(
         f"It trains in seconds on drawn pets and shows up here.\nLooking in {clean(home)}",
         style=colours.muted,
