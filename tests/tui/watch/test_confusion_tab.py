@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.driving import WIDE, coloured, opened, screen_text
+from tests.runs.making import CLASSES, make_results
+from tests.tui.driving import WIDE, coloured, opened, said, screen_text
 from tests.tui.watch.driving import press, reread, screen
-from tests.tui.watch.runs import many_classes, teacher_and_round, write_timed
+from tests.tui.watch.runs import made, many_classes, teacher_and_round, write_timed
+from workbench.runs.events import ConfusionSeen, StageStarted
 from workbench.runs.layout import RunDirectory
+from workbench.runs.metrics import MetricsWriter
+from workbench.runs.results import write_results
 from workbench.tui.places import InspectPlace, Place, WatchPlace
 from workbench.tui.screens.watch.recall_bars import RecallBars
+from workbench.tui.session import Session
 from workbench.tui.widgets.heatmap import HeatMap
 
 
@@ -91,3 +98,53 @@ async def test_without_colours_curves_and_confusion_can_still_be_read(
         for key in "12345":
             await press(pilot, key)
             assert not coloured(pilot), f"tab {key}"
+
+
+async def test_bars_stand_beside_their_classes_from_the_first_drawing_on(home: Path) -> None:
+    run = made(home)
+    matrix = 100 * np.eye(20, dtype=int)
+    for number in range(20):
+        matrix[number, number], matrix[number, (number + 1) % 20] = 100 - number, number
+    with MetricsWriter(run.metrics) as writer:
+        writer.event(StageStarted("fit", 0, 1, 10, 0, False))
+        writer.event(ConfusionSeen("fit", 0, 1, matrix.tolist()))
+    names = tuple(f"breed_{number:03d}" for number in range(20))
+    write_results(run.results, replace(make_results(), classes=names))
+    session = Session(None)
+    session.keep("watch", {"tab": "confusion"})
+    async with opened(home, place=WatchPlace(run.id), size=WIDE, session=session) as pilot:
+        # The list of the worst pairs takes its lines from the matrix once it has something to say.
+        found = dict(re.findall(r"^ *breed (\d{3}) .*[█▏▎▍▌▋▊▉ ] +(\d+)$", screen_text(pilot), re.MULTILINE))
+        assert found == {f"{number:03d}": str(100 - number) for number in range(20)}
+
+
+async def test_enter_on_a_cell_says_when_its_images_will_be_there(
+    run: RunDirectory, places: list[Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.tui.screens.watch.news.class_names", lambda *_: CLASSES)
+    async with opened(run.path.parent, place=WatchPlace(run.id)) as pilot:
+        await press(pilot, "2", "enter")
+        assert "written at the run's end: i shows the pool" in said(pilot)[-1]
+        assert places == []
+
+
+async def test_inspect_of_a_cell_of_a_run_without_predictions_is_no_fault(
+    home: Path, clock: list[float]
+) -> None:
+    run = made(home)
+    write_timed(run, list(teacher_and_round())[:6], clock)
+    async with opened(home, place=InspectPlace(run.id, "val", "Bengal", "Abyssinian")) as pilot:
+        assert "Nothing to look at yet" in screen_text(pilot)
+
+
+async def test_a_cell_tells_the_kept_models_count_where_it_is_another(
+    ended: RunDirectory, places: list[Place]
+) -> None:
+    async with opened(ended.path.parent, place=WatchPlace(ended.id), size=WIDE) as pilot:
+        text = await press(pilot, "2")
+        assert "true Bengal → said Abyssinian: 3 of 11  kept r2 ep 3: 1" in text
+        assert "r1 epoch 2" in text
+        await press(pilot, "right", "right", "enter")
+        assert "true Bengal → said beagle: 0 of 11" in screen_text(pilot)
+        assert "the kept model (r2 ep 3) says so of no image" in said(pilot)[-1]
+        assert places == []

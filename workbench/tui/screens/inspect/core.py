@@ -180,8 +180,7 @@ class InspectCore(PlaceScreen[InspectPlace]):
         self.take_review()
         if self.helped is None:
             self.helped = Helped(new.run, self.bench.data_home, self.ask_helper)
-        if new.source is not None:
-            self.wish = self.wish.for_source(new.source, new.orders, new.opinions.classes)
+        self.wish = self.wish.for_source(new.source, new.orders, new.opinions.classes)
         self.set_class(not new.sources, "-empty")
         self.rearrange(keep)
         if new.recipe is not None and self._searched != new.recipe.data:

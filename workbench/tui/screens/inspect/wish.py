@@ -51,7 +51,7 @@ class Wish:
         """The same order of all images."""
         return Wish(order=self.order, surest_first=self.surest_first)
 
-    def for_source(self, source: Source, orders: Sequence[Doubt], classes: Sequence[str]) -> Wish:
+    def for_source(self, source: Source | None, orders: Sequence[Doubt], classes: Sequence[str]) -> Wish:
         """The wish without what the source cannot tell."""
         wish = self
         if wish.order not in orders:

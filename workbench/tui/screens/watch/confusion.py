@@ -16,7 +16,7 @@ from workbench.runs.class_order import CLASS_ORDERS, ClassOrder, class_order, re
 from workbench.runs.history import SeenConfusion
 from workbench.tui.draw.bars import bar
 from workbench.tui.screens.watch.facts import class_name
-from workbench.tui.screens.watch.news import News
+from workbench.tui.screens.watch.news import Kept, News
 from workbench.tui.screens.watch.recall_bars import RecallBars
 from workbench.tui.themes import palette_of
 from workbench.tui.widgets.heatmap import HeatMap
@@ -36,6 +36,10 @@ class ConfusionPanel(Vertical):
         said: str
         teacher: bool
         """Whether the confusion is the teacher's."""
+        kept: Kept | None
+        """The model whose images there are, where the run has ended."""
+        count: int | None
+        """How many images it has in the cell."""
 
     def __init__(self) -> None:
         super().__init__(id="confusion")
@@ -48,8 +52,9 @@ class ConfusionPanel(Vertical):
     def compose(self) -> ComposeResult:
         """Heat map and bars, then the line of the cursor, then the worst pairs where there is room."""
         with Horizontal(id="heat-row"):
-            yield HeatMap(id="heat")
-            yield RecallBars(id="recall")
+            heat = HeatMap(id="heat")
+            yield heat
+            yield RecallBars(heat, id="recall")
         yield Static(id="pair", markup=False)
         yield Static(id="worst", markup=False)
 
@@ -69,7 +74,8 @@ class ConfusionPanel(Vertical):
             self._back += len(news.following.confusions) - len(self._news.following.confusions)
         old, self._news = self._news, news
         seen = news.following.confusions
-        if old is None or old.classes is not news.classes or old.following.confusions[-1:] != seen[-1:]:
+        same = old is not None and old.classes is news.classes and old.kept is news.kept
+        if old is None or not same or old.following.confusions[-1:] != seen[-1:]:
             self._draw()
 
     def step(self, epochs: int) -> None:
@@ -147,7 +153,7 @@ class ConfusionPanel(Vertical):
         chosen, pair, news = self._shown, self._pair(), self._news
         if chosen is None or pair is None or news is None:
             return
-        self.query_one(RecallBars).show(recall(chosen.matrix)[self._arranged], self.heat.place)
+        self.query_one(RecallBars).show(recall(chosen.matrix)[self._arranged])
         self.query_one("#pair", Static).update(self._pair_line(chosen, pair, news))
         self.query_one("#worst", Static).update(self._worst_lines(chosen, pair, news))
 
@@ -155,19 +161,42 @@ class ConfusionPanel(Vertical):
         palette = palette_of(self.app.theme)
         true, said = pair
         count, total = int(chosen.matrix[true, said]), int(chosen.matrix[true].sum())
-        line = Text(no_wrap=True, overflow="ellipsis", end="")
-        line.append("true ", palette.muted)
-        line.append(class_name(news.classes, true, 26), "bold")
-        line.append(" → said ", palette.muted)
-        line.append(class_name(news.classes, said, 26), "bold")
-        line.append(f": {count} of {total}")
-        stage = f"r{chosen.round}" if chosen.round else chosen.stage
-        slider = _slider(self._back, len(news.following.confusions))
-        place = f"{stage} epoch {chosen.epoch} {slider} {_ORDER_WORDS[self.order]}"
-        space = self.size.width - line.cell_len - len(place) - 1
-        if space > 0:
-            line.append(" " * space + place, palette.muted)
+        kept, kept_count = self._kept_count(chosen, pair, news)
+        place = f"r{chosen.round}" if chosen.round else chosen.stage
+        place += f" epoch {chosen.epoch}"
+        slider, order = _slider(self._back, len(news.following.confusions)), _ORDER_WORDS[self.order]
+        said_by = f"kept {kept.name}: {kept_count}" if kept is not None and kept_count != count else ""
+        brief = f"kept {kept_count}" if said_by else ""
+        # What tells the numbers apart stays longest where there is little room.
+        for limit, other, where in (
+            (26, said_by, f"{place} {slider} {order}"),
+            (26, said_by, f"{place} {order}"),
+            (26, brief, f"{place} {order}"),
+            (26, brief, place),
+            (12, brief, place),
+        ):
+            line = Text(no_wrap=True, overflow="ellipsis", end="")
+            line.append("true ", palette.muted)
+            line.append(class_name(news.classes, true, limit), "bold")
+            line.append(" → said ", palette.muted)
+            line.append(class_name(news.classes, said, limit), "bold")
+            line.append(f": {count} of {total}")
+            line.append(f"  {other}" if other else "", palette.warning)
+            space = self.size.width - line.cell_len - len(where) - 1
+            if space > 0:
+                break
+        line.append(" " * max(1, space) + where, palette.muted)
         return line
+
+    def _kept_count(
+        self, chosen: SeenConfusion, pair: tuple[int, int], news: News
+    ) -> tuple[Kept | None, int | None]:
+        """The kept model that Enter shows the images of, and how many it has in the cell."""
+        final, teacher = news.kept
+        kept = teacher if chosen.stage == "teacher" and teacher is not None else final
+        if kept is None or kept.matrix.shape != chosen.matrix.shape:
+            return None, None
+        return kept, int(kept.matrix[pair])
 
     def _worst_lines(self, chosen: SeenConfusion, pair: tuple[int, int], news: News) -> Text:
         palette = palette_of(self.app.theme)
@@ -202,7 +231,8 @@ class ConfusionPanel(Vertical):
             self.app.notify("the names of the classes are not known yet", severity="warning")
             return
         teacher = self._shown.stage == "teacher"
-        self.post_message(self.PairChosen(news.classes[pair[0]], news.classes[pair[1]], teacher))
+        kept, count = self._kept_count(self._shown, pair, news)
+        self.post_message(self.PairChosen(news.classes[pair[0]], news.classes[pair[1]], teacher, kept, count))
 
 
 def _slider(back: int, count: int) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from textual.message import Message
 
 from workbench.dataset import open_catalogue
@@ -15,6 +17,7 @@ from workbench.recipe import load_recipe
 from workbench.runs.follow import Following, RunFollower
 from workbench.runs.layout import RunDirectory
 from workbench.runs.log_tail import LogLines, LogTail
+from workbench.runs.results import read_results
 from workbench.runs.status import RunStatus, last_sign
 from workbench.support.errors import UserError
 from workbench.tui.screens.watch.process_use import ProcessMeter, ProcessUse
@@ -22,6 +25,16 @@ from workbench.tui.screens.watch.process_use import ProcessMeter, ProcessUse
 TICK_SECONDS = 0.5
 _USE_TICKS = 6
 _NAP_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """What a model that the run keeps says of the validation images; a later epoch may say otherwise."""
+
+    name: str
+    """Such as `r4 ep 12`."""
+    matrix: NDArray[np.int64]
+    """(C, C) int64 counts: rows are true classes, columns predictions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +50,8 @@ class News:
     last_sign: float | None
     """Of a stalled run, in seconds since the epoch; None for any other."""
     recipe_text: str
+    kept: tuple[Kept | None, Kept | None]
+    """Of the final model and of the teacher; None before the run's end, and where there is none."""
 
 
 @dataclass
@@ -69,6 +84,8 @@ class NewsReader:
         self._use: ProcessUse | None = None
         self._ticks = 0
         self._recipe_text = _read_text(run.recipe)
+        self._kept: tuple[Kept | None, Kept | None] = (None, None)
+        self._results_seen: tuple[int, int] | None = None
         self._last: News | None = None
 
     def read(self) -> News:
@@ -83,16 +100,28 @@ class NewsReader:
             self._use = self._meter.read(process.pid) if process is not None else None
         self._ticks += 1
         self._find_classes(following)
+        self._find_kept()
         sign = _sign_of_stalled(following)
         last = self._last
         if (
             last is not None
             and (last.following is following and last.log is log and last.classes is self._classes)
-            and (last.use, last.last_sign) == (self._use, sign)
+            and (last.use, last.last_sign, last.kept) == (self._use, sign, self._kept)
         ):
             return last
-        self._last = News(following, self._classes, log, self._use, sign, self._recipe_text)
+        self._last = News(following, self._classes, log, self._use, sign, self._recipe_text, self._kept)
         return self._last
+
+    def _find_kept(self) -> None:
+        """Read the results' confusions, when there are other results than the last time."""
+        try:
+            now = self._run.results.stat()
+            seen = (now.st_mtime_ns, now.st_size)
+        except OSError:
+            seen = None
+        if seen != self._results_seen:
+            self._results_seen = seen
+            self._kept = kept_confusions(self._run) if seen is not None else (None, None)
 
     def _find_classes(self, following: Following) -> None:
         """Once a confusion is there; asked again when the run has ended, since its results tell them."""
@@ -115,6 +144,18 @@ def class_names(run: RunDirectory, data_home: Path) -> tuple[str, ...]:
         return open_catalogue(data, data_home=data_home).classes(data.target)
     except (UserError, OSError):
         return ()
+
+
+def kept_confusions(run: RunDirectory) -> tuple[Kept | None, Kept | None]:
+    """Of the final model and of the teacher, on the validation images; None where results tell none."""
+    try:
+        results = read_results(run.results)
+    except (UserError, OSError):
+        return None, None
+    place = f"r{results.best_round}" if results.best_round else results.best_stage
+    final = Kept(f"{place} ep {results.best_epoch}", np.array(results.val.confusion))
+    teacher = results.teacher_val
+    return final, None if teacher is None else Kept("teacher", np.array(teacher.confusion))
 
 
 def read_news(

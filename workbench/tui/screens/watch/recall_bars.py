@@ -12,8 +12,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from workbench.tui.draw.bars import bar
-from workbench.tui.draw.heatmap import Fit
 from workbench.tui.themes import Palette, palette_of
+from workbench.tui.widgets.heatmap import HeatMap
 
 _NUMBERED = 10  # cells from which on a bar has its number beside it
 
@@ -21,26 +21,26 @@ _NUMBERED = 10  # cells from which on a bar has its number beside it
 class RecallBars(Widget):
     """Draws the recall in the rows of the heat map; two bars in a line where rows are half a line."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, heat: HeatMap, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._heat = heat
         self._recall: NDArray[np.float64] = np.empty(0)
-        self._place: Fit | None = None
 
-    def show(self, recall: NDArray[np.float64], place: Fit) -> None:
+    def show(self, recall: NDArray[np.float64]) -> None:
         """Show a class's recall a row.
 
         Args:
             recall: (C,) float64 in the order of the rows; NaN for a class without images.
         """
-        self._recall, self._place = recall, place
+        self._recall = recall
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """The bars that are in this line."""
-        place, width = self._place, self.size.width
+        place, width = self._heat.place, self.size.width  # where the rows are by now, not where they were
         palette = palette_of(self.app.theme)
         blank = Strip.blank(width, self.rich_style)
-        if place is None or place.block > 1:
+        if place.block > 1 or not len(self._recall):
             return blank
         rows = [(2 * y + half) // place.tile_height for half in (0, 1)]
         shares = [self._share(place.row + row) if row < place.rows else None for row in rows]

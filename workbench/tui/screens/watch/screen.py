@@ -17,6 +17,7 @@ from textual.worker import get_current_worker
 
 from workbench.runs.class_order import CLASS_ORDERS
 from workbench.runs.following import AXES
+from workbench.runs.sources import SplitSource, sources_of
 from workbench.runs.watching import RunsView
 from workbench.support.clean import clean
 from workbench.tui.actions import ACTIONS
@@ -323,8 +324,19 @@ class WatchScreen(RunControl):
     @on(ConfusionPanel.PairChosen)
     def _open_pair(self, message: ConfusionPanel.PairChosen) -> None:
         message.stop()
-        split = "teacher-val" if message.teacher and self._has_student() else "val"
-        self.bench.go(InspectPlace(self.place.run, split, message.true, message.said))
+        source = SplitSource("val", message.teacher and self._has_student())
+        if source not in sources_of(self.run):
+            pool = ": i shows the pool, as the last round saw it" if self._last_round() else ""
+            self.notify(
+                f"which validation images these are is written at the run's end{pool}", severity="warning"
+            )
+        elif message.kept is not None and message.count == 0:
+            self.notify(
+                f"the kept model ({message.kept.name}) says so of no image, and only its word is kept",
+                severity="warning",
+            )
+        else:
+            self.bench.go(InspectPlace(self.place.run, source.key, message.true, message.said))
 
     def _has_student(self) -> bool:
         return self.news is not None and any(mark.event.round for mark in self.news.following.stages)
