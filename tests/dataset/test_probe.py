@@ -195,9 +195,10 @@ def test_postscript_is_never_opened() -> None:
         decode_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
 
 
-def test_floating_point_pixels_are_refused() -> None:
-    with pytest.raises(UnreadableImage, match="floating-point"):
-        decode_bytes(saved(Image.new("F", (4, 4), 0.5), "TIFF"))
+def test_floating_point_pixels_go_from_black_at_0_to_white_at_1() -> None:
+    values = np.array([[-1.0, 0.0, 0.5, 1.0], [np.nan, np.inf, -np.inf, 0.25]], dtype=np.float32)
+    pixels = decode_bytes(saved(Image.fromarray(values), "TIFF")).pixels
+    assert pixels[..., 0].tolist() == [[0, 0, 128, 255], [0, 255, 0, 64]]
 
 
 STARTS = [

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.dataset.pictures import paper_catalogue
 from workbench.dataset import SPLIT_FILE, load_split, make_split, save_split
-from workbench.dataset.catalogue import Catalogue
+from workbench.dataset.catalogue import Catalogue, HeadBox
+from workbench.dataset.folder import read_folder
+from workbench.dataset.split_file import is_by_content
 from workbench.recipe import Data, Iterative
 from workbench.support.errors import UserError
 
@@ -97,3 +101,47 @@ def test_damaged_line_is_told_by_its_key(tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match="validation"):
         load_split(path, CATALOGUE)
+
+
+def _bitmaps(folder: Path, colour: str) -> Catalogue:
+    """Ten pictures of two classes and one length."""
+    for number in range(10):
+        path = folder / "ab"[number % 2] / f"{number}.bmp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (number, 0, 0)).save(path)
+    Image.new("RGB", (20, 20), colour).save(folder / "a" / "4.bmp")
+    return read_folder(folder)
+
+
+def test_a_picture_replaced_by_one_of_the_same_length_is_named(tmp_path: Path) -> None:
+    catalogue = _bitmaps(tmp_path / "in", "red")
+    save_split(tmp_path / SPLIT_FILE, catalogue, make_split(catalogue, Data(), None))
+    load_split(tmp_path / SPLIT_FILE, _bitmaps(tmp_path / "in", "red"), exact=True)
+    changed = _bitmaps(tmp_path / "in", "blue")
+    assert load_split(tmp_path / SPLIT_FILE, changed).fingerprint
+    with pytest.raises(UserError, match=r"1 images are other pictures now \(a/4\.bmp\)\n.*back as it was"):
+        load_split(tmp_path / SPLIT_FILE, changed, exact=True)
+
+
+def test_other_head_boxes_are_other_data(tmp_path: Path) -> None:
+    catalogue = _bitmaps(tmp_path / "in", "red")
+    save_split(tmp_path / SPLIT_FILE, catalogue, make_split(catalogue, Data(), None))
+    boxed = replace(catalogue.records[0], head=HeadBox(0.1, 0.1, 0.5, 0.5))
+    with pytest.raises(UserError, match="head boxes are others"):
+        load_split(
+            tmp_path / SPLIT_FILE, replace(catalogue, records=(boxed, *catalogue.records[1:])), exact=True
+        )
+
+
+def test_a_split_from_before_contents_were_read_goes_by_names_and_lengths(tmp_path: Path) -> None:
+    catalogue = _bitmaps(tmp_path / "in", "red")
+    path = tmp_path / SPLIT_FILE
+    save_split(path, catalogue, make_split(catalogue, Data(), None))
+    assert is_by_content(path)
+    saved = json.loads(path.read_text())
+    del saved["contents"], saved["head_boxes"]
+    path.write_text(json.dumps(saved | {"data_fingerprint": catalogue.fingerprint_by_name}))
+    assert not is_by_content(path)
+    load_split(path, _bitmaps(tmp_path / "in", "blue"), exact=True)
+    with pytest.raises(UserError, match="has changed"):
+        load_split(path, replace(catalogue, records=catalogue.records[::-1]), exact=True)

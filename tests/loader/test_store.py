@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -23,9 +24,12 @@ from PIL import Image
 
 from tests.loader.conftest import CPU, Recorder, catalogue_of, smooth_picture
 from workbench.dataset.catalogue import Catalogue
+from workbench.dataset.depth import Scale
 from workbench.loader.decoding import Square, decode_square
 from workbench.loader.store import ImageStore, open_store, stored_side
+from workbench.loader.store_build import META, PIXELS
 from workbench.runs.events import Message, Silent
+from workbench.support.caches import read_sealed, write_sealed
 from workbench.support.errors import RunFailed, UserError
 
 Maker = Callable[[int], Catalogue]
@@ -35,12 +39,13 @@ def _open(catalogue: Catalogue, cache: Path, reporter: Recorder | None = None) -
     return open_store(catalogue, 32, cache=cache, reporter=reporter or Recorder())
 
 
-def _never(path: Path, side: int) -> Square:
+def _never(path: Path, side: int, scale: Scale | None) -> Square:
     raise AssertionError(f"{path} decoded again")
 
 
 def _folder(catalogue: Catalogue, cache: Path) -> Path:
-    return cache / "stores" / f"{catalogue.fingerprint}-{stored_side(32)}"
+    (folder,) = (cache / "stores").glob(f"*-{stored_side(32)}")
+    return folder
 
 
 def test_the_stored_square_is_what_the_usual_evaluation_resizes_to() -> None:
@@ -145,25 +150,47 @@ def test_an_image_that_is_gone_is_not_remembered_as_broken(pictures: Maker, tmp_
     with pytest.raises(UserError, match="gone"):
         _open(catalogue, tmp_path)
     gone.write_bytes(content)
-    assert _open(catalogue, tmp_path).unreadable == ()
+    assert _open(replace(catalogue), tmp_path).unreadable == ()
 
 
-@pytest.mark.parametrize(
-    "damage", ["no json", "wrong json", "short pixels", "long pixels", "other pixels", "old format"]
+DAMAGE = (
+    *("no json", "wrong json", "old format", "other images", "no pixels", "directory", "pipe", "endless"),
+    *("odd header", "short pixels", "long pixels", "other pixels"),
 )
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_store_is_built_again(
     pictures: Maker, tmp_path: Path, recorder: Recorder, damage: str
 ) -> None:
     catalogue = pictures(6)
     sound = np.array(_open(catalogue, tmp_path).pixels)
     folder = _folder(catalogue, tmp_path)
-    meta, pixels = folder / "meta.json", folder / "pixels.npy"
+    meta, pixels = folder / META, folder / PIXELS
     if damage == "no json":
         meta.write_bytes(meta.read_bytes()[:-7])
     elif damage == "wrong json":
-        meta.write_text('{"sizes": "many"}')
+        write_sealed(meta, b'{"sizes": "many"}')
     elif damage == "old format":
-        meta.write_text(json.dumps(json.loads(meta.read_text()) | {"format": 0}))
+        write_sealed(meta, json.dumps(json.loads(read_sealed(meta) or b"") | {"format": 1}).encode())
+    elif damage == "other images":
+        told = json.loads(read_sealed(meta) or b"")
+        write_sealed(meta, json.dumps(told | {"sizes": told["sizes"][1:]}).encode())
+    elif damage == "no pixels":
+        pixels.unlink()
+    elif damage == "directory":
+        pixels.unlink()
+        (pixels / "in it").mkdir(parents=True)
+    elif damage == "pipe":
+        meta.unlink()
+        os.mkfifo(meta)
+    elif damage == "endless":
+        pixels.unlink()
+        pixels.symlink_to("/dev/zero")
+    elif damage == "odd header":  # numpy's parser raises a TokenError of it
+        content = bytearray(pixels.read_bytes())
+        content[10:14] = b"{" + b"'" * 3
+        pixels.write_bytes(content)
     elif damage == "short pixels":
         os.truncate(pixels, 5000)
     elif damage == "long pixels":
@@ -219,10 +246,10 @@ from workbench.loader.store import open_store
 
 cache, pause, paths = Path(sys.argv[1]), float(sys.argv[2]), [Path(p) for p in sys.argv[3:]]
 
-def slow(path, side):
+def slow(path, side, scale):
     os.write(1, b"decoding\n")  # print writes the line and its end apart, and threads mix them
     time.sleep(pause)
-    return decode_square(path, side)
+    return decode_square(path, side, scale)
 
 recorder = Recorder()
 store = open_store(catalogue_of(paths), 32, cache=cache, reporter=recorder, decode=slow)
@@ -260,10 +287,10 @@ def test_of_two_runs_one_builds_and_the_other_waits(pictures: Maker, tmp_path: P
 def test_who_waits_says_so(pictures: Maker, tmp_path: Path) -> None:
     catalogue, decoding, go_on = pictures(4), threading.Event(), threading.Event()
 
-    def held(path: Path, side: int) -> Square:
+    def held(path: Path, side: int, scale: Scale | None) -> Square:
         decoding.set()
         assert go_on.wait(60)
-        return decode_square(path, side)
+        return decode_square(path, side, scale)
 
     class Waiting(Recorder):
         def event(self, event: object) -> None:
@@ -293,5 +320,94 @@ def test_a_killed_builder_leaves_nothing_in_the_way(pictures: Maker, tmp_path: P
     folder = _folder(catalogue, tmp_path)
     assert [path.suffix for path in folder.iterdir()] == [".tmp"]
     store = _open(catalogue, tmp_path)
-    assert sorted(path.name for path in folder.iterdir()) == ["meta.json", "pixels.npy"]
+    assert sorted(path.name for path in folder.iterdir()) == ["meta.sealed", "pixels.npy"]
     np.testing.assert_array_equal(store.pixels, _open(catalogue, tmp_path / "other").pixels)
+
+
+def _damaged(content: bytes, source: random.Random) -> bytes:
+    """The content with a bit flipped, a run of bytes lost or written over, an end cut off or added."""
+    place, changed = source.randrange(len(content)), bytearray(content)
+    match source.randrange(5):
+        case 0:
+            changed[place] ^= 1 << source.randrange(8)
+        case 1:
+            changed[place : place + 64] = source.randbytes(64)[: len(changed) - place]
+        case 2:
+            del changed[place : place + 1 + source.randrange(99)]
+        case 3:
+            del changed[place:]
+        case _:
+            changed += source.randbytes(1 + source.randrange(99))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", [PIXELS, META])
+def test_whatever_is_damaged_in_a_store_its_rows_are_what_was_decoded(
+    pictures: Maker, tmp_path: Path, name: str
+) -> None:
+    catalogue = pictures(6)
+    every = np.arange(6)
+    sound = _open(catalogue, tmp_path)
+    truth, sizes = sound.gather(every, CPU).numpy(), np.array(sound.sizes)
+    path = _folder(catalogue, tmp_path) / name
+    content, source = path.read_bytes(), random.Random(5)
+    # The first bytes each in turn, since they are numpy's header, and the seal.
+    flipped = [content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :] for i in range(96)]
+    for damaged in (*flipped, *(_damaged(content, source) for _ in range(104))):
+        path.write_bytes(damaged)
+        recorder = Recorder()
+        store = _open(catalogue, tmp_path, recorder)
+        np.testing.assert_array_equal(store.gather(every, CPU).numpy(), truth)
+        np.testing.assert_array_equal(store.sizes, sizes)
+        assert len(recorder.messages("warning")) == 1
+        assert path.read_bytes() == content
+
+
+def test_pictures_of_other_content_and_the_same_length_have_another_store(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.bmp" for i in range(2)]
+    for path in paths:
+        Image.new("RGB", (40, 30), "red").save(path)
+    first = catalogue_of(paths)
+    red = _open(first, tmp_path / "cache").gather(np.arange(2), CPU)
+    status = paths[1].stat()
+    Image.new("RGB", (40, 30), "blue").save(paths[1])
+    os.utime(paths[1], ns=(status.st_atime_ns, status.st_mtime_ns))  # a copy that keeps times
+    second = catalogue_of(paths)
+    assert first.fingerprint_by_name == second.fingerprint_by_name
+    assert first.fingerprint != second.fingerprint
+    seen = _open(second, tmp_path / "cache").gather(np.arange(2), CPU)
+    assert torch.equal(seen[0], red[0])
+    assert seen[1, 2].min() == 255
+    # Back again, the first store serves: nothing is decoded.
+    Image.new("RGB", (40, 30), "red").save(paths[1])
+    third = open_store(catalogue_of(paths), 32, cache=tmp_path / "cache", reporter=Recorder(), decode=_never)
+    assert torch.equal(third.gather(np.arange(2), CPU), red)
+
+
+def test_a_damaged_row_whose_image_is_gone_fails_the_run_instead_of_training_it(
+    pictures: Maker, tmp_path: Path
+) -> None:
+    catalogue = pictures(3)
+    _open(catalogue, tmp_path)
+    path = _folder(catalogue, tmp_path) / PIXELS
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    store = _open(catalogue, tmp_path)
+    catalogue.records[2].path.unlink()
+    store.gather(np.array([0, 1]), CPU)
+    with pytest.raises(RunFailed, match="row of the decoded store is damaged"):
+        store.gather(np.array([2]), CPU)
+
+
+def test_an_image_that_changes_while_it_is_decoded_is_refused(pictures: Maker, tmp_path: Path) -> None:
+    catalogue = pictures(3)
+
+    def swapping(path: Path, side: int, scale: Scale | None) -> Square:
+        square = decode_square(path, side, scale)
+        if path == catalogue.records[1].path:
+            Image.new("RGB", (90, 80)).save(path)
+        return square
+
+    with pytest.raises(UserError, match="changed while it was read"):
+        open_store(catalogue, 32, cache=tmp_path, reporter=Recorder(), decode=swapping)

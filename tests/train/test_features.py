@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from tests.loader.conftest import Recorder
 from workbench.runs.events import Silent
-from workbench.train.features import FeatureBank, Ints
+from workbench.train.features import CHECKSUMS, FEATURES, FeatureBank, Ints
 
 IMAGES, WIDTH, BATCH = 50, 6, 4
 
@@ -152,3 +154,45 @@ def test_two_processes_at_once_both_get_right_rows(tmp_path: Path) -> None:
     assert [process.exitcode for process in both] == [0, 0]
     every = np.arange(IMAGES)
     assert torch.equal(_bank(tmp_path, Trunk(limit=0)).rows(every), _truth(every))
+
+
+def _damaged(content: bytes, source: random.Random) -> bytes:
+    place, changed = source.randrange(len(content)), bytearray(content)
+    match source.randrange(4):
+        case 0:
+            changed[place] ^= 1 << source.randrange(8)
+        case 1:
+            changed[place : place + 16] = source.randbytes(16)[: len(changed) - place]
+        case 2:
+            del changed[place:]
+        case _:
+            changed += source.randbytes(1 + source.randrange(40))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", [FEATURES, CHECKSUMS])
+def test_whatever_is_damaged_in_a_bank_its_rows_are_what_was_computed(tmp_path: Path, name: str) -> None:
+    every, source = np.arange(IMAGES), random.Random(3)
+    _bank(tmp_path, Trunk()).rows(every)
+    path = tmp_path / name
+    content = path.read_bytes()
+    headers = [content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :] for i in range(80)]
+    for damaged in (*headers, *(_damaged(content, source) for _ in range(120))):
+        path.write_bytes(damaged)
+        recorder, trunk = Recorder(), Trunk()
+        assert torch.equal(_bank(tmp_path, trunk, recorder).rows(every), _truth(every))
+        if trunk.asked:
+            assert "computing them again" in recorder.messages("warning")[0]
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", [FEATURES, CHECKSUMS, "lock"])
+def test_a_directory_or_a_pipe_in_a_bank_is_cleared_away(tmp_path: Path, name: str) -> None:
+    every = np.arange(IMAGES)
+    for put in (lambda path: (path / "in it").mkdir(parents=True), os.mkfifo):
+        _bank(tmp_path, Trunk()).rows(every)
+        path = tmp_path / name
+        path.unlink(missing_ok=True)
+        put(path)
+        assert torch.equal(_bank(tmp_path, Trunk()).rows(every), _truth(every))
+        assert torch.equal(_bank(tmp_path, Trunk(limit=0)).rows(every), _truth(every))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -10,11 +12,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.support.fingerprint import fingerprint
+from workbench.dataset.contents import Content, read_contents
+from workbench.dataset.depth import Scale, scale_of
+from workbench.support.fingerprint import BY_CONTENT, fingerprint
+from workbench.support.progress import QUIET, Progress
 
 Part = Literal["train", "validation", "test", "extra_labelled", "extra_unlabelled"]
 """`validation`: a folder's own. `extra_…`: images beside the data set's own, that only train."""
 EXTRA_PARTS: tuple[Part, ...] = ("extra_labelled", "extra_unlabelled")
+
+LONGEST = 3
+"""An image with sides in this proportion is looked at whole. The pets' have 2.6 at most."""
+
+KEPT = 2
+"""Of a longer one so many short sides are kept, from its middle: squashed to a square it would lose, along
+its length, all that evaluation's crops, squares of its short side, could show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,43 @@ class HeadBox:
     top: float
     right: float
     bottom: float
+
+    def within(self, size: tuple[int, int]) -> HeadBox | None:
+        """The same box in fractions of what is kept of an image of this size; None where nothing of it is."""
+        if not is_long(size):
+            return self
+        x0, y0, x1, y1 = kept_part(size)
+        (width, height), kept = size, (x1 - x0, y1 - y0)
+        left, right = ((edge * width - x0) / kept[0] for edge in (self.left, self.right))
+        top, bottom = ((edge * height - y0) / kept[1] for edge in (self.top, self.bottom))
+        cut = HeadBox(max(left, 0.0), max(top, 0.0), min(right, 1.0), min(bottom, 1.0))
+        return cut if cut.left < cut.right and cut.top < cut.bottom else None
+
+
+def is_long(size: tuple[int, int]) -> bool:
+    """Whether only the middle of an image of this (width, height) is kept."""
+    return max(size) > LONGEST * min(size)
+
+
+def kept_part(size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom in pixels of what is looked at: the image, or the middle of a long one."""
+    if not is_long(size):
+        return 0, 0, *size
+    width, height = (min(side, KEPT * min(size)) for side in size)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return left, top, left + width, top + height
+
+
+def long_words(sizes: Iterable[tuple[int, int]]) -> str:
+    """What becomes of the long images among these, in a sentence; empty where there is none."""
+    long = [size for size in sizes if is_long(size)]
+    if not long:
+        return ""
+    most = max(max(size) / min(size) for size in long)
+    return (
+        f"{len(long)} images are longer than {LONGEST}:1, up to {most:.0f}:1: training and evaluation see "
+        f"the middle {KEPT}:1 of each; cut them up beforehand if what lies farther out counts"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +90,7 @@ class ImageRecord:
     size: tuple[int, int]
     """(width, height) in pixels of the file on disk, upright: after its EXIF orientation."""
     bytes: int
-    """Length of the file, part of the data fingerprint."""
+    """Length of the file."""
     head: HeadBox | None = None
 
 
@@ -92,6 +141,48 @@ class Catalogue:
         return np.array([record.part in EXTRA_PARTS for record in self.records], dtype=np.bool_)
 
     @cached_property
+    def contents(self) -> tuple[Content, ...]:
+        """What each image's file holds; those that changed since they were last read are read now."""
+        return self._read_contents(QUIET)
+
+    def know_contents(self, reporter: Progress) -> None:
+        """Read now what `contents` would, and say how far that is: of a new data set it takes a while."""
+        if "contents" not in self.__dict__:
+            self.__dict__["contents"] = self._read_contents(reporter)
+
+    def _read_contents(self, reporter: Progress) -> tuple[Content, ...]:
+        found: dict[int, Content] = {}
+        for extra in (None, *EXTRA_PARTS):
+            group = [i for i, r in enumerate(self.records) if (r.part if self.is_extra[i] else None) == extra]
+            if not group:
+                continue
+            paths = [self.records[i].path for i in group]
+            root = self.root
+            if extra is not None:
+                root = Path(os.path.commonpath([path.parent for path in paths]))
+            found |= zip(group, read_contents(root, paths, reporter=reporter), strict=True)
+        return tuple(found[i] for i in range(len(self.records)))
+
+    @cached_property
+    def scale(self) -> Scale | None:
+        """How pictures of more than 8 bits are read; None where there are none."""
+        return scale_of(content.deep for content in self.contents)
+
+    @cached_property
+    def pixels(self) -> str:
+        """Changes when the pixels of an image do, or their order: what decoded pixels and features go by."""
+        return fingerprint([content.digest for content in self.contents])
+
+    @cached_property
     def fingerprint(self) -> str:
-        """Changes when an image is added, removed, moved to another class or part, or its size changes."""
+        """Changes when an image is added, removed, replaced, boxed otherwise, or of another class or part."""
+        rows = [
+            [r.id, r.breed, r.species, r.part, content.digest, r.head and astuple(r.head)]
+            for r, content in zip(self.records, self.contents, strict=True)
+        ]
+        return BY_CONTENT + fingerprint(rows)
+
+    @cached_property
+    def fingerprint_by_name(self) -> str:
+        """What older runs have for a fingerprint: to it, pictures of one size and length are one."""
         return fingerprint([[r.id, r.breed, r.species, r.part, r.size, r.bytes] for r in self.records])

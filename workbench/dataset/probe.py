@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.dataset.depth import Deep, Scale, deep_of, is_deep, scale_of
 from workbench.dataset.image_formats import tried_formats
 
 if TYPE_CHECKING:
@@ -23,6 +24,15 @@ MAX_PIXELS = 80_000_000
 
 MAX_BYTES = 512 * 1024 * 1024
 """Larger files are refused unread."""
+
+LARGE_PIXELS = 2_000_000
+"""A JPEG of fewer is always decoded whole: it takes too little time to change a pixel for it."""
+
+_REDUCED = 3
+"""How many times as long as what is kept both sides of a JPEG must be to be decoded at a reduced scale."""
+
+_SHALLOW = (b"\xff\xd8", b"GIF8", b"BM", b"RIFF")
+"""How files begin that never have more than 8 bits: JPEG, GIF, BMP, WebP."""
 
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
@@ -55,6 +65,7 @@ class Decoded:
     """An image's pixels, (H, W, 3) uint8 RGB, with what was odd about its file."""
 
     pixels: NDArray[np.uint8]
+    """Fewer than the header says where the file was decoded at a reduced scale."""
     header: Header
     truncated: bool
     """The file ends early; what is missing at the bottom is grey."""
@@ -76,17 +87,20 @@ def read_header(path: Path) -> Header:
             return _header_of(image, length)
 
 
-def decode_image(path: Path) -> NDArray[np.uint8]:
+def decode_image(path: Path, scale: Scale | None = None) -> NDArray[np.uint8]:
     """The image as a viewer would show it: (H, W, 3) uint8 RGB, upright.
 
-    First frame of an animation; palettes resolved; transparency laid on white; CMYK and grey converted; 16
-    bits reduced to 8. Bytes after the image are ignored. A JPEG that ends early is used when at least its
-    upper half is there, with grey below; other formats must be whole.
+    First frame of an animation; palettes resolved; transparency laid on white; CMYK and grey converted; more
+    than 8 bits reduced by `scale`. Bytes after the image are ignored. A JPEG that ends early is used when at
+    least its upper half is there, with grey below; other formats must be whole.
+
+    Args:
+        scale: the data set's; None takes that of the image alone, which is right for looking at it only.
 
     Raises:
         UnreadableImage: the file is missing, not an image, broken, or too large.
     """
-    return decode_bytes(read_bytes(path)).pixels
+    return decode_bytes(read_bytes(path), scale).pixels
 
 
 def read_bytes(path: Path) -> bytes:
@@ -102,21 +116,25 @@ def read_bytes(path: Path) -> bytes:
         raise UnreadableImage(error.strerror or "cannot be read") from None
 
 
-def decode_bytes(content: bytes) -> Decoded:
+def decode_bytes(content: bytes, scale: Scale | None = None, *, side: int | None = None) -> Decoded:
     """Decode an image file's content, as `decode_image` does.
+
+    Args:
+        side: the picture will be resized to this side, so a large JPEG may be decoded at a reduced scale:
+            with at least half as many pixels again each way, in a tenth of the time.
 
     Raises:
         UnreadableImage: not an image, broken, or too large.
     """
     truncated = False
     try:
-        pixels, header = _decode(content)
+        pixels, header = _decode(content, scale, side)
     except UnreadableImage:
         if not content.startswith(b"\xff\xd8"):
             raise
         # libjpeg fills what is missing with grey once it meets the end marker. Adding the marker needs no
         # global state, unlike Pillow's LOAD_TRUNCATED_IMAGES, which other threads would see.
-        pixels, header = _decode(content + _JPEG_END)
+        pixels, header = _decode(content + _JPEG_END, scale, side)
         missing = _flat_rows_at_bottom(pixels)
         if missing > len(pixels) // 2:
             raise UnreadableImage(f"truncated: only {1 - missing / len(pixels):.0%} of it is there") from None
@@ -124,6 +142,23 @@ def decode_bytes(content: bytes) -> Decoded:
     end = content.rfind(_JPEG_END)
     trailing = len(content) - end - 2 if header.format == "JPEG" and end >= 0 and not truncated else 0
     return Decoded(pixels, Header(header.format, header.mode, header.size, len(content)), truncated, trailing)
+
+
+def deep_values(content: bytes) -> Deep | None:
+    """What lies in the picture of a file, if it has more than 8 bits a pixel; None of any other file."""
+    if content.startswith(_SHALLOW):
+        return None
+    try:
+        with _pillow_errors():
+            from PIL import Image
+
+            with Image.open(io.BytesIO(content), formats=tried_formats()) as image:
+                if not is_deep(image.mode):
+                    return None
+                _header_of(image, len(content))
+                return deep_of(np.asarray(image))
+    except UnreadableImage:
+        return None  # decoding will tell what is wrong with it
 
 
 def _regular_file_length(path: Path) -> int:
@@ -184,28 +219,34 @@ def _orientation(image: Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _decode(content: bytes) -> tuple[NDArray[np.uint8], Header]:
+def _decode(content: bytes, scale: Scale | None, side: int | None) -> tuple[NDArray[np.uint8], Header]:
     with _pillow_errors():
         from PIL import Image
 
         with Image.open(io.BytesIO(content), formats=tried_formats()) as image:
             header = _header_of(image, len(content))
             orientation = _orientation(image)
-            pixels = np.asarray(_rgb(image), dtype=np.uint8)
+            if side is not None and _may_be_reduced(header, side):
+                image.draft(None, (side * _REDUCED // 2, side * _REDUCED // 2))
+            pixels = np.asarray(_rgb(image, scale), dtype=np.uint8)
     return np.ascontiguousarray(_upright(pixels, orientation)), header
 
 
-def _rgb(image: Image) -> Any:
+def _may_be_reduced(header: Header, side: int) -> bool:
+    width, height = header.size
+    is_large = width * height >= LARGE_PIXELS and min(width, height) >= _REDUCED * side
+    return is_large and header.format in ("JPEG", "MPO")
+
+
+def _rgb(image: Image, scale: Scale | None) -> Any:
     """The image as RGB: something numpy can read as (H, W, 3) uint8."""
     from PIL import Image as PillowImage
 
     image.load()
-    if image.mode.startswith("I"):
+    if is_deep(image.mode):
         values = np.asarray(image)
-        grey = np.clip(values // 256 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode == "F":
-        raise UnreadableImage("floating-point pixels, whose range is not known")
+        scale = scale or scale_of([deep_of(values)]) or Scale()
+        return np.repeat(scale.bytes_of(values)[..., None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         clear = image.convert("RGBA")
         white = PillowImage.new("RGBA", clear.size, (255, 255, 255, 255))

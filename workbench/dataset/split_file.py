@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +14,11 @@ from workbench.dataset.split import Positions, Split
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.fingerprint import BY_CONTENT, fingerprint
 
 SPLIT_FILE = "split.json"
+
+_DIGITS = 8
 
 
 class _SavedSplit(BaseModel):
@@ -33,6 +37,10 @@ class _SavedSplit(BaseModel):
     extra_labelled: list[str] | None = None
     """Images beside the data set that train with a label; left out where there are none."""
     extra_unlabelled: list[str] | None = None
+    contents: str | None = None
+    """Of each image of `parts`, in their order, eight digits of its content: they say which image changed."""
+    head_boxes: str | None = None
+    """The fingerprint of all head boxes."""
 
     @property
     def parts(self) -> tuple[list[str], list[str], list[str], list[str]]:
@@ -68,6 +76,9 @@ def save_split(path: Path, catalogue: Catalogue, split: Split) -> None:
         extra_labelled=extra(split.labelled),
         extra_unlabelled=extra(split.unlabelled),
     )
+    known = _digests(catalogue)
+    shown = " ".join(known[name] for part in saved.parts for name in part)
+    saved = saved.model_copy(update={"contents": shown, "head_boxes": _boxes(catalogue)})
     atomic_write(path, saved.model_dump_json(by_alias=True, indent=1, exclude_none=True) + "\n")
 
 
@@ -75,7 +86,8 @@ def load_split(path: Path, catalogue: Catalogue, *, exact: bool = False) -> Spli
     """Read a split back as positions in `catalogue`.
 
     Args:
-        exact: also insist that the data has not changed at all since, as going on with a run needs.
+        exact: also insist that the data has not changed at all since, as going on with a run needs: no image
+            added, replaced by another picture, or in another class.
 
     Raises:
         UserError: no such file, not a split, the data lacks some of its images or (`exact`) has changed.
@@ -84,19 +96,65 @@ def load_split(path: Path, catalogue: Catalogue, *, exact: bool = False) -> Spli
     positions = {record.id: position for position, record in enumerate(catalogue.records)}
     missing = [name for ids in saved.parts for name in ids if name not in positions]
     if missing:
-        shown = ", ".join(clean(name, 60) for name in missing[:3]) + (", …" if len(missing) > 3 else "")
         raise UserError(
-            f"the data no longer has {len(missing)} of this split's images: {shown}",
+            f"the data no longer has {len(missing)} of this split's images: {_shown(missing)}",
             where=clean(path),
             hint=f"the data is at {clean(catalogue.root)}; petbench data check looks it over",
         )
-    if exact and saved.data_fingerprint != catalogue.fingerprint:
+    if exact and not _is_same(saved, catalogue):
         raise UserError(
-            "the data has changed since this split was made: images added, replaced or in another class",
+            f"the data has changed since this split was made: {_changes(saved, catalogue)}",
             where=clean(path),
-            hint=f"the data is at {clean(catalogue.root)}; start a new run on the data as it is now",
+            hint=f"put the data at {clean(catalogue.root)} back as it was, or start a new run on it",
         )
     return Split(*(np.array(sorted(positions[name] for name in ids), dtype=np.int64) for ids in saved.parts))
+
+
+def is_by_content(path: Path) -> bool:
+    """Whether a split's data fingerprint tells pictures apart; that of runs from before 2026-12 does not.
+
+    Raises:
+        UserError: as `load_split`.
+    """
+    return _read(path).data_fingerprint.startswith(BY_CONTENT)
+
+
+def _is_same(saved: _SavedSplit, catalogue: Catalogue) -> bool:
+    if saved.data_fingerprint.startswith(BY_CONTENT):
+        return saved.data_fingerprint == catalogue.fingerprint
+    return saved.data_fingerprint == catalogue.fingerprint_by_name
+
+
+def _changes(saved: _SavedSplit, catalogue: Catalogue) -> str:
+    """What is other than it was, by name as far as the split has it."""
+    names, known = [name for part in saved.parts for name in part], _digests(catalogue)
+    told = (saved.contents or "").split()
+    found = []
+    if len(told) == len(names):
+        changed = [name for name, digest in zip(names, told, strict=True) if known[name] != digest]
+        if changed:
+            found.append(f"{len(changed)} images are other pictures now ({_shown(changed)})")
+    added = sorted(known.keys() - set(names))
+    if added and not found:
+        found.append(f"images may have been added, and these are in no part of it ({_shown(added)})")
+    if saved.head_boxes is not None and saved.head_boxes != _boxes(catalogue):
+        found.append("head boxes are others")
+    return "; ".join(found) or "images were added, replaced or moved to another class or part"
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(clean(name, 60) for name in names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _digests(catalogue: Catalogue) -> dict[str, str]:
+    return {
+        record.id: content.digest[:_DIGITS]
+        for record, content in zip(catalogue.records, catalogue.contents, strict=True)
+    }
+
+
+def _boxes(catalogue: Catalogue) -> str:
+    return fingerprint([record.head and astuple(record.head) for record in catalogue.records])
 
 
 def _read(path: Path) -> _SavedSplit:

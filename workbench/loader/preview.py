@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.dataset.catalogue import Catalogue, ImageRecord
+from workbench.dataset.depth import Scale
 from workbench.loader.batches import BatchOrder, ImageBatches
 from workbench.loader.decoding import decode_square
 from workbench.loader.pictures import Pixels, pixels_of
@@ -69,7 +70,7 @@ def previews(
     """
     records = tuple(catalogue.records[position] for position in positions)
     few = replace(catalogue, records=records)
-    store = _small_store(records, form.side)
+    store = _small_store(records, form.side, catalogue.scale)
     labels = np.maximum(few.labels(data.target), 0)  # of what class an image is changes no view of it
     samples = Samples.of(np.arange(len(few)), labels, len(few.classes(data.target)))
     samples = samples.with_head_crops(few, data.head_crops).with_copies(data.augmented_copies)
@@ -107,9 +108,9 @@ def _drawn(
                     yield int(samples.positions[sample]), batch.inputs[int(by_sample[sample])]
 
 
-def _small_store(records: Sequence[ImageRecord], side: int) -> ImageStore:
+def _small_store(records: Sequence[ImageRecord], side: int, scale: Scale | None) -> ImageStore:
     """These images alone, as the store of the whole data set would keep them."""
     with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
-        squares = list(pool.map(lambda record: decode_square(record.path, stored_side(side)), records))
+        squares = list(pool.map(lambda record: decode_square(record.path, stored_side(side), scale), records))
     sizes: NDArray[np.int64] = np.array([(square.width, square.height) for square in squares], dtype=np.int64)
     return ImageStore(np.stack([square.pixels for square in squares]), sizes, (), np.zeros(0, dtype=np.int64))

@@ -157,8 +157,11 @@ class Samples:
 
 
 def head_boxes(catalogue: Catalogue, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(K, 4) left, top, right, bottom as fractions of each image's head box; NaN where it has none."""
-    heads = [catalogue.records[position].head for position in positions.tolist()]
+    """(K, 4) left, top, right, bottom of each image's head box as fractions of what is kept of the image; NaN
+    where it has none.
+    """
+    records = [catalogue.records[position] for position in positions.tolist()]
+    heads = [record.head.within(record.size) if record.head else None for record in records]
     rows = [
         (np.nan,) * 4 if head is None else (head.left, head.top, head.right, head.bottom) for head in heads
     ]

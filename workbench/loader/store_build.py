@@ -6,9 +6,10 @@ import errno
 import math
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -16,16 +17,18 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from workbench.dataset.catalogue import Catalogue
+from workbench.dataset.contents import still_holds
 from workbench.dataset.probe import UnreadableImage
-from workbench.loader.decoding import Decoder
+from workbench.loader.decoding import Decoder, Square
 from workbench.runs.events import Reporter
-from workbench.support.atomic import atomic_path, atomic_write
+from workbench.support.atomic import atomic_path
+from workbench.support.caches import discard, table_header, write_sealed
 from workbench.support.clean import clean
 from workbench.support.errors import RunFailed, UserError
 from workbench.support.units import human_bytes
 
 PIXELS = "pixels.npy"
-META = "meta.json"
+META = "meta.sealed"
 
 Result = TypeVar("Result")
 
@@ -38,33 +41,34 @@ _PROGRESS_EVERY = 16
 class Unreadable(BaseModel):
     """An image that could not be decoded; its row of the store is black."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     position: int
-    id: str
     reason: str
 
 
 class StoreMeta(BaseModel):
-    """`meta.json`, written after the pixels: a store without it was never finished."""
+    """`meta.sealed`, written after the pixels: a store without it was never finished."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[1] = 1
-    """Raised when decoding, resizing or the layout change, so that older stores are built again."""
-    pixels_bytes: int
+    format: Literal[2] = 2
+    """Raised when the layout changes, so that older stores are built again."""
     sizes: list[tuple[int, int]]
-    """(width, height) of every image before it was squashed."""
+    """(width, height) of what was squashed of every image."""
+    checksums: list[int]
+    """CRC-32 of each row of pixels."""
     unreadable: list[Unreadable]
 
 
 def build(folder: Path, catalogue: Catalogue, side: int, decode: Decoder, reporter: Reporter) -> None:
-    """Write `pixels.npy`, (N, 3, side, side) uint8, and `meta.json` into `folder`, replacing what is there.
+    """Write `pixels.npy`, (N, 3, side, side) uint8, and `meta.sealed` into `folder`, replacing what is there.
 
     Whoever calls holds the store's lock.
 
     Raises:
-        UserError: too little free space, a cache that cannot be written, or an image file that is gone.
+        UserError: too little free space, a cache that cannot be written, or an image file that is gone or
+            changed meanwhile.
         RunFailed: the disk filled up on the way.
     """
     needed = len(catalogue) * 3 * side * side
@@ -72,10 +76,8 @@ def build(folder: Path, catalogue: Catalogue, side: int, decode: Decoder, report
         _clear(folder)
         _require_space(folder, needed)
         with atomic_path(folder / PIXELS) as temporary:
-            sizes, unreadable = _decode_all(temporary, catalogue, side, decode, reporter)
-        written = (folder / PIXELS).stat().st_size
-        meta = StoreMeta(pixels_bytes=written, sizes=sizes, unreadable=unreadable)
-        atomic_write(folder / META, meta.model_dump_json())
+            meta = _decode_all(temporary, catalogue, side, decode, reporter)
+        write_sealed(folder / META, meta.model_dump_json().encode())
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunFailed(
@@ -91,11 +93,13 @@ def build(folder: Path, catalogue: Catalogue, side: int, decode: Decoder, report
 
 def _clear(folder: Path) -> None:
     """Remove a damaged store and what killed builders left; runs that have its pixels mapped keep them."""
+    if not folder.is_dir():
+        discard(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name in (META, PIXELS):
-        (folder / name).unlink(missing_ok=True)
+        discard(folder / name)
     for leftover in folder.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+        discard(leftover)
 
 
 def _require_space(folder: Path, needed: int) -> None:
@@ -120,49 +124,90 @@ class _Filler:
     start: int
     """Where the first row begins, in bytes."""
 
-    def fill(self, position: int) -> tuple[int, int] | Unreadable:
-        """Write the row of one image; returns its (width, height), or why there is none.
+    def fill(self, position: int) -> Row | Unreadable:
+        """Write the row of one image, or say why there is none.
 
         Raises:
-            UserError: the image file is gone.
+            UserError: the image file is gone or changed.
             OSError: the row cannot be written.
         """
-        record = self.catalogue.records[position]
         try:
-            square = self.decode(record.path, self.side)
+            square = decode_row(self.catalogue, position, self.side, self.decode)
         except UnreadableImage as error:
-            if not record.path.is_file():  # not the image's fault: a store must not remember this
-                raise UserError(
-                    "the image is gone",
-                    where=clean(record.path),
-                    hint="petbench data check tells what else changed.",
-                ) from error
-            return Unreadable(position=position, id=record.id, reason=str(error))
+            return Unreadable(position=position, reason=str(error))
+        data = square.pixels.tobytes()
         # Not through a memory map: on a full disk that ends the process with SIGBUS, this with an error.
-        _write_at(self.file, square.pixels.tobytes(), self.start + position * square.pixels.nbytes)
-        return square.width, square.height
+        write_at(self.file, data, self.start + position * len(data))
+        return Row(square.width, square.height, zlib.crc32(data))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a row was made of, and the checksum of what it became."""
+
+    width: int
+    height: int
+    checksum: int
+
+
+def decode_row(catalogue: Catalogue, position: int, side: int, decode: Decoder) -> Square:
+    """The square of an image, of the very content that the catalogue's fingerprint speaks of.
+
+    Raises:
+        UnreadableImage: it holds no picture that can be decoded.
+        UserError: its file is gone, or another than when its content was read.
+    """
+    record = catalogue.records[position]
+    try:
+        square = decode(record.path, side, catalogue.scale)
+    except UnreadableImage:
+        _require_unchanged(catalogue, position)  # a store must not remember what is not the image's fault
+        raise
+    _require_unchanged(catalogue, position)
+    return square
+
+
+def _require_unchanged(catalogue: Catalogue, position: int) -> None:
+    path = catalogue.records[position].path
+    if not path.is_file():
+        raise UserError(
+            "the image is gone", where=clean(path), hint="petbench data check tells what else changed."
+        )
+    if not still_holds(path, catalogue.contents[position]):
+        raise UserError(
+            "the image was changed while it was read",
+            where=clean(path),
+            hint="Start again when nothing writes there any more.",
+        )
 
 
 def _decode_all(
     path: Path, catalogue: Catalogue, side: int, decode: Decoder, reporter: Reporter
-) -> tuple[list[tuple[int, int]], list[Unreadable]]:
-    """Write the .npy file at `path`; returns the images' true sizes and those that could not be decoded."""
+) -> StoreMeta:
+    """Write the .npy file at `path`; returns what is known of its rows."""
     shape = (len(catalogue), 3, side, side)
-    sizes = [record.size for record in catalogue.records]
+    black = Row(0, 0, zlib.crc32(bytes(3 * side * side)))
+    rows = [black] * len(catalogue)
     unreadable: list[Unreadable] = []
     with path.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        start = stream.write(table_header(shape, np.uint8))
         stream.flush()
-        filler = _Filler(catalogue, side, decode, stream.fileno(), stream.tell())
-        stream.truncate(filler.start + math.prod(shape))
+        filler = _Filler(catalogue, side, decode, stream.fileno(), start)
+        stream.truncate(start + math.prod(shape))
         for done, (position, outcome) in enumerate(_in_threads(filler.fill, len(catalogue)), 1):
             if isinstance(outcome, Unreadable):
                 unreadable.append(outcome)
+                width, height = catalogue.records[position].size
+                rows[position] = replace(black, width=width, height=height)
             else:
-                sizes[position] = outcome
+                rows[position] = outcome
             if done % _PROGRESS_EVERY == 0 or done == len(catalogue):
                 reporter.progress("decode images", done, len(catalogue))
-    return sizes, sorted(unreadable, key=lambda image: image.position)
+    return StoreMeta(
+        sizes=[(row.width, row.height) for row in rows],
+        checksums=[row.checksum for row in rows],
+        unreadable=sorted(unreadable, key=lambda image: image.position),
+    )
 
 
 def _in_threads(work: Callable[[int], Result], count: int) -> Iterator[tuple[int, Result]]:
@@ -179,7 +224,8 @@ def _in_threads(work: Callable[[int], Result], count: int) -> Iterator[tuple[int
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _write_at(file: int, data: bytes, offset: int) -> None:
+def write_at(file: int, data: bytes, offset: int) -> None:
+    """Write all of `data`. Raises: OSError."""
     while data:
         written = os.pwrite(file, data, offset)
         data, offset = data[written:], offset + written

@@ -14,6 +14,7 @@ from workbench.runs.provenance import read_provenance
 from workbench.runs.results import EVALUATIONS, Results, read_results
 from workbench.runs.summary import RunSummary, summarise
 from workbench.support.errors import UserError
+from workbench.support.fingerprint import BY_CONTENT
 
 MOST_RUNS = 20
 _SPOKEN_OF = ("name", "description", "tags", "schema")
@@ -225,7 +226,10 @@ def _warnings(read: Sequence[RunRead]) -> list[str]:
         found.append("the runs tell different classes apart: their accuracies are not comparable")
     elif len({r.test.images for r in known}) > 1:
         found.append("the runs were tested on different numbers of images")
-    if len({one.data_fingerprint for one in read} - {""}) > 1:
+    data = {one.data_fingerprint for one in read} - {""}
+    by_content = {print_ for print_ in data if print_.startswith(BY_CONTENT)}
+    # Those of older runs say less and look otherwise: each kind is compared with its own.
+    if len(by_content) > 1 or len(data - by_content) > 1:
         found.append("the data differ between the runs (data_fingerprint)")
     elif len({one.split_fingerprint for one in read} - {""}) > 1:
         found.append("the runs divide the data differently (split_fingerprint)")

@@ -6,6 +6,9 @@ import hashlib
 import json
 from pathlib import Path
 
+BY_CONTENT = "content-"
+"""How a data fingerprint begins that tells pictures apart; those of older runs go by names and lengths."""
+
 
 def fingerprint(value: object) -> str:
     """Sixteen hex digits of the SHA-256 of `value` as canonical JSON (sorted keys, no spaces)."""

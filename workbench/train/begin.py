@@ -7,14 +7,16 @@ from pathlib import Path
 
 import torch
 
-from workbench.dataset import SplitSummary, load_split, save_split, split_summary
+from workbench.dataset import Catalogue, SplitSummary, load_split, save_split, split_summary
+from workbench.dataset.catalogue import is_long
 from workbench.dataset.extra import copied_images
 from workbench.dataset.review import pin_review
+from workbench.dataset.split_file import is_by_content
 from workbench.model import tune
 from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.runs.layout import RunDirectory
-from workbench.runs.provenance import write_provenance
+from workbench.runs.provenance import read_provenance, write_provenance
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.spans import Part, spanned
@@ -57,6 +59,12 @@ def pin_split(directory: RunDirectory, setup: Setup, reporter: Reporter) -> None
                 where=str(directory.split),
                 hint="the images on disk have changed; launch the recipe as a new run",
             )
+        if not is_by_content(directory.split):
+            text = (
+                "this run began before petbench told pictures apart by their content: that its images are "
+                "still the same pictures could not be compared, only their names, sizes and lengths"
+            )
+            reporter.event(Message("warning", text))
         return
     save_split(directory.split, setup.catalogue, setup.split)
     _say_corrections(setup, reporter)
@@ -99,6 +107,8 @@ def record_provenance(directory: RunDirectory, setup: Setup, command_line: Seque
     extra = {
         "data_fingerprint": setup.catalogue.fingerprint,
         "split_fingerprint": setup.split.fingerprint,
+        **_pixels(setup.catalogue),
+        **({"weights_fingerprint": setup.weights} if setup.weights else {}),
         **{part: str(count) for part, count in setup.extra_images.items()},
         **({"corrections_fingerprint": setup.corrections} if setup.corrections else {}),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
@@ -106,6 +116,28 @@ def record_provenance(directory: RunDirectory, setup: Setup, command_line: Seque
         "threads": str(torch.get_num_threads()),
     }
     write_provenance(directory, command_line, extra)
+
+
+def _pixels(catalogue: Catalogue) -> dict[str, str]:
+    """How images are read that are not read as they are."""
+    scale, long = catalogue.scale, sum(is_long(record.size) for record in catalogue.records)
+    depth = {"bit_depth": str(scale.bits), "float_white": f"{scale.white:g}"} if scale else {}
+    return depth | ({"long_images": str(long)} if long else {})
+
+
+def require_same_weights(directory: RunDirectory, setup: Setup) -> None:
+    """Going on from other pretrained weights would mix two networks: features of one, a head of the other.
+
+    Raises:
+        UserError: the file that `model.weights` names is another than when the run began.
+    """
+    before = read_provenance(directory).get("weights_fingerprint", "")
+    if before and before != setup.weights:
+        raise UserError(
+            "the pretrained weights are others than when the run began",
+            where=f"model.weights: {clean(setup.recipe.model.weights)}",
+            hint="put the file back as it was, or start a new run",
+        )
 
 
 @spanned(Part.TRIAL, "precision")

@@ -1,31 +1,34 @@
 """Features of a frozen trunk on plain views: computed once, kept on disk for every later run.
 
 One file a (data, trunk, image size, arithmetic): a memory-mapped (N, D) float32 matrix and a CRC-32 a row, so
-that a row is either what was computed or computed again.
+that a row is either what was computed or computed again. Data are known by what the images hold and how they
+are decoded, so a bank never outlives its pixels; those are checked against their own checksums before a trunk
+sees them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.dataset import Catalogue
 from workbench.loader import ViewFormat
+from workbench.loader.decoding import decoding_id
 from workbench.model import FOLDING, ImageClassifier, weights_id
 from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.support.atomic import atomic_write
+from workbench.support.caches import DamagedCache, discard, locked_cache, map_table, mark_used
+from workbench.support.clean import clean
 from workbench.support.fingerprint import fingerprint
 from workbench.support.spans import Part, spanned
 from workbench.train.precision import Dtype
@@ -33,6 +36,7 @@ from workbench.train.precision import Dtype
 Ints = NDArray[np.int64]
 # (positions) -> for each batch: (features (B, D) float32 on the CPU, positions (B,))
 Extract = Callable[[Ints], Iterator[tuple[Tensor, Ints]]]
+FEATURES, CHECKSUMS = "features.npy", "checksums.npy"
 # Rows between two writes of the checksums: what a crash costs.
 CHUNK_BATCHES = 8
 
@@ -52,7 +56,8 @@ def feature_folder(
 ) -> Path:
     """The bank of a trunk's features on a catalogue, named for everything that decides a feature's value."""
     views = [form.side, *form.evaluation]
-    parts = [catalogue.fingerprint, weights_id(classifier), views, inference, form.device.type, FOLDING]
+    pixels = [catalogue.pixels, decoding_id()]
+    parts = [pixels, weights_id(classifier), views, inference, form.device.type, FOLDING]
     return cache / "features" / f"{classifier.backbone.replace('/', '_')}-{fingerprint(parts)}"
 
 
@@ -86,40 +91,37 @@ class FeatureBank:
         """Bring these rows into memory, where the run's many stages find them again."""
         if not len(self._held):
             self._held = torch.zeros(self._shape)
-        self._folder.mkdir(parents=True, exist_ok=True)
         with self._locked():
             matrix, checksums = self._open()
             missing = positions[~self._intact(matrix, checksums, positions)]
             if len(missing):
                 self._fill(matrix, checksums, missing)
             self._held[torch.from_numpy(positions)] = torch.from_numpy(matrix[positions])
+            mark_used(self._folder)
         self._is_held[positions] = True
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = FileLock(self._folder / "lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            self._reporter.event(Message("info", "another run computes these features; waiting for it"))
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+    def _locked(self) -> AbstractContextManager[None]:
+        if not self._folder.is_dir():
+            discard(self._folder)
+        return locked_cache(
+            self._folder / "lock",
+            lambda: self._reporter.event(
+                Message("info", "another run computes these features; waiting for it")
+            ),
+        )
 
     def _open(self) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
-        """The matrix, mapped for writing, and the checksums; both new where they are missing or misshapen."""
-        path, checksum_path = self._folder / "features.npy", self._folder / "checksums.npy"
+        """The matrix, mapped for writing, and the checksums; both new where they are missing or damaged."""
+        path, checksum_path = self._folder / FEATURES, self._folder / CHECKSUMS
         try:
-            matrix = np.lib.format.open_memmap(path, mode="r+")
-            checksums = np.load(checksum_path)
-            if _is(matrix, self._shape, np.float32) and _is(checksums, self._shape[:1], np.uint32):
-                return matrix, checksums
-        except (OSError, ValueError, EOFError):
-            pass  # a first use, or a file cut short by a crash: start anew
-        checksum_path.unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+            matrix = map_table(path, self._shape, np.float32, writable=True)
+            checksums = map_table(checksum_path, self._shape[:1], np.uint32)
+            if matrix is not None and checksums is not None:
+                return matrix, np.array(checksums)
+        except DamagedCache as error:
+            self._say(f"are damaged ({clean(error.reason)})")
+        discard(checksum_path)
+        discard(path)
         matrix = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=self._shape)
         _claim_space(path)
         return matrix, np.zeros(self._shape[0], dtype=np.uint32)
@@ -127,7 +129,14 @@ class FeatureBank:
     def _intact(
         self, matrix: NDArray[np.float32], checksums: NDArray[np.uint32], positions: Ints
     ) -> NDArray[np.bool_]:
-        return np.array([checksums[p] == _checksum(matrix[p]) for p in positions], dtype=np.bool_)
+        intact = np.array([checksums[p] == _checksum(matrix[p]) for p in positions], dtype=np.bool_)
+        if damaged := int((~intact & (checksums[positions] != 0)).sum()):
+            self._say(f"have {damaged} damaged rows")
+        return intact
+
+    def _say(self, what: str) -> None:
+        text = f"the kept features {clean(self._folder)} {what}; computing them again"
+        self._reporter.event(Message("warning", text))
 
     def _fill(self, matrix: NDArray[np.float32], checksums: NDArray[np.uint32], missing: Ints) -> None:
         done = 0
@@ -143,11 +152,7 @@ class FeatureBank:
         # By way of memory: on a full disk np.save to a file raises an error that does not say so.
         content = io.BytesIO()
         np.save(content, checksums)
-        atomic_write(self._folder / "checksums.npy", content.getvalue())
-
-
-def _is(array: NDArray[Any], shape: tuple[int, ...], dtype: type[np.generic]) -> bool:
-    return array.shape == shape and array.dtype == np.dtype(dtype)
+        atomic_write(self._folder / CHECKSUMS, content.getvalue())
 
 
 def _claim_space(path: Path) -> None:

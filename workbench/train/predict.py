@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from workbench.dataset import UnreadableImage
+from workbench.dataset.depth import DEPTHS, Scale
 from workbench.loader.decoding import Square, decode_square
 from workbench.loader.store import stored_side
 from workbench.loader.views import ViewFormat, plain_views_of
 from workbench.model import Cut, ImageClassifier, build, find_cut, frozen_copy, tune
 from workbench.recipe import Recipe
 from workbench.runs.layout import RunDirectory
+from workbench.runs.provenance import read_provenance
 from workbench.runs.results import read_results
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
@@ -61,6 +63,8 @@ class Predictor:
     """The run computed its head in float32 on the trunk's features, whatever the trunk's arithmetic."""
     lower: tuple[Cut, nn.Module] | None = None
     """Where the run cut its network above groups that never changed, and a copy of these."""
+    scale: Scale | None = None
+    """How the run read pictures of more than 8 bits; None where it saw none."""
 
     def predict(self, paths: Sequence[Path]) -> Iterator[Predicted | Unreadable]:
         """What the run says of each picture, in their order, a batch at a time."""
@@ -80,7 +84,7 @@ class Predictor:
     def decode(self, path: Path) -> Square | Unreadable:
         """A picture as the run's store would keep it."""
         try:
-            return decode_square(path, stored_side(self.form.side))
+            return decode_square(path, stored_side(self.form.side), self.scale)
         except UnreadableImage as error:
             return Unreadable(path, error.reason)
 
@@ -149,7 +153,17 @@ def load_predictor(
     lower = None
     if cut is not None and not tuning.trunk_fixed:
         lower = cut, frozen_copy(cut.prefix(classifier), size, dtype)
-    return Predictor(results.classes, classifier, trunk, form, dtype, tuning.trunk_fixed, lower)
+    fixed = tuning.trunk_fixed
+    return Predictor(results.classes, classifier, trunk, form, dtype, fixed, lower, _scale(run))
+
+
+def _scale(run: RunDirectory) -> Scale | None:
+    made = read_provenance(run)
+    try:
+        bits, white = int(made["bit_depth"]), float(made["float_white"])
+    except (KeyError, ValueError, TypeError):
+        return None
+    return Scale(bits, white) if bits in DEPTHS and white > 0 else None
 
 
 def _load(classifier: ImageClassifier, path: Path) -> None:

@@ -23,6 +23,7 @@ from workbench.train.begin import (
     pin_corrections,
     pin_split,
     record_provenance,
+    require_same_weights,
     warn_of_copies,
     warn_of_uncovered_classes,
 )
@@ -62,6 +63,7 @@ def execute(
     corrections = pin_corrections(directory, recipe)
     setup = prepare(recipe, places, patient, corrections=corrections, pinned=directory.split)
     pin_split(directory, setup, reporter)
+    require_same_weights(directory, setup)
     record_provenance(directory, setup, command_line)
     state, tensors, within_stage = _stand(checkpoint)
     state.precision = state.precision or decide_precision(setup, reporter)

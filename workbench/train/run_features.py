@@ -89,7 +89,7 @@ class _Extraction:
     def _decode(self, position: int) -> Square:
         record = self.catalogue.records[position]
         try:
-            return decode_square(record.path, stored_side(self.predictor.form.side))
+            return decode_square(record.path, stored_side(self.predictor.form.side), self.catalogue.scale)
         except UnreadableImage as error:
             raise UserError(
                 f"{clean(record.id)} cannot be read: {error.reason}", where=clean(record.path)

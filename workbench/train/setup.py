@@ -20,9 +20,11 @@ from workbench.dataset import (
     make_split,
     open_catalogue,
 )
+from workbench.dataset.catalogue import long_words
+from workbench.dataset.depth import scale_words
 from workbench.dataset.review import named_review
 from workbench.loader import ImageStore, head_boxes, open_store
-from workbench.model import ImageClassifier, build, check_network
+from workbench.model import ImageClassifier, build, check_network, weights_id
 from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.support.errors import UserError
@@ -55,6 +57,8 @@ class Setup:
     """The corrections' fingerprint; "" where the recipe has none."""
     classes: tuple[str, ...]
     classifier: ImageClassifier
+    weights: str
+    """The fingerprint of the trunk's pretrained weights; "" where it has none."""
     store: ImageStore
 
     @property
@@ -109,7 +113,8 @@ def prepare(
     Args:
         corrections: the review to apply in place of the file that `data.corrections` names, such as a run's
             own copy of it.
-        pinned: a run's own split file, which a representative choice of labels is read from if it is there.
+        pinned: a run's own split file. If it is there, the data must be as they were then, and a
+            representative choice of labels is read from it.
 
     Raises:
         UserError: whatever in the recipe does not fit the data or the backbone.
@@ -119,7 +124,11 @@ def prepare(
     check_compiler(recipe.training.compile, places.device)
     catalogue = open_catalogue(recipe.data, data_home=places.data_home, reporter=reporter)
     classes = catalogue.classes(recipe.data.target)
+    if pinned is not None and pinned.exists():
+        catalogue.know_contents(reporter)
+        _pinned(pinned, catalogue)
     classifier = build(recipe.model, len(classes), seed=recipe.seed, image_size=recipe.data.image_size)
+    weights = weights_id(classifier)[:16] if recipe.model.weights != "none" else ""
     store = None
     if recipe.pseudo_label is not None and recipe.pseudo_label.policy == "representative":
         # The one policy that must look at the images before it divides them.
@@ -135,6 +144,8 @@ def prepare(
     _check_heads(recipe, catalogue, split)
     check_twice_differentiable(classifier, recipe)
     _say_passed_over(catalogue, reporter)
+    catalogue.know_contents(reporter)
+    _say_pixels(catalogue, reporter)
     store = store or _placed(classifier, catalogue, recipe, places, reporter)
     split = _without_unreadable(split, store)
     return Setup(
@@ -148,6 +159,7 @@ def prepare(
         corrections=review.fingerprint if recipe.data.corrections else "",
         classes=classes,
         classifier=classifier,
+        weights=weights,
         store=store,
     )
 
@@ -161,6 +173,15 @@ def _say_passed_over(catalogue: Catalogue, reporter: Reporter) -> None:
     if len(catalogue.passed_over) > _KINDS_TOLD:
         more = len(catalogue.passed_over) - _KINDS_TOLD
         reporter.event(Message("warning", f"passed over {more} more kinds: petbench data check lists them"))
+
+
+def _say_pixels(catalogue: Catalogue, reporter: Reporter) -> None:
+    """How images are read that are not read as they are."""
+    words = scale_words(content.deep for content in catalogue.contents)
+    if long := long_words(record.size for record in catalogue.records):
+        words.append(long)
+    for text in words:
+        reporter.event(Message("info", text))
 
 
 def _placed(

@@ -1,0 +1,226 @@
+"""Caches: files that can be made again. All are opened here, with distrust; what is wrong with one is said.
+
+Three shapes: a *sealed* file, one line with the SHA-256 of the rest; JSON values, sealed; and a *table*, an
+.npy file whose header is known beforehand, so that nothing in it is ever parsed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from workbench.support.atomic import atomic_write
+from workbench.support.regular_file import UnreadableFile, parse_json, read_bytes, regular_descriptor
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+SEALED_LIMIT = 512 * 2**20
+"""Most bytes of a sealed file that are read: many times what ten million images need."""
+
+_SEAL = b"petbench-cache sha256="
+_KINDS = ("stores", "features", "contents", "thumbnails", "pictures", "compose", "inspect", "preview")
+_WHOLE_KINDS = ("contents", "thumbnails", "pictures", "compose")
+"""Folders of many small files, which go together."""
+
+
+class DamagedCache(Exception):
+    """A cache file that is there and is not what was written; `reason` says why in a few words."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+def read_sealed(path: Path, limit: int = SEALED_LIMIT) -> bytes | None:
+    """What `write_sealed` wrote; None where there is nothing.
+
+    Raises:
+        DamagedCache: anything else, be it a directory, a pipe, a file cut short, or a flipped bit.
+    """
+    try:
+        content = read_bytes(path, limit)
+    except FileNotFoundError:
+        return None
+    except UnreadableFile as error:
+        raise DamagedCache(str(error)) from error
+    seal, found, rest = content.partition(b"\n")
+    if not found or seal != _sealed(rest):
+        raise DamagedCache(f"{path.name}: not as it was written")
+    return rest
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Replace `path`, whatever lies there, by sealed `content`; its directory is made.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clear_way(path)
+    atomic_write(path, b"\n".join((_sealed(content), content)))
+
+
+def read_json_cache(path: Path) -> Any:
+    """The value that `write_json_cache` wrote; None where there is none, or it is damaged."""
+    with contextlib.suppress(DamagedCache, ValueError):
+        content = read_sealed(path)
+        return None if content is None else parse_json(content)
+    return None
+
+
+def write_json_cache(path: Path, value: object) -> None:
+    """Keep a JSON value; a cache that cannot be written is done without."""
+    with contextlib.suppress(OSError):
+        write_sealed(path, json.dumps(value).encode())
+
+
+def map_table(
+    path: Path, shape: tuple[int, ...], dtype: DTypeLike, *, writable: bool = False
+) -> NDArray[Any] | None:
+    """Map an .npy file of just this shape and type; None where there is nothing.
+
+    Its header is compared with what numpy would write and never parsed; its length is right, since reading a
+    map past a file's end ends the process. One to be written, whose rows have checksums, is given its length.
+
+    Raises:
+        DamagedCache: it is no such file.
+    """
+    import numpy as np
+
+    header = table_header(shape, dtype)
+    flags, mode = (os.O_RDWR, "r+b") if writable else (os.O_RDONLY, "rb")
+    try:
+        with os.fdopen(regular_descriptor(path, flags), mode) as stream:
+            if stream.read(len(header)) != header:
+                raise DamagedCache(f"{path.name}: its header is not that of {shape} {np.dtype(dtype)}")
+            length = os.fstat(stream.fileno()).st_size
+            wanted = len(header) + math.prod(shape) * np.dtype(dtype).itemsize
+            if length != wanted and not writable:
+                raise DamagedCache(f"{path.name}: {length} bytes instead of {wanted}")
+            if length != wanted:
+                os.ftruncate(stream.fileno(), wanted)
+                os.posix_fallocate(stream.fileno(), 0, wanted)
+            map_mode: Any = "r+" if writable else "r"
+            return np.memmap(stream, dtype, map_mode, offset=len(header), shape=shape)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DamagedCache(error.strerror or str(error)) from error
+
+
+def table_header(shape: tuple[int, ...], dtype: DTypeLike) -> bytes:
+    """What an .npy file of this shape and type begins with."""
+    import numpy as np
+
+    stream = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+@contextlib.contextmanager
+def locked_cache(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock file of a cache; the kernel frees it when its holder dies.
+
+    Args:
+        waiting: called where another process holds it, before that is waited for.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clear_way(path)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def clear_way(path: Path) -> None:
+    """Remove what lies where a cache's file belongs and cannot be replaced: a directory, of whatever content.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+
+
+def discard(path: Path) -> None:
+    """Remove a cache's file, or whatever lies in its place; nothing there is fine. Raises: OSError."""
+    clear_way(path)
+    path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """A part of the cache that can go by itself: a decoded store, a bank of features, all thumbnails."""
+
+    kind: str
+    """Its folder in the cache home: "stores", "features", …"""
+    path: Path
+    bytes: int
+    """What it takes on the disk; holes of a sparse file take nothing."""
+    used: float
+    """When it was last written or opened by a run, seconds since the epoch."""
+
+
+def cache_entries(home: Path) -> list[CacheEntry]:
+    """What the cache holds, that unused longest first; what is none of petbench's is not in it."""
+    entries = []
+    for kind in _KINDS:
+        folder = home / kind
+        for path in [folder] if kind in _WHOLE_KINDS else _below(folder):
+            if not path.is_dir() or path.is_symlink():
+                continue
+            found = [path.lstat(), *_stats(path)]
+            taken, used = sum(s.st_blocks * 512 for s in found), max(s.st_mtime for s in found)
+            entries.append(CacheEntry(kind, path, taken, used))
+    return sorted(entries, key=lambda entry: entry.used)
+
+
+def remove_entry(entry: CacheEntry) -> None:
+    """Take an entry out; a run that has it open keeps what it has. Raises: OSError."""
+    shutil.rmtree(entry.path)
+
+
+def mark_used(folder: Path) -> None:
+    """Let `cache_entries` see that this entry is in use; in a read-only cache it cannot be seen."""
+    with contextlib.suppress(OSError):
+        os.utime(folder)
+
+
+def _sealed(content: bytes) -> bytes:
+    return _SEAL + hashlib.sha256(content).hexdigest().encode()
+
+
+def _below(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _stats(folder: Path) -> Iterator[os.stat_result]:
+    for directory, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                yield (Path(directory) / name).lstat()
