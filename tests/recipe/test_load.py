@@ -63,8 +63,19 @@ def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     assert load_recipe(path).name == "x"
 
 
-def test_a_file_without_end_is_refused() -> None:
-    assert refusal(Path("/dev/zero")) == "/dev/zero: too large for a recipe\nallowed: at most 64 KiB"
+def test_what_has_no_end_or_never_begins_is_refused(tmp_path: Path) -> None:
+    assert refusal(Path("/dev/zero")) == "/dev/zero: a device, not a regular file"
+    pipe = tmp_path / "pipe.toml"
+    os.mkfifo(pipe)
+    assert refusal(pipe) == f"{pipe}: a named pipe, not a regular file"
+
+
+def test_a_recipe_may_come_through_a_pipe_of_ones_own() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "w") as stream:
+        stream.write('schema = 1\nname = "x"\n')
+        stream.close()
+        assert load_recipe(Path(f"/dev/fd/{reading}")).name == "x"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +113,8 @@ def test_a_table_written_twice_is_told_in_words() -> None:
         ("[a.b.c.d]\ne.f.g.h = {i = 1}", "nested more than 8 deep"),
         ("a" * 60_000 + " = 1", "a key longer than 256 characters"),
         ('"' + "a" * 60_000 + '" = 1', "a key longer than 256 characters"),
-        ("seed = " + "9" * 60_000, "a number with thousands of digits"),
+        ("seed = " + "9" * 60_000, "a whole number with too many digits"),
+        ("seed = " + "9" * 400, "a whole number with too many digits"),
         ("#" * 70_000, "too large for a recipe"),
         ("# " + "ü" * 40_000, "too large for a recipe"),
         ('name = "\ud800"', "not valid text: a lone surrogate"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from workbench.recipe.toml_text import MAX_BYTES, KeyPath, too_large
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
+from workbench.support.regular_file import UnreadableFile, open_regular
 
 PATHS: tuple[KeyPath, ...] = (
     ("data", "root"),
@@ -25,6 +28,8 @@ PATHS: tuple[KeyPath, ...] = (
     ("model", "weights"),
 )
 """Keys that name a file or folder; a relative one counts from the recipe's own directory."""
+
+_OWN_STREAM = re.compile(r"/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
 
 
 def load_recipe(path: Path, overrides: Sequence[Change] = ()) -> Recipe:
@@ -137,17 +142,17 @@ def read_recipe_text(path: Path) -> str:
     """
     where = clean(path)
     try:
-        with path.open("rb") as stream:
-            # One byte over the cap is enough to see it passed; a device or pipe may have no end.
-            data = stream.read(MAX_BYTES + 1)
+        # The shell's own pipe (`<(make-recipe)`, `-` as /dev/stdin) is waited for; any other might never end.
+        with path.open("rb") if _OWN_STREAM.fullmatch(where) else open_regular(path) as stream:
+            data = stream.read(MAX_BYTES + 1)  # one byte over the cap is enough to see it passed
     except FileNotFoundError as error:
         raise UserError("no such recipe", where=where, hint=_advice(path)) from error
-    except IsADirectoryError as error:
-        raise UserError("a directory, not a recipe file", where=where, hint=_advice(path)) from error
+    except UnreadableFile as error:
+        if os.path.isdir(path):  # noqa: PTH112 (false, not an error, for a name that no file can have)
+            raise UserError("a directory, not a recipe file", where=where, hint=_advice(path)) from error
+        raise UserError(error.reason, where=where) from error
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}", where=where) from error
-    except ValueError as error:
-        raise UserError("not a file name", where=where) from error
     if len(data) > MAX_BYTES:
         raise too_large(where)
     try:

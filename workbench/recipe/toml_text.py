@@ -6,10 +6,12 @@ import bisect
 import re
 import tomllib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.regular_file import UnreadableFile, read_text
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 8
@@ -42,6 +44,21 @@ class TomlText:
     lines: dict[KeyPath, int]
 
 
+def read_toml(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """The values of a TOML file that petbench wrote, whoever has had it since.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UnreadableFile: no regular file, too large, not text, not TOML, nested too deep, a huge number.
+    """
+    text = read_text(path, max_bytes)
+    try:
+        return parse_toml(text, "", max_bytes=max_bytes).values
+    except UserError as error:
+        line = error.where.strip(":").partition(":")[0]
+        raise UnreadableFile(path, f"line {line}: {error.what}" if line else error.what) from error
+
+
 def parse_toml(text: str, where: str, *, max_bytes: int = MAX_BYTES) -> TomlText:
     """Parse `text`, which came from `where` (a file's name, cleaned, for messages).
 
@@ -49,7 +66,8 @@ def parse_toml(text: str, where: str, *, max_bytes: int = MAX_BYTES) -> TomlText
     of 100 KB, and recurses into nested brackets.
 
     Raises:
-        UserError: too large, too deep, or not TOML; names the line, and for bad syntax the column.
+        UserError: too large, too deep, a whole number beyond 64 bits, or not TOML; names the line, and for
+            bad syntax the column.
     """
     try:
         size = len(text.encode())
@@ -60,14 +78,34 @@ def parse_toml(text: str, where: str, *, max_bytes: int = MAX_BYTES) -> TomlText
         raise too_large(where)
     lines = scan(text, where).lines
     try:
-        return TomlText(tomllib.loads(text), lines)
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(error, text, where) from error
     except ValueError as error:
         # Python refuses to read numbers of more than 4,300 digits.
-        raise UserError(
-            "a number with thousands of digits", where=where, allowed="at most 64 bits"
-        ) from error
+        raise _huge_number(where) from error
+    except RecursionError as error:  # a caller's stack may be deep already
+        raise UserError("nested too deep", where=where) from error
+    if (huge := _first_huge(values)) is not None:
+        around = (lines.get(huge[:length]) for length in range(len(huge), 0, -1))
+        line = next((line for line in around if line is not None), 1)
+        raise _huge_number(f"{where}:{line}")
+    return TomlText(values, lines)
+
+
+def _huge_number(where: str) -> UserError:
+    return UserError("a whole number with too many digits", where=where, allowed="at most 64 bits")
+
+
+def _first_huge(value: Any, path: KeyPath = ()) -> KeyPath | None:
+    """Where a whole number stands that TOML does not have; Python reads it, and fails where it is used."""
+    if isinstance(value, dict):
+        parts = (_first_huge(inner, (*path, key)) for key, inner in value.items())
+    elif isinstance(value, list):
+        parts = (_first_huge(inner, path) for inner in value)
+    else:
+        return path if isinstance(value, int) and not -(2**63) <= value < 2**63 else None
+    return next((huge for huge in parts if huge is not None), None)
 
 
 def skeleton(text: str) -> str:

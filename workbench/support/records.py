@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import types
 import typing
 from dataclasses import MISSING, asdict, fields
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.support.atomic import atomic_write
+from workbench.support.regular_file import UnreadableFile, read_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _Record = TypeVar("_Record", bound="DataclassInstance")
 _LIMIT_BYTES = 64 * 1024
 """No record comes near this; a file that grew beyond it is damaged, and is not read into memory."""
+_LARGEST = 1e300
+"""A whole number of 400 digits is no float; what comes near is none either."""
 
 
 def write_record(path: Path, record: DataclassInstance) -> None:
@@ -30,11 +32,23 @@ def write_record(path: Path, record: DataclassInstance) -> None:
 def read_record(path: Path, kind: type[_Record]) -> _Record | None:
     """The record in `path`; None where there is none or it is damaged."""
     try:
-        with path.open("rb") as stream:
-            text = stream.read(_LIMIT_BYTES + 1)
-        return record_from(json.loads(text), kind) if len(text) <= _LIMIT_BYTES else None
-    except (OSError, ValueError, RecursionError):
+        return load_record(path, kind)
+    except OSError:
         return None
+
+
+def load_record(path: Path, kind: type[_Record]) -> _Record:
+    """The record in `path`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UnreadableFile: it is damaged.
+    """
+    values = read_json(path, _LIMIT_BYTES)
+    try:
+        return record_from(values, kind)
+    except ValueError as error:
+        raise UnreadableFile(path, str(error)) from error
 
 
 def record_from(values: object, kind: type[_Record]) -> _Record:
@@ -74,7 +88,7 @@ def _checked(value: Any, hint: Any, name: str) -> Any:
     elif origin is tuple and isinstance(value, list):
         return tuple(_checked(item, arguments[0], name) for item in value)
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value):
+        if -_LARGEST < value < _LARGEST:
             return float(value)
     elif isinstance(hint, type) and issubclass(hint, StrEnum) and isinstance(value, str):
         return hint(value)
