@@ -115,6 +115,7 @@ def test_a_table_written_twice_is_told_in_words() -> None:
         ('"' + "a" * 60_000 + '" = 1', "a key longer than 256 characters"),
         ("seed = " + "9" * 60_000, "a whole number with too many digits"),
         ("seed = " + "9" * 400, "a whole number with too many digits"),
+        ("seed = 0x" + "f" * 50_000, "a whole number with too many digits"),
         ("#" * 70_000, "too large for a recipe"),
         ("# " + "ü" * 40_000, "too large for a recipe"),
         ('name = "\ud800"', "not valid text: a lone surrogate"),

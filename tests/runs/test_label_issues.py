@@ -135,7 +135,7 @@ def test_a_run_that_nobody_searched_says_how(tmp_path: Path) -> None:
 
 def test_damaged_files_are_told(run: RunDirectory) -> None:
     assert read_search(run).duplicates[0].similarity == 0.99
-    save_predictions(run.predictions(OUT_OF_FOLD), ["a"], PROBABILITIES[:1], np.array([3]))
+    save_predictions(run.predictions(OUT_OF_FOLD), ["a"], PROBABILITIES[:1], np.array([-1]))
     with pytest.raises(UserError, match="do not fit"):
         issue_opinions(run)
     run.label_issues.write_text('{"folds": "five"}')

@@ -13,13 +13,14 @@ from workbench.runs.ledger import PseudoLabel, read_ledger, write_ledger
 from workbench.runs.predictions import load_predictions, save_predictions
 from workbench.support.errors import UserError
 
-numbers = st.floats(allow_nan=False)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+shares = st.floats(0, 1)
 rows = st.builds(
     PseudoLabel,
     id=st.text(st.characters(codec=None), max_size=20),
     pseudo_label=st.text(max_size=20),
-    confidence=numbers,
-    margin=numbers,
+    confidence=shares,
+    margin=shares,
     entropy=numbers,
     selected=st.booleans(),
     weight=numbers,

@@ -87,5 +87,5 @@ def test_a_run_without_provenance_has_none_and_a_damaged_one_says_so(tmp_path: P
     run = make_run(tmp_path)
     assert read_provenance(run) == {}
     run.provenance.write_text("=")
-    with pytest.raises(UserError, match="not TOML"):
+    with pytest.raises(UserError, match="damaged provenance: line 1: not valid TOML"):
         read_provenance(run)

@@ -28,8 +28,11 @@ counts = st.integers(0, 2**40)
 shares = st.floats(0, 1)
 numbers = st.floats(allow_nan=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-evaluations = st.integers(0, 4).flatmap(
-    lambda n: st.builds(
+rounds = st.builds(RoundResult, counts, counts, shares, st.none() | shares, counts, shares)
+
+
+def evaluations(classes: int) -> st.SearchStrategy[Evaluation]:
+    return st.builds(
         Evaluation,
         images=counts,
         accuracy=shares,
@@ -37,32 +40,36 @@ evaluations = st.integers(0, 4).flatmap(
         macro_f1=shares,
         top5=shares,
         calibration_error=shares,
-        recall=st.tuples(*[st.none() | shares] * n),
-        confusion=st.tuples(*[st.tuples(*[counts] * n)] * n),
+        recall=st.tuples(*[st.none() | shares] * classes),
+        confusion=st.tuples(*[st.tuples(*[counts] * classes)] * classes),
     )
-)
-rounds = st.builds(RoundResult, counts, counts, shares, st.none() | shares, counts, shares)
-all_results = st.builds(
-    Results,
-    classes=st.lists(texts, max_size=4).map(tuple),
-    val=evaluations,
-    test=evaluations,
-    best_stage=texts,
-    best_round=counts,
-    best_epoch=counts,
-    training_seconds=numbers,
-    images_per_second=numbers,
-    peak_memory_bytes=counts,
-    precision=texts,
-    labelled=counts,
-    unlabelled=counts,
-    classes_covered=counts,
-    teacher_val=st.none() | evaluations,
-    teacher_test=st.none() | evaluations,
-    probe_val_accuracy=st.none() | shares,
-    rounds=st.lists(rounds, max_size=3).map(tuple),
-    warnings=st.lists(texts, max_size=3).map(tuple),
-)
+
+
+def results_of(classes: int) -> st.SearchStrategy[Results]:
+    return st.builds(
+        Results,
+        classes=st.tuples(*[texts] * classes),
+        val=evaluations(classes),
+        test=evaluations(classes),
+        best_stage=texts,
+        best_round=counts,
+        best_epoch=counts,
+        training_seconds=numbers,
+        images_per_second=numbers,
+        peak_memory_bytes=counts,
+        precision=texts,
+        labelled=counts,
+        unlabelled=counts,
+        classes_covered=counts,
+        teacher_val=st.none() | evaluations(classes),
+        teacher_test=st.none() | evaluations(classes),
+        probe_val_accuracy=st.none() | shares,
+        rounds=st.lists(rounds, max_size=3).map(tuple),
+        warnings=st.lists(texts, max_size=3).map(tuple),
+    )
+
+
+all_results = st.integers(0, 4).flatmap(results_of)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)

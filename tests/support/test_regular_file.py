@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,11 +23,6 @@ from workbench.support.regular_file import (
 _LIMIT = 1000
 
 
-def _socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(os.path.relpath(path))  # an address has at most 107 bytes
-
-
 def _sparse(path: Path) -> None:
     with path.open("wb") as stream:
         stream.truncate(20 * 2**30)
@@ -36,7 +31,7 @@ def _sparse(path: Path) -> None:
 OTHERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "pipe": (os.mkfifo, "a named pipe, not a regular file"),
     "directory": (Path.mkdir, "a directory, not a regular file"),
-    "socket": (_socket, "a socket, not a regular file"),
+    "socket": (lambda path: os.mknod(path, stat.S_IFSOCK | 0o600), "a socket, not a regular file"),
     "endless": (lambda path: path.symlink_to("/dev/zero"), "a device, not a regular file"),
     "terminal": (lambda path: path.symlink_to("/dev/tty"), "a device, not a regular file"),
     "round": (lambda path: path.symlink_to(path), "cannot be read: Too many levels of symbolic links"),

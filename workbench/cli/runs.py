@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from workbench.cli.arguments import Json, RunId, RunIds, RunsDir
 from workbench.cli.compare import compare
-from workbench.cli.console import console, print_json
+from workbench.cli.console import console, error_console, print_json
 from workbench.cli.output import write_out
 from workbench.cli.runs_group import group
 from workbench.cli.runs_listing import listing_columns, listing_table, trash_table
@@ -78,7 +79,7 @@ def list_(
 ) -> None:
     """List runs with their state, progress and accuracies."""
     home = runs_home(runs_dir)
-    everything = list_runs(home)
+    everything = list_runs(home, tell=lambda line: error_console.print(Text(line), soft_wrap=True))
     summaries = sort_runs(_chosen(everything, filter_text, archived), sort)
     keys = [
         resolve_key(key.strip(), keys_of(everything), where="--columns")
@@ -92,6 +93,10 @@ def list_(
     if summaries:
         table = listing_table(summaries, keys or listing_columns(summaries, console.width), console.width)
         console.print(table, crop=False)
+    for summary in summaries:
+        if summary.problem:
+            told = Text(f"{clean(summary.handle)}: {clean(summary.problem)}", style="red")
+            console.print(told, soft_wrap=True)
     console.print(_tally(summaries, everything, home), soft_wrap=True)
 
 

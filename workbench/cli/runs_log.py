@@ -15,9 +15,12 @@ from workbench.runs.layout import RunDirectory
 from workbench.runs.log_tail import LogTail
 from workbench.runs.status import status_of
 from workbench.support.clean import clean
+from workbench.support.errors import UserError
 from workbench.support.paths import runs_home
+from workbench.support.regular_file import open_regular
 
 _LOOK_SECONDS = 0.5
+_AT_ONCE_BYTES = 4 * 2**20
 
 
 def log(
@@ -50,11 +53,18 @@ def _growing(directory: RunDirectory, offset: int) -> Iterator[str]:
     """Whole lines written after `offset`, until the run is no longer active."""
     while True:
         active = status_of(directory).is_active  # asked first: what it wrote before it ended is read after
-        with directory.log.open("rb") as stream:
-            stream.seek(offset)
-            whole, newline, _ = stream.read().rpartition(b"\n")
-        offset += len(whole) + len(newline)
+        try:
+            with open_regular(directory.log) as stream:
+                stream.seek(offset)
+                text = stream.read(_AT_ONCE_BYTES)
+        except OSError as error:
+            raise UserError(error.strerror or str(error), where=clean(directory.log)) from error
+        more = len(text) == _AT_ONCE_BYTES
+        whole = text[: text.rfind(b"\n") + 1] or (text if more else b"")
+        offset += len(whole)
         yield from whole.decode("utf-8", "backslashreplace").splitlines()
+        if more:
+            continue
         if not active:
             return
         time.sleep(_LOOK_SECONDS)

@@ -10,6 +10,7 @@ from pathlib import Path
 from workbench.runs.control import Control
 from workbench.runs.layout import RunDirectory
 from workbench.support.clean import clean
+from workbench.support.regular_file import open_regular
 
 _VMSTAT = Path("/proc/vmstat")
 _TAIL_BYTES = 4096
@@ -71,9 +72,9 @@ def memory_kills() -> int:
 def last_words(run: RunDirectory) -> str:
     """The last thing that the log says, for an end that nobody recorded."""
     try:
-        with run.log.open("rb") as stream:
+        with open_regular(run.log) as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            lines = stream.read().decode("utf-8", "replace").splitlines()
+            lines = stream.read(_TAIL_BYTES).decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
     problem = [line for line in lines if line.startswith("petbench: ")]

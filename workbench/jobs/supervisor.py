@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from workbench.jobs.notify import notify
 from workbench.jobs.queue import join_queue, leave_queue, take_turn
 from workbench.jobs.signals import Signals
 from workbench.jobs.start import child_environment, python_module
+from workbench.recipe.toml_text import read_toml
 from workbench.runs.control import GRACE_SECONDS, Control, read_request
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import (
@@ -261,8 +261,8 @@ def _has_ended(pid: int) -> bool:
 def _name(run: RunDirectory) -> str:
     """The recipe's name; the directory's where that cannot be read."""
     try:
-        name = tomllib.loads(run.recipe.read_text("utf-8")).get("name")
-    except (OSError, ValueError):
+        name = read_toml(run.recipe).get("name")
+    except OSError:
         name = None
     return name if isinstance(name, str) else run.slug
 

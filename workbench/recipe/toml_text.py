@@ -104,7 +104,7 @@ def _first_huge(value: Any, path: KeyPath = ()) -> KeyPath | None:
     elif isinstance(value, list):
         parts = (_first_huge(inner, path) for inner in value)
     else:
-        return path if isinstance(value, int) and not -(2**63) <= value < 2**63 else None
+        return path if isinstance(value, int) and abs(value) >= 2**64 else None
     return next((huge for huge in parts if huge is not None), None)
 
 

@@ -1,8 +1,8 @@
 """`runs/.index.sqlite`: what summaries were made from which files, so that thousands are not read again.
 
 The directories are the truth. An entry counts only while the sizes and times of the run's files are those
-it was made from; the cache is made anew where it is missing or damaged, and done without where it cannot be
-opened.
+it was made from, and only as it was written: each has a checksum, which SQLite's pages have not. The cache is
+made anew where it is missing or damaged, and done without where it cannot be opened.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Set
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -23,10 +24,15 @@ from workbench.runs.layout import RunDirectory
 from workbench.runs.process import ExitRecord, ProcessRecord
 from workbench.runs.status import derive_status
 from workbench.runs.summary import Progress, RunSummary, queue_position
+from workbench.support.clean import clean
+from workbench.support.regular_file import UnreadableFile, regular_size
+from workbench.support.units import human_bytes
 
 INDEX = ".index.sqlite"
-_VERSION = 1  # of the cached form; a cache of another version is emptied
-_LOCK_SECONDS = 5.0
+_VERSION = 2  # of the cached form; a cache of another version is emptied
+_TABLE = "CREATE TABLE runs (id TEXT PRIMARY KEY, stamp TEXT, summary TEXT, checksum INTEGER)"
+_LARGEST_BYTES = 2**30  # ten thousand runs are 40 MB
+_LOCK_SECONDS = 1.0
 # File times may be as coarse as this (ext3, some network file systems), so a file changed a moment ago may
 # change again unseen: such runs are not cached yet.
 _SETTLED_NS = 2_000_000_000
@@ -40,7 +46,24 @@ _STAMPED = (
     "notes.toml",
 )
 _SEPARATOR = "\x1e"  # JSON text escapes control characters, so it never holds one
-_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# What the file cannot be blamed for: then it is left as it is.
+_BLAMELESS = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_INTERRUPT,
+)
+_PRIMARY = 0xFF  # of an extended result code
+Tell = Callable[[str], None]
+
+
+def unheard(_: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +83,11 @@ class Entry:
 
     stamp: str
     text: str
+
+    @property
+    def checksum(self) -> int:
+        """Of both."""
+        return zlib.crc32(f"{self.stamp} {self.text}".encode("utf-8", "surrogatepass"))
 
 
 def stamp_of(run: RunDirectory) -> Stamp:
@@ -97,7 +125,7 @@ def recall(run: RunDirectory, entry: Entry | None, stamp: Stamp | None) -> RunSu
         return None
     try:
         return _from_text(run, entry.text)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 
@@ -154,27 +182,38 @@ def _read_table(text: str) -> Mapping[str, Any]:
     return values
 
 
-def load_entries(runs_home: Path, newest: int | None = None) -> dict[str, Entry]:
-    """What is cached, by run id; of the `newest` ids only where given. Nothing without a usable cache."""
+def load_entries(runs_home: Path, newest: int | None = None, *, tell: Tell = unheard) -> dict[str, Entry]:
+    """What is cached, by run id; of the `newest` ids only where given. Nothing without a usable cache.
+
+    Args:
+        tell: hears why there is nothing, where the cache is to blame.
+    """
     path = runs_home / INDEX
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
     try:
         with _opened(path) as database:
             if _version(database) != _VERSION:
                 return {}
+            _refuse_other_tables(database)
             rows = database.execute(
-                "SELECT id, stamp, summary FROM runs ORDER BY id DESC LIMIT ?",
+                "SELECT id, stamp, summary, checksum FROM runs ORDER BY id DESC LIMIT ?",
                 (-1 if newest is None else newest,),
             )
-            return {str(id_): Entry(str(stamp), str(summary)) for id_, stamp, summary in rows}
-    except sqlite3.Error as error:
-        _remove_if_corrupt(path, error)
+            return dict(_sound(rows))
+    except (sqlite3.Error, OSError, MemoryError) as error:
+        _give_up(path, error, tell)
         return {}
 
 
-def store_entries(runs_home: Path, fresh: Mapping[str, Entry], gone: Set[str]) -> None:
-    """Keep new summaries and forget runs that went; a cache that cannot be written is left as it is."""
+def store_entries(
+    runs_home: Path, fresh: Mapping[str, Entry], gone: Set[str], *, tell: Tell = unheard
+) -> None:
+    """Keep new summaries and forget runs that went; a cache that cannot be written is left as it is.
+
+    Args:
+        tell: hears why it could not be kept.
+    """
     if not fresh and not gone:
         return
     path = runs_home / INDEX
@@ -183,21 +222,32 @@ def store_entries(runs_home: Path, fresh: Mapping[str, Entry], gone: Set[str]) -
             database.execute("BEGIN IMMEDIATE")
             if _version(database) != _VERSION:
                 database.execute("DROP TABLE IF EXISTS runs")
-                database.execute("CREATE TABLE runs (id TEXT PRIMARY KEY, stamp TEXT, summary TEXT)")
+                database.execute(_TABLE)
                 database.execute(f"PRAGMA user_version = {_VERSION}")
+            _refuse_other_tables(database)
             database.executemany("DELETE FROM runs WHERE id = ?", [(id_,) for id_ in gone])
             database.executemany(
-                "INSERT OR REPLACE INTO runs VALUES (?, ?, ?)",
-                [(id_, entry.stamp, entry.text) for id_, entry in fresh.items()],
+                "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)",
+                [(id_, entry.stamp, entry.text, entry.checksum) for id_, entry in fresh.items()],
             )
             database.execute("COMMIT")
-    except (sqlite3.Error, UnicodeEncodeError) as error:
-        _remove_if_corrupt(path, error)
+    except (sqlite3.Error, OSError, MemoryError, UnicodeEncodeError) as error:
+        _give_up(path, error, tell)
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection without Python's implicit transactions; closing it rolls back what was not committed."""
+    """A connection without Python's implicit transactions; closing it rolls back what was not committed.
+
+    Raises:
+        UnreadableFile: the file is something else, on which SQLite might wait for ever.
+    """
+    for beside in ("", "-journal", "-wal", "-shm"):
+        # By its name: to open and close it here would end the locks that another thread's SQLite holds on it.
+        with contextlib.suppress(FileNotFoundError):
+            size = regular_size(path.with_name(path.name + beside))
+            if size > _LARGEST_BYTES:
+                raise sqlite3.DatabaseError(f"{human_bytes(size)} large")
     database = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None)
     try:
         yield database
@@ -209,9 +259,30 @@ def _version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _remove_if_corrupt(path: Path, error: Exception) -> None:
-    """Clear a damaged cache away for the next listing to make anew; others keep the file they have open."""
+def _refuse_other_tables(database: sqlite3.Connection) -> None:
+    """A view or a trigger of the right name would do as its maker pleases. Raises: sqlite3.DatabaseError."""
+    made = database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL LIMIT 2").fetchall()
+    if made != [(_TABLE,)]:
+        raise sqlite3.DatabaseError("it has other tables")
+
+
+def _sound(rows: Iterable[tuple[object, ...]]) -> Iterator[tuple[str, Entry]]:
+    """The entries that are as they were written."""
+    for id_, stamp, text, checksum in rows:
+        if isinstance(id_, str) and isinstance(stamp, str) and isinstance(text, str):
+            entry = Entry(stamp, text)
+            if entry.checksum == checksum:
+                yield id_, entry
+
+
+def _give_up(path: Path, error: Exception, tell: Tell) -> None:
+    """Clear a damaged cache away, to be made anew; others keep the file they have open."""
     code = getattr(error, "sqlite_errorcode", None)
-    if code in _CORRUPT:
+    if isinstance(error, UnreadableFile):
+        tell(f"{INDEX} is {error.reason}: the runs are read without it")
+    elif isinstance(error, sqlite3.DatabaseError) and (code is None or code & _PRIMARY not in _BLAMELESS):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+        tell(f"{INDEX} was damaged ({clean(error, 80)}) and is made anew")
+    else:
+        tell(f"{INDEX} cannot be used just now ({clean(error, 80)}): the runs are read without it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from workbench.runs.paired import Answers, NotPaired, PairedTest, answers_of, pa
 from workbench.runs.predictions import load_predictions
 from workbench.runs.provenance import read_provenance
 from workbench.runs.results import EVALUATIONS, Results, read_results
-from workbench.runs.summary import RunSummary, summarise
+from workbench.runs.summary import Reading, RunSummary, problem_of, summarise
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import BY_CONTENT
 
@@ -74,7 +74,7 @@ class RunRead:
     data_fingerprint: str
     split_fingerprint: str
     problem: str
-    """Why there are no results; empty where there are."""
+    """Why there are no results, or what else could not be read; empty where all is well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +123,15 @@ def read_runs(runs: Sequence[RunDirectory]) -> list[RunRead]:
 
 def read_run(run: RunDirectory) -> RunRead:
     """As `read_runs`, for one."""
-    summary, made = summarise(run), read_provenance(run)
-    results: Results | None = None
-    problem = ""
-    try:
-        results = read_results(run.results)
-    except FileNotFoundError:
+    summary = summarise(run)
+    read = Reading()
+    made: Mapping[str, Any] = read(run.provenance, lambda: read_provenance(run), {})
+    results = read(run.results, lambda: read_results(run.results), None)
+    problem = "; ".join(read.problems)
+    if problem:
+        problem = f"{run.id}: {problem}"
+    elif results is None:
         problem = f"{run.id} is {summary.status}: no test results"
-    except (UserError, OSError) as error:
-        problem = f"{run.id}: {str(error).splitlines()[0]}"
     return RunRead(
         summary=summary,
         results=results,
@@ -189,12 +189,13 @@ def goodness(key: str, delta: float | None) -> int:
 def _answers(run: RunDirectory, results: Results | None) -> Answers | NotPaired:
     if results is None:
         return NotPaired(f"{run.id} has no test results")
+    path = run.predictions("test")
     try:
-        return answers_of(load_predictions(run.predictions("test")), results.classes)
+        return answers_of(load_predictions(path), results.classes)
     except FileNotFoundError:
         return NotPaired(f"{run.id} has no predictions/test.npz")
-    except (UserError, ValueError, OSError):
-        return NotPaired(f"{run.id}: predictions/test.npz is damaged")
+    except Exception as error:
+        return NotPaired(f"{run.id}: predictions/{problem_of(path, error)}")
 
 
 def _differ(one: Any, other: Any) -> bool:

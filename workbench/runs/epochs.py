@@ -7,6 +7,7 @@ from pathlib import Path
 from workbench.runs.events import EpochDone, Event, StageStarted
 from workbench.runs.metrics import read_events
 from workbench.runs.timeline import timeline
+from workbench.support.regular_file import regular_size
 
 _KINDS = (StageStarted.kind, EpochDone.kind)
 
@@ -23,10 +24,10 @@ class EpochReader:
         """The `timeline` of the stages and epochs so far; a file that is not there has none.
 
         Raises:
-            OSError: the file cannot be read.
+            UnreadableFile: the file is there and cannot be read.
         """
         try:
-            size = path.stat().st_size
+            size = regular_size(path)
         except FileNotFoundError:
             size = 0
         if size < self._offset:  # another file in its place

@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime, time
 from enum import StrEnum
 from typing import Any
 
@@ -80,11 +80,13 @@ def run_record(summary: RunSummary) -> dict[str, Any]:
 
 
 def finite_json(value: Any) -> Any:
-    """`value` with floats that JSON lacks as text ("nan", as in metrics.jsonl), however deep they lie."""
+    """`value` with what JSON lacks as text: "nan", as in metrics.jsonl, and TOML's dates; however deep."""
     if isinstance(value, dict):
         return {key: finite_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [finite_json(item) for item in value]
+    if isinstance(value, date | time):
+        return value.isoformat()
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.recipe.toml_text import read_toml
 from workbench.runs.curve_table import CurveTable
 from workbench.runs.following import AXES, Axis, BestEpoch, EpochCurve, Following, StageMark, StepCurve
 from workbench.runs.history import (
@@ -33,6 +33,7 @@ from workbench.runs.remaining import Going, going, planned_stages
 from workbench.runs.stage_axes import StageAxes
 from workbench.runs.status import RunStatus, derive_status
 from workbench.support.flat import flatten
+from workbench.support.regular_file import open_regular
 
 __all__ = ["AXES", "Axis", "Following", "RunFollower"]
 
@@ -82,7 +83,7 @@ class RunFollower:
     def _read_metrics(self) -> bool:
         """Take up what is new; whether there was anything."""
         try:
-            with self._run.metrics.open("rb") as stream:
+            with open_regular(self._run.metrics) as stream:
                 now = os.fstat(stream.fileno())
                 head = stream.read(_HEAD_BYTES)
         except FileNotFoundError:
@@ -206,6 +207,6 @@ def _batch_size(recipe: Mapping[str, Any]) -> int:
 
 def _read_recipe(run: RunDirectory) -> Mapping[str, Any]:
     try:
-        return flatten(tomllib.loads(run.recipe.read_text("utf-8")))
-    except (OSError, ValueError, RecursionError):
+        return flatten(read_toml(run.recipe))
+    except OSError:
         return {}

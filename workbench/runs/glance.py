@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import statistics
-import tomllib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workbench.recipe.toml_text import parse_toml
 from workbench.runs.epochs import EpochReader
 from workbench.runs.events import EpochDone, Event, Message, StageStarted
 from workbench.runs.metrics import read_events
 from workbench.runs.summary import RunSummary
+from workbench.support.errors import UserError
+from workbench.support.regular_file import read_text
 
 if TYPE_CHECKING:
     from workbench.runs.remaining import Going
@@ -102,8 +104,8 @@ def warnings_of(summary: RunSummary) -> tuple[str, ...]:
     run = summary.run
     try:
         # The first tables of results hold no line that begins with a bracket; the rest is confusion matrices.
-        head = tomllib.loads(run.results.read_text("utf-8").partition("\n[")[0])
-    except (OSError, ValueError):
+        head = parse_toml(read_text(run.results, _LARGEST_BYTES).partition("\n[")[0], "").values
+    except (OSError, UserError):
         head = {}
     concluded = head.get("warnings", [])
     try:
@@ -113,4 +115,5 @@ def warnings_of(summary: RunSummary) -> tuple[str, ...]:
         records = []
     said = [record.event for record in records]
     texts = [event.text for event in said if isinstance(event, Message) and event.level == "warning"]
-    return tuple(dict.fromkeys([*(concluded if isinstance(concluded, list) else []), *texts]))
+    told = map(str, concluded) if isinstance(concluded, list) else ()
+    return tuple(dict.fromkeys([*told, *texts]))

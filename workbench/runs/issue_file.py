@@ -10,10 +10,12 @@ from workbench.runs.layout import RunDirectory
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.regular_file import UnreadableFile, read_json
 from workbench.support.validate import validated
 
 OUT_OF_FOLD = "out-of-fold"
 """Name of the predictions of models that did not train on the image; their labels are the given ones."""
+_LIMIT_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,10 @@ def read_search(run: RunDirectory) -> IssueSearch:
         UserError: the file is damaged.
     """
     try:
-        return validated(IssueSearch, json.loads(run.label_issues.read_text("utf-8")))
+        return validated(IssueSearch, read_json(run.label_issues, _LIMIT_BYTES))
+    except FileNotFoundError:
+        raise
+    except UnreadableFile as error:
+        raise UserError(f"damaged: {clean(error.reason)}", where=clean(run.label_issues)) from error
     except ValueError as error:
         raise UserError(f"damaged: {clean(error)}", where=clean(run.label_issues)) from error

@@ -29,6 +29,7 @@ _FIELDS = (
     "host",
     "device",
     "stage",
+    "problem",
 )
 _METRICS = ("accuracy", "loss", "macro_f1", "top5", "calibration_error")
 _NUMBERS = (
@@ -72,6 +73,7 @@ def values_of(summary: RunSummary) -> dict[str, Value]:
         "host": summary.process.host if summary.process else None,
         "device": summary.process.device if summary.process else None,
         "stage": summary.progress.stage if summary.progress else None,
+        "problem": summary.problem or None,
     }
     present = {key: value for key, value in fields.items() if value is not None}
     return {**summary.recipe, **summary.metrics, **present}

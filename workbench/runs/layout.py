@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -230,11 +231,13 @@ def visible_directories(folder: Path) -> Iterator[str]:
     """Names of the directories in `folder` that are not hidden, in any order. Raises: OSError."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not entry.name.startswith(".") and entry.is_dir():
-                yield entry.name
+            with contextlib.suppress(OSError):  # a link to itself, or into where one may not look
+                if not entry.name.startswith(".") and entry.is_dir():
+                    yield entry.name
 
 
 def holds_recipe(runs_home: Path, name: str) -> bool:
     """Whether the directory `name` is a run."""
-    # Not Path.is_file: it costs five times as much, and there may be ten thousand runs.
-    return os.path.isfile(f"{runs_home}/{name}/recipe.toml")  # noqa: PTH113
+    # Whatever it is: a run whose recipe cannot be read is listed with what is wrong with it. Not Path.exists:
+    # it costs five times as much, and there may be ten thousand runs.
+    return os.path.lexists(f"{runs_home}/{name}/recipe.toml")

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from workbench.support.atomic import atomic_write
+from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.regular_file import UnreadableFile, read_bytes
 
 # Ids come from file names, which may hold undecodable bytes as lone surrogates; they must come back the same.
 _SURROGATES = "surrogatepass"
+_LIMIT_BYTES = 512 * 2**20
+"""Millions of images."""
+_ROUNDING = 1e-3  # of a probability summed from many, or read from float16
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +80,21 @@ def read_ledger(path: Path) -> list[PseudoLabel]:
         FileNotFoundError: the round has no ledger.
         UserError: the file is no ledger.
     """
-    reader = csv.reader(io.StringIO(path.read_bytes().decode("utf-8", _SURROGATES), newline=""))
+    try:
+        text = read_bytes(path, _LIMIT_BYTES).decode("utf-8", _SURROGATES)
+    except UnreadableFile as error:
+        raise UserError(f"damaged ledger: {error.reason}", where=clean(path)) from error
+    except UnicodeDecodeError as error:
+        raise UserError("damaged ledger: not UTF-8 text", where=clean(path)) from error
+    reader = csv.reader(io.StringIO(text, newline=""))
     try:
         header = tuple(next(reader, ()))
         if header != _COLUMNS:
-            raise UserError("not a pseudo-label ledger", where=f"{path}:1", allowed=",".join(_COLUMNS))
+            raise UserError("not a pseudo-label ledger", where=f"{clean(path)}:1", allowed=",".join(_COLUMNS))
         return [_row(cells) for cells in reader]
     except (ValueError, KeyError, csv.Error) as error:
-        raise UserError(f"damaged ledger: {error}", where=f"{path}:{reader.line_num}") from error
+        where = f"{clean(path)}:{reader.line_num}"
+        raise UserError(f"damaged ledger: {clean(error, 200)}", where=where) from error
 
 
 _BOOLEANS = {"0": False, "1": True}
@@ -94,11 +107,25 @@ def _row(cells: list[str]) -> PseudoLabel:
     return PseudoLabel(
         id=id_,
         pseudo_label=label,
-        confidence=float(confidence),
-        margin=float(margin),
-        entropy=float(entropy),
+        confidence=_share(confidence),
+        margin=_share(margin),
+        entropy=_number(entropy),
         selected=_BOOLEANS[selected],
-        weight=float(weight),
+        weight=_number(weight),
         flipped=_BOOLEANS[flipped],
         true_label=true_label or None,
     )
+
+
+def _number(cell: str) -> float:
+    value = float(cell)
+    if not math.isfinite(value):
+        raise ValueError(f"{cell} where a number belongs")
+    return value
+
+
+def _share(cell: str) -> float:
+    value = _number(cell)
+    if not -_ROUNDING <= value <= 1 + _ROUNDING:
+        raise ValueError(f"{cell} where a probability belongs")
+    return value

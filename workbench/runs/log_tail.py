@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.support.regular_file import open_regular
+
 _TAIL_BYTES = 2 * 2**20
 _MOST_LINES = 20_000
 _LONGEST_LINE = 4_000
@@ -42,7 +44,7 @@ class LogTail:
         was replaced or cut off is read anew.
         """
         try:
-            with self._path.open("rb") as stream:
+            with open_regular(self._path) as stream:
                 now = os.fstat(stream.fileno())
                 if now.st_ino != self._file or now.st_size < self._offset:
                     self._start_over(now)

@@ -11,11 +11,19 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, get_args
+from typing import Any, BinaryIO, get_args
 
 from workbench.runs.events import Event, Reporter
+from workbench.support.regular_file import UnreadableFile, open_regular, parse_json
+from workbench.support.units import human_bytes
 from workbench.support.validate import validated
 
+LARGEST_BYTES = 4 * 2**30
+"""Of a thousand classes an epoch takes 2 MB."""
+_LONGEST_LINE = 64 * 2**20
+"""Of a confusion of five thousand classes."""
+_MOST_EPOCHS = 2**24
+_END_OF_TIME = 2.0**35  # in seconds since 1970
 _LINE_START = re.compile(rb'\{"t":[^,"]*,"kind":"(\w+)"')
 _KINDS: dict[str, type[Event]] = {event_type.kind: event_type for event_type in get_args(Event)}
 
@@ -93,7 +101,7 @@ class Record:
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tail:
     """What a file held from an offset to its last newline."""
 
@@ -102,6 +110,17 @@ class Tail:
     """Where to read on from."""
     skipped: int
     """Lines that are no event: torn by a kill, or of a kind that this version does not know."""
+
+    def take(self, line: bytes, kinds: Collection[str] | None) -> None:
+        """Add the event of a line, if it is of one of these kinds."""
+        line = line.strip()
+        if not line or _is_unwanted(line, kinds):
+            return
+        record = _parse(line)
+        if record is None:
+            self.skipped += 1
+        elif kinds is None or record.event.kind in kinds:
+            self.records.append(record)
 
 
 def read_events(
@@ -112,27 +131,46 @@ def read_events(
     Args:
         kinds: read only events of these kinds; others are passed over without a look, and not counted.
         limit: stop after about so many bytes, but not before the end of a line.
+
+    Raises:
+        UnreadableFile: no regular file, larger than any record of a run, or it cannot be read.
     """
+    tail = Tail([], offset, 0)
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > LARGEST_BYTES:
+                raise UnreadableFile(
+                    path, f"{human_bytes(size)}, and at most {human_bytes(LARGEST_BYTES)} are read"
+                )
             stream.seek(offset)
-            text = stream.read(-1 if limit is None else limit)
-            while limit is not None and b"\n" not in text and (more := stream.read(limit)):
-                text += more
+            while limit is None or tail.offset - offset < limit:
+                line = stream.readline(_LONGEST_LINE)
+                length = len(line)
+                if length == _LONGEST_LINE and not line.endswith(b"\n"):
+                    line, length = b"\n", length + _rest_of_line(stream)
+                    tail.skipped += 1
+                if not line.endswith(b"\n"):
+                    break  # the end, or still being written
+                tail.offset += length
+                tail.take(line, kinds)
     except FileNotFoundError:
-        return Tail([], offset, 0)
-    end = text.rfind(b"\n") + 1
-    records: list[Record] = []
-    skipped = 0
-    for line in text[:end].splitlines():
-        if not line or _is_unwanted(line, kinds):
-            continue
-        record = _parse(line)
-        if record is None:
-            skipped += 1
-        elif kinds is None or record.event.kind in kinds:
-            records.append(record)
-    return Tail(records, offset + end, skipped)
+        return tail
+    except UnreadableFile:
+        raise
+    except OSError as error:
+        raise UnreadableFile(path, f"cannot be read: {error.strerror or error}") from error
+    return tail
+
+
+def _rest_of_line(stream: BinaryIO) -> int:
+    """Pass over the rest of a line that is too long to be an event; how many bytes that was."""
+    passed = 0
+    while part := stream.readline(_LONGEST_LINE):
+        passed += len(part)
+        if part.endswith(b"\n"):
+            break
+    return passed
 
 
 def _is_unwanted(line: bytes, kinds: Collection[str] | None) -> bool:
@@ -142,12 +180,29 @@ def _is_unwanted(line: bytes, kinds: Collection[str] | None) -> bool:
 
 
 def _parse(line: bytes) -> Record | None:
+    """The event of a line; None where it is none, or holds what training cannot have measured."""
     try:
-        values = json.loads(line)
+        values = parse_json(line)
         kind = _KINDS.get(values["kind"])
-        return Record(float(values["t"]), validated(kind, values)) if kind is not None else None
-    except (ValueError, TypeError, KeyError, RecursionError):
+        if kind is None or not all(_is_possible(key, value) for key, value in values.items()):
+            return None
+        return Record(float(values["t"]), validated(kind, values))
+    except (ValueError, TypeError, KeyError, OverflowError):
         return None
+
+
+def _is_possible(key: str, value: object) -> bool:
+    """Whether a number can be what its name says; a loss, a rate or a threshold may be any.
+
+    A reader counts and divides by these numbers, and makes places on an axis of them.
+    """
+    if key in ("accuracy", "pool_accuracy"):  # which may be a last bit above 1
+        return value is None or (isinstance(value, int | float) and 0 <= value <= 1.001)
+    if key in ("epoch", "epochs", "round"):
+        return isinstance(value, int) and 0 <= value < _MOST_EPOCHS
+    if key in ("t", "seconds"):
+        return isinstance(value, int | float) and 0 <= value < _END_OF_TIME
+    return not isinstance(value, int) or 0 <= value < 2**53
 
 
 def _json_value(value: object) -> object:

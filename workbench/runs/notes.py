@@ -10,15 +10,18 @@ from pathlib import Path
 
 import tomli_w
 
+from workbench.recipe.toml_text import read_toml
 from workbench.runs.layout import RunDirectory
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.locks import locked
+from workbench.support.regular_file import UnreadableFile
 from workbench.support.validate import validated
 
 _TAG_LIMIT = 60
 _NOTE_LIMIT = 10_000
+_LIMIT_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,23 @@ class Notes:
 
 
 def read_notes(run: RunDirectory) -> Notes:
-    """The run's notes; empty where there are none or the file is damaged: a listing never stops at it."""
+    """The run's notes; empty where there are none or the file is damaged."""
     try:
-        return _load(run.notes)
-    except UserError:
+        return load_notes(run)
+    except UnreadableFile:
         return Notes()
+
+
+def load_notes(run: RunDirectory) -> Notes:
+    """The run's notes; empty where there are none. Raises: UnreadableFile, where the file is damaged."""
+    try:
+        values = read_toml(run.notes, max_bytes=_LIMIT_BYTES)
+    except FileNotFoundError:
+        return Notes()
+    try:
+        return validated(Notes, values)
+    except ValueError as error:
+        raise UnreadableFile(run.notes, str(error)) from error
 
 
 def change_notes(
@@ -60,7 +75,7 @@ def change_notes(
         raise UserError(f"a note of {len(note)} characters", allowed=f"at most {_NOTE_LIMIT}")
     try:
         with locked(run.lock):
-            old = _load(run.notes)
+            old = _unless_damaged(run)
             new = _changed(old, run, add, remove, note, archived)
             atomic_write(run.notes, _edited(run.notes, old, new))
     except UnicodeEncodeError as error:
@@ -91,14 +106,12 @@ def _changed(
     )
 
 
-def _load(path: Path) -> Notes:
+def _unless_damaged(run: RunDirectory) -> Notes:
     try:
-        return validated(Notes, tomllib.loads(path.read_text("utf-8")))
-    except FileNotFoundError:
-        return Notes()
-    except (OSError, ValueError) as error:
+        return load_notes(run)
+    except UnreadableFile as error:
         raise UserError(
-            f"damaged notes: {clean(error, 200)}", where=str(path), hint="mend or remove it"
+            f"damaged notes: {clean(error.reason, 200)}", where=clean(run.notes), hint="mend or remove it"
         ) from error
 
 

@@ -13,7 +13,7 @@ from workbench.runs.metrics import read_events
 from workbench.runs.profile import Profile, read_profile
 from workbench.runs.provenance import read_provenance
 from workbench.runs.results import Confusion, Results, most_confused, read_results
-from workbench.runs.summary import RunSummary, summarise
+from workbench.runs.summary import Reading, RunSummary, summarise
 from workbench.runs.timeline import timeline
 
 _MOST_CONFUSED = 5
@@ -36,20 +36,22 @@ class RunPage:
 
 
 def read_page(run: RunDirectory) -> RunPage:
-    """Read everything that `runs show` tells.
+    """Read everything that `runs show` tells; damaged files are told among the warnings, the rest is shown.
 
     Raises:
-        UserError: a file is damaged.
+        FileNotFoundError: the run is gone.
     """
-    try:
-        results: Results | None = read_results(run.results)
-    except FileNotFoundError:
-        results = None
-    tail = read_events(run.metrics, kinds=(RoundLabelled.kind, Message.kind))
-    events = timeline([record.event for record in tail.records])
-    said = [event.text for event in events if isinstance(event, Message) and event.level == "warning"]
     summary = summarise(run)
+    read = Reading()
+    results = read(run.results, lambda: read_results(run.results), None)
+    kinds = (RoundLabelled.kind, Message.kind)
+    tail = read(run.metrics, lambda: read_events(run.metrics, kinds=kinds), None)
+    events = timeline([record.event for record in tail.records]) if tail is not None else []
+    said = [event.text for event in events if isinstance(event, Message) and event.level == "warning"]
+    provenance = read(run.provenance, lambda: read_provenance(run), dict[str, Any]())
     problems = [summary.problem] if summary.problem else []
+    # The summary looks at some of these files too, and each is told once.
+    problems += [told for told in read.problems if told.partition(" ")[0] not in summary.problem]
     return RunPage(
         summary=summary,
         results=results,
@@ -58,7 +60,7 @@ def read_page(run: RunDirectory) -> RunPage:
         else (),
         rounds=tuple(event for event in events if isinstance(event, RoundLabelled)),
         warnings=tuple(dict.fromkeys([*problems, *(results.warnings if results else ()), *said])),
-        provenance=read_provenance(run),
+        provenance=provenance,
         profile=read_profile(run),
     )
 
@@ -71,6 +73,6 @@ def page_record(page: RunPage) -> dict[str, Any]:
         "most_confused": [asdict(pair) for pair in page.confused],
         "rounds": [finite_json(asdict(event)) for event in page.rounds],
         "warnings": list(page.warnings),
-        "provenance": dict(page.provenance),
+        "provenance": finite_json(dict(page.provenance)),
         "profile": asdict(page.profile) if page.profile else None,
     }

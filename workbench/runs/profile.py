@@ -10,6 +10,7 @@ from typing import Any
 from workbench.runs.layout import RunDirectory
 from workbench.support.atomic import atomic_write
 from workbench.support.records import record_from
+from workbench.support.regular_file import read_json
 from workbench.support.spans import Kept, Part, Recorder, Sums
 
 _LIMIT_BYTES = 64 * 1024
@@ -70,9 +71,7 @@ def _rows(sums: Sums) -> tuple[PartTime, ...]:
 def read_profile(run: RunDirectory) -> Profile | None:
     """The run's profile; None where it has none or it is damaged."""
     try:
-        with run.profile.open("rb") as stream:
-            text = stream.read(_LIMIT_BYTES + 1)
-        values = json.loads(text) if len(text) <= _LIMIT_BYTES else None
+        values = read_json(run.profile, _LIMIT_BYTES)
         if not isinstance(values, dict):
             return None
         parts, beside = (
@@ -80,7 +79,7 @@ def read_profile(run: RunDirectory) -> Profile | None:
         )
         facts = record_from(values, _Facts)
         return Profile(parts=parts, beside=beside, **asdict(facts))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 

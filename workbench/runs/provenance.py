@@ -7,7 +7,6 @@ import os
 import platform
 import socket
 import subprocess
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,12 @@ from typing import Any
 import tomli_w
 
 import workbench
+from workbench.recipe.toml_text import read_toml
 from workbench.runs.layout import RunDirectory
 from workbench.support.atomic import atomic_write
+from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.regular_file import UnreadableFile
 
 _PACKAGES = (
     "torch",
@@ -34,6 +36,7 @@ _PACKAGES = (
 )
 _PATCH_LIMIT_BYTES = 4 * 2**20
 _GIT_TIMEOUT_SECONDS = 10
+_LIMIT_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +94,11 @@ def read_provenance(run: RunDirectory) -> dict[str, Any]:
         UserError: the file is damaged.
     """
     try:
-        return tomllib.loads(run.provenance.read_text("utf-8"))
+        return read_toml(run.provenance, max_bytes=_LIMIT_BYTES)
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise UserError(f"not TOML: {error}", where=str(run.provenance)) from error
+    except UnreadableFile as error:
+        raise UserError(f"damaged provenance: {clean(error.reason)}", where=clean(run.provenance)) from error
 
 
 def code_state(package: Path) -> CodeState:

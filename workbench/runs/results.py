@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,11 +11,15 @@ from typing import Any
 
 import tomli_w
 
+from workbench.recipe.toml_text import read_toml
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.regular_file import UnreadableFile, read_text
 from workbench.support.validate import validated
 
+_LIMIT_BYTES = 256 * 2**20
+"""Four confusions of a thousand classes are 12 MB."""
 EVALUATIONS = ("val", "test", "teacher_val", "teacher_test")
 
 
@@ -133,14 +136,24 @@ def read_results(path: Path) -> Results:
         UserError: the file is damaged.
     """
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        values = read_toml(path, max_bytes=_LIMIT_BYTES)
         for name in EVALUATIONS:
             if name in values:
                 values[name]["recall"] = [None if math.isnan(r) else r for r in values[name]["recall"]]
         rounds = [{"pseudo_label_accuracy": None, **row} for row in values.pop("rounds", ())]
-        return validated(Results, {**values, "rounds": rounds})
+        results = validated(Results, {**values, "rounds": rounds})
+        for name in EVALUATIONS:
+            _refuse_other_classes(getattr(results, name), name, len(results.classes))
+        return results
+    except UnreadableFile as error:
+        raise UserError(f"damaged results: {clean(error.reason)}", where=clean(path)) from error
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"damaged results: {clean(error)}", where=str(path)) from error
+        raise UserError(f"damaged results: {clean(error)}", where=clean(path)) from error
+
+
+def _refuse_other_classes(on: Evaluation | None, name: str, classes: int) -> None:
+    if on is not None and {len(on.recall), len(on.confusion), *map(len, on.confusion)} != {classes}:
+        raise ValueError(f"{name} is not of the run's {classes} classes")
 
 
 def read_headline(path: Path) -> dict[str, dict[str, float]]:
@@ -151,11 +164,11 @@ def read_headline(path: Path) -> dict[str, dict[str, float]]:
 
     Raises:
         FileNotFoundError: the run has none yet.
-        UnicodeDecodeError: the file is damaged.
+        UnreadableFile: the file is damaged.
     """
     tables: dict[str, dict[str, float]] = {"": {}}
     table = tables[""]
-    for match in _NUMBER_LINE.finditer(path.read_text("utf-8")):
+    for match in _NUMBER_LINE.finditer(read_text(path, _LIMIT_BYTES)):
         if match["table"]:
             table = tables[match["table"]] = {}
         else:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from workbench.recipe.toml_text import MAX_BYTES, parse_toml
+from workbench.runs.best_epoch import best_of_run
 from workbench.runs.epochs import EpochReader
 from workbench.runs.events import EpochDone, StageStarted
 from workbench.runs.layout import RunDirectory
-from workbench.runs.notes import read_notes
-from workbench.runs.process import ExitRecord, ProcessRecord, read_exit, read_process
+from workbench.runs.notes import Notes, load_notes
+from workbench.runs.process import ExitRecord, ProcessRecord
 from workbench.runs.results import EVALUATIONS, read_headline
 from workbench.runs.status import RunStatus, derive_status
 from workbench.runs.waiting import position_of
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
 from workbench.support.flat import flatten
+from workbench.support.records import load_record
+from workbench.support.regular_file import UnreadableFile, read_text
 
+T = TypeVar("T")
+_Timed = TypeVar("_Timed", ProcessRecord, ExitRecord)
 _EVALUATION_NUMBERS = ("images", "accuracy", "loss", "macro_f1", "top5", "calibration_error")
 _RUN_NUMBERS = (
     "training_seconds",
@@ -31,6 +39,18 @@ _RUN_NUMBERS = (
 )
 _EXTRA_NUMBERS = ("extra_labelled", "extra_unlabelled")
 """Of a run that trained on images beside its data set."""
+_SHARES = (
+    "accuracy",
+    "macro_f1",
+    "top5",
+    "coverage",
+    "calibration_error",
+)
+_LARGEST = 1e18
+"""No count and no number of seconds comes near it."""
+_END_OF_TIME = 2.0**35
+"""In seconds since 1970; a calendar ends in the year 10000."""
+_LONGEST_PROBLEM = 300
 _ROUND_NUMBERS = ("selected", "coverage", "pseudo_label_accuracy", "flipped")
 
 
@@ -64,13 +84,13 @@ class RunSummary:
     """Dotted keys to TOML values, of whatever schema the run was made with; empty where it cannot be read."""
     metrics: Mapping[str, float]
     """Dotted keys: `val.accuracy`, `teacher.test.macro_f1`, `training_seconds`, `round.coverage` (of the last
-    round). Before there are results, `val.accuracy` is the best seen in the latest kind of stage."""
+    round). Before there are results, `val.accuracy` is that of the epoch it would keep (`best_of_run`)."""
     progress: Progress | None
     """None once there are results, and before the first event."""
     process: ProcessRecord | None
     ended: ExitRecord | None
     problem: str = ""
-    """What about its files cannot be read."""
+    """What about its files cannot be read: `notes.toml: a named pipe, not a regular file`."""
     queue_position: int | None = None
     """Of a queued run: 1 for the next."""
 
@@ -114,27 +134,36 @@ class RunSummary:
 
 
 def summarise(run: RunDirectory, epochs: EpochReader | None = None) -> RunSummary:
-    """Read a run's small files into its summary; damaged ones are told in `problem` and taken as absent.
+    """Read a run's small files into its summary. What cannot be read, for whatever reason, is told in
+    `problem` and taken as absent: one bad run must not take a listing down.
 
     Args:
         epochs: reads the metrics of a run that grows; whoever looks at it often keeps one for it.
+
+    Raises:
+        FileNotFoundError: the run is gone.
     """
-    recipe, problem = _read_recipe(run)
-    notes = read_notes(run)
-    process, ended = read_process(run), read_exit(run)
-    metrics, progress = _read_results(run), None
+    if not os.path.lexists(run.recipe):
+        raise FileNotFoundError(str(run.recipe))
+    read = Reading()
+    recipe = read(run.recipe, lambda: _parse_recipe(read_text(run.recipe, MAX_BYTES)), dict[str, Any]())
+    notes = read(run.notes, lambda: load_notes(run), Notes())
+    process = read(run.process, lambda: _in_our_time(run.process, ProcessRecord), None)
+    ended = read(run.exit, lambda: _in_our_time(run.exit, ExitRecord), None)
+    nothing: tuple[dict[str, float], Progress | None] = {}, None
+    metrics = read(run.results, lambda: _read_results(run), None)
+    progress = None
     if metrics is None:
-        metrics, progress = _read_progress(run, recipe, epochs or EpochReader())
-        if run.results.exists():
-            problem = problem or "results.toml is damaged"
+        reader = epochs or EpochReader()
+        metrics, progress = read(run.metrics, lambda: _read_progress(run, recipe, reader), nothing)
     recipe_tags = recipe.get("tags")
     named_tags = [str(tag) for tag in recipe_tags] if isinstance(recipe_tags, list) else []
-    status = derive_status(run, process, ended)
+    status = read(run.path, lambda: derive_status(run, process, ended), RunStatus.LOST)
     return RunSummary(
         path=run.path,
         status=status,
         name=str(recipe.get("name", run.slug)),
-        created=run.created or datetime.fromtimestamp(run.recipe.stat().st_mtime),
+        created=run.created or read(run.recipe, lambda: _changed(run.recipe), datetime.fromtimestamp(0)),
         tags=tuple(dict.fromkeys((*named_tags, *notes.tags))),
         note=notes.note,
         archived=notes.archived,
@@ -143,9 +172,40 @@ def summarise(run: RunDirectory, epochs: EpochReader | None = None) -> RunSummar
         progress=progress,
         process=process,
         ended=ended,
-        problem=problem,
+        problem="; ".join(read.problems),
         queue_position=queue_position(run, status),
     )
+
+
+class Reading:
+    """Reads a run's files one after another, and keeps what was wrong with them."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def __call__(self, path: Path, read: Callable[[], T], absent: T) -> T:
+        """What `read` makes of the file; `absent` where there is none, or something is wrong with it."""
+        try:
+            return read()
+        except FileNotFoundError:
+            return absent
+        except Exception as error:  # whatever a stranger's file brings about is this row's problem alone
+            self.problems.append(problem_of(path, error))
+            return absent
+
+
+def problem_of(path: Path, error: Exception) -> str:
+    """What is wrong with a file, in a line that names it."""
+    match error:
+        case UnreadableFile():
+            reason = error.reason
+        case UserError():
+            reason = error.what
+        case OSError():
+            reason = f"cannot be read: {error.strerror or error}"
+        case _:
+            reason = f"cannot be read: {error or type(error).__name__}"
+    return clean(f"{path.name}: {reason}", _LONGEST_PROBLEM)
 
 
 def queue_position(run: RunDirectory, status: RunStatus) -> int | None:
@@ -153,12 +213,17 @@ def queue_position(run: RunDirectory, status: RunStatus) -> int | None:
     return position_of(run) if status is RunStatus.QUEUED else None
 
 
-def _read_recipe(run: RunDirectory) -> tuple[dict[str, Any], str]:
-    """The flattened recipe of any schema, and what is wrong with it."""
-    try:
-        return _parse_recipe(run.recipe.read_text("utf-8")), ""
-    except (OSError, ValueError, RecursionError) as error:
-        return {}, f"recipe.toml cannot be read: {error}"
+def _changed(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime)
+
+
+def _in_our_time(path: Path, kind: type[_Timed]) -> _Timed:
+    """The record in `path`, whose time must be one that a calendar has."""
+    record = load_record(path, kind)
+    seconds = record.started if isinstance(record, ProcessRecord) else record.ended
+    if not 0 <= seconds < _END_OF_TIME:
+        raise UnreadableFile(path, f"{seconds:g} seconds since 1970 is no time")
+    return record
 
 
 def _parse_recipe(text: str) -> dict[str, Any]:
@@ -173,13 +238,14 @@ def _parse_recipe(text: str) -> dict[str, Any]:
         for table in tables:
             flat.update(_parse_table("[" + table))
         return flat
-    except ValueError:
+    except UserError:
         return _parse_table(text)
 
 
 @lru_cache(maxsize=4096)
 def _parse_table(text: str) -> dict[str, Any]:
-    return {key: _without_dates(value) for key, value in flatten(tomllib.loads(text)).items()}
+    values = parse_toml(text, "").values
+    return {key: _without_dates(value) for key, value in flatten(values).items()}
 
 
 def _without_dates(value: Any) -> Any:
@@ -189,10 +255,15 @@ def _without_dates(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date | time) else value
 
 
-def _read_results(run: RunDirectory) -> dict[str, float] | None:
-    """The numbers of `results.toml` under dotted keys; None where it is not there or damaged."""
+def _read_results(run: RunDirectory) -> dict[str, float]:
+    """The numbers of `results.toml` under dotted keys.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UnreadableFile: it is damaged.
+    """
+    tables = read_headline(run.results)
     try:
-        tables = read_headline(run.results)
         top = tables[""]
         numbers = {key: top[key] for key in _RUN_NUMBERS}
         numbers |= {key: top[key] for key in _EXTRA_NUMBERS if key in top}
@@ -203,31 +274,30 @@ def _read_results(run: RunDirectory) -> dict[str, float] | None:
             if name in tables:
                 prefix = name.replace("_", ".")
                 numbers |= {f"{prefix}.{key}": tables[name][key] for key in _EVALUATION_NUMBERS}
-        last = tables.get("rounds", {})
-        return numbers | {f"round.{key}": last[key] for key in _ROUND_NUMBERS if key in last}
-    except (OSError, ValueError, KeyError):
-        return None
+    except KeyError as error:
+        raise UnreadableFile(run.results, f"it lacks {error.args[0]}") from error
+    last = tables.get("rounds", {})
+    numbers |= {f"round.{key}": last[key] for key in _ROUND_NUMBERS if key in last}
+    for key, value in numbers.items():  # a loss may be any number, and even none
+        if not key.endswith(".loss") and not 0 <= value <= (1 if key.endswith(_SHARES) else _LARGEST):
+            raise UnreadableFile(run.results, f"{key} is {value:g}")
+    return numbers
 
 
 def _read_progress(
     run: RunDirectory, recipe: Mapping[str, Any], epochs: EpochReader
 ) -> tuple[dict[str, float], Progress | None]:
-    """The numbers so far, and how far that is, of a run without results."""
-    try:
-        events = epochs.read(run.metrics)
-    except OSError:
-        return {}, None
+    """The numbers so far, and how far that is, of a run without results. Raises: OSError."""
+    events = epochs.read(run.metrics)
     stages = [event for event in events if isinstance(event, StageStarted)]
     if not stages:
         return {}, None
     now = stages[-1]
-    passed = [e for e in events if isinstance(e, EpochDone) and e.stage == now.stage and e.split != "test"]
-    numbers: dict[str, float] = {}
-    validated = [e.accuracy for e in passed if e.split == "val"]
-    if validated:
-        numbers = {"val.accuracy": max(validated), "val.last_accuracy": validated[-1]}
-    epoch = max((e.epoch for e in passed if e.round == now.round and e.split == "val"), default=0)
-    return numbers, Progress(now.stage, now.round, _rounds(recipe), epoch, now.epochs)
+    validated = [event for event in events if isinstance(event, EpochDone) and event.split == "val"]
+    best = best_of_run(validated)
+    numbers = {"val.accuracy": best.accuracy, "val.last_accuracy": validated[-1].accuracy} if best else {}
+    here = (event.epoch for event in validated if (event.stage, event.round) == (now.stage, now.round))
+    return numbers, Progress(now.stage, now.round, _rounds(recipe), max(here, default=0), now.epochs)
 
 
 def _rounds(recipe: Mapping[str, Any]) -> int:

@@ -16,7 +16,11 @@ from workbench.support.identity import ProcessId, is_running
 from workbench.support.locks import locked
 from workbench.support.paths import state_home
 from workbench.support.records import record_from
+from workbench.support.regular_file import read_json
 from workbench.support.slug import slug
+
+_LIMIT_BYTES = 4 * 2**20
+"""Ten thousand runs that wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ def position_of(run: RunDirectory) -> int | None:
 @lru_cache(maxsize=2)
 def _parsed(path: Path, _inode: int, _size: int, _mtime_ns: int) -> tuple[Waiting, ...]:
     try:
-        rows = json.loads(path.read_bytes())
+        rows = read_json(path, _LIMIT_BYTES)
         return tuple(record_from(row, Waiting) for row in rows)
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError):
         return ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import types
 import typing
 from dataclasses import MISSING, asdict, fields
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 _Record = TypeVar("_Record", bound="DataclassInstance")
 _LIMIT_BYTES = 64 * 1024
 """No record comes near this; a file that grew beyond it is damaged, and is not read into memory."""
-_LARGEST = 1e300
-"""A whole number of 400 digits is no float; what comes near is none either."""
+_LARGEST = sys.float_info.max
+"""A whole number of 400 digits is no float."""
 
 
 def write_record(path: Path, record: DataclassInstance) -> None:
@@ -88,7 +89,7 @@ def _checked(value: Any, hint: Any, name: str) -> Any:
     elif origin is tuple and isinstance(value, list):
         return tuple(_checked(item, arguments[0], name) for item in value)
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if -_LARGEST < value < _LARGEST:
+        if -_LARGEST <= value <= _LARGEST:
             return float(value)
     elif isinstance(hint, type) and issubclass(hint, StrEnum) and isinstance(value, str):
         return hint(value)

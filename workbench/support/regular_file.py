@@ -91,6 +91,23 @@ def regular_descriptor(path: Path, flags: int) -> int:
     return descriptor
 
 
+def regular_size(path: Path) -> int:
+    """The size of the file in bytes, by its name alone: for whoever opens it by other means.
+
+    Raises: as `open_regular`.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise UnreadableFile(path, "a link to nothing") from error
+        raise
+    except OSError as error:
+        raise UnreadableFile(path, f"cannot be read: {error.strerror or error}") from error
+    _refuse_others(path, found)
+    return found.st_size
+
+
 def read_bytes(path: Path, limit: int) -> bytes:
     """The whole file.
 
