@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,51 @@ def test_show_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, cwd=SHIPPED.parent, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ('[model]\nbackbone = "resnt18"', 4),
+        ('[model]\nbackbone = "resnet18"\n[finetune]\nlayers = ["layer9"]', 6),
+        ('[model]\nbackbone = "resnet18"\n[finetune]\nlayer_norm = "all"', 6),
+        ("[optimizer]\nlayer_rates = {layer9 = 1e-3}", 4),
+        ('[model]\nbackbone = "alexnet"\nstochastic_depth = 0.1', 5),
+        ('[model]\nbackbone = "vit_b_16"\n[data]\nimage_size = 100', 6),
+    ],
+)
+def test_check_names_the_line_of_what_the_backbone_lacks(tmp_path: Path, wrong: str, line: int) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(f'schema = 1\nname = "a"\n{wrong}\n')
+    for _ in ("asked of the network", "asked of the cache"):
+        result = petbench_recipe("check", path, "--json")
+        (problem,) = json.loads(result.stdout)[0]["problems"]
+        assert (problem["line"], problem["where"]) == (line, f"{path}:{line}"), problem
+        assert problem["key"] in problem["what"]
+
+
+def test_check_names_the_set_that_the_backbone_refuses() -> None:
+    result = petbench_recipe("check", "lite_full", "--set", "optimizer.layer_rates.stage7=1e-3")
+    assert "--set optimizer.layer_rates.stage7=1e-3: " in result.output
+
+
+def test_check_loads_torch_once_a_network(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom workbench.cli.recipe import app\n"
+        'app(["check", *sys.argv[1:]], standalone_mode=False)\nprint("torch" in sys.modules)'
+    )
+    environment = {**os.environ, "PETBENCH_CACHE": str(tmp_path)}
+
+    def loads_torch(*arguments: str) -> bool:
+        words = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        return done.stdout.splitlines()[-1] == "True"
+
+    assert loads_torch("quickstart")
+    assert not loads_torch("quickstart", "--set", "finetune.layers=stage7,head", "--set", "training.epochs=3")
+    (kept,) = (tmp_path / "networks").iterdir()
+    kept.write_text("[" * 5000)
+    assert loads_torch("quickstart")
 
 
 def test_check_refuses_layers_that_the_backbone_lacks() -> None:

@@ -70,8 +70,8 @@ def test_weight_decay_spares_biases_norms_tokens_and_position_embeddings(backbon
 @pytest.mark.parametrize(
     ("rates", "where", "told"),
     [
-        ({"layer5": 1e-4}, "optimizer.layer_rates", "did you mean layer"),
-        ({"fc": 1e-4}, "optimizer.layer_rates", "stem, layer1"),
+        ({"layer5": 1e-4}, "optimizer.layer_rates.layer5", "did you mean layer"),
+        ({"fc": 1e-4}, "optimizer.layer_rates.fc", "stem, layer1"),
     ],
 )
 def test_rates_of_unknown_groups_are_refused(rates: dict[str, float], where: str, told: str) -> None:

@@ -31,8 +31,16 @@ from workbench.recipe import (
 from workbench.recipe.cookbook import find_recipe, own_path, shipped_recipes
 from workbench.recipe.dump import resolved
 from workbench.recipe.editing import set_key
+from workbench.recipe.layer_groups import LayerGroups, kept_groups, rates_of
 from workbench.recipe.literals import toml_literal
-from workbench.recipe.load import PATHS, SweepGiven, is_relative_path, paths_from, read_recipe_text
+from workbench.recipe.load import (
+    PATHS,
+    SweepGiven,
+    is_relative_path,
+    lines_named,
+    paths_from,
+    read_recipe_text,
+)
 from workbench.recipe.reference import reference
 from workbench.recipe.source import Change
 from workbench.recipe.sweep import load_sweep
@@ -220,8 +228,9 @@ def _report(file: Path, overrides: Sequence[Change]) -> dict[str, Any]:
             recipe = checked_recipe(file, overrides)
         except SweepGiven:
             return report | _checked_sweep(file, overrides)
-        _check_network(recipe)
-        extra = list_extra(recipe.data)
+        with lines_named(recipe_file(file), overrides):
+            _check_network(recipe)
+            extra = list_extra(recipe.data)
     except UserError as error:
         problems = error.problems if isinstance(error, RecipeError) else (_as_problem(error),)
         return report | {"message": str(error), "problems": [asdict(problem) for problem in problems]}
@@ -242,8 +251,9 @@ def _checked_sweep(file: Path, overrides: Sequence[Change]) -> dict[str, Any]:
         for run in sweep.runs
         for r in [run.recipe]
     }
-    for run in networks.values():
-        _check_network(run.recipe)
+    with lines_named(recipe_file(file), overrides):
+        for run in networks.values():
+            _check_network(run.recipe)
     first = sweep.runs[0].recipe
     return {
         "valid": True,
@@ -254,10 +264,15 @@ def _checked_sweep(file: Path, overrides: Sequence[Change]) -> dict[str, Any]:
 
 
 def _check_network(recipe: Recipe) -> None:
-    """Refuse layer groups and the like that the backbone lacks; this alone needs torch."""
-    from workbench.model import check_network
+    """Refuse layer groups and the like that the backbone lacks."""
+    rates_of(kept_groups(recipe, _look), recipe.optimizer, recipe.finetune)
 
-    check_network(recipe)
+
+def _look(recipe: Recipe) -> LayerGroups:
+    """This alone needs torch, seconds of it."""
+    from workbench.model import look_at_network
+
+    return look_at_network(recipe)
 
 
 def _as_problem(error: UserError) -> Problem:

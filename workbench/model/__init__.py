@@ -6,13 +6,12 @@ turns `[optimizer]` into rates.
 
 from workbench.model.architecture import LayerGroup
 from workbench.model.backbones import build, skeleton
-from workbench.model.check import check_network
+from workbench.model.check import check_network, look_at_network
 from workbench.model.classifier import ImageClassifier
 from workbench.model.cut import Cut, find_cut
 from workbench.model.finetune import (
     GroupTuning,
     Tuning,
-    check_finetune,
     is_trunk_fixed,
     tune,
     unlocked_groups,
@@ -30,12 +29,12 @@ __all__ = [
     "LayerGroup",
     "Tuning",
     "build",
-    "check_finetune",
     "check_network",
     "find_cut",
     "frozen_copy",
     "group_rates",
     "is_trunk_fixed",
+    "look_at_network",
     "parameter_groups",
     "set_noise",
     "skeleton",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from workbench.model.backbones import skeleton
 from workbench.model.classifier import ImageClassifier, outputs_at
-from workbench.model.finetune import check_finetune
-from workbench.model.rates import group_rates
+from workbench.model.finetune import layer_groups
 from workbench.recipe import Recipe
+from workbench.recipe.layer_groups import LayerGroups, rates_of
 from workbench.support.errors import UserError
 
 
@@ -14,14 +14,22 @@ def check_network(recipe: Recipe) -> None:
     """Refuse names and sizes that the recipe's backbone does not have; loads no weights.
 
     Raises:
-        UserError: unknown backbone, layer group or weights name, an image size it cannot take, norms or
-            residual blocks that it lacks, rates for groups that never learn, views that grow though it is
-            built for one size.
+        UserError: as `look_at_network`, or an unknown layer group, norms that it lacks, rates for groups that
+            never learn.
+    """
+    rates_of(look_at_network(recipe), recipe.optimizer, recipe.finetune)
+
+
+def look_at_network(recipe: Recipe) -> LayerGroups:
+    """The layer groups of the recipe's network, built without weights.
+
+    Raises:
+        UserError: unknown backbone or weights name, an image size it cannot take, residual blocks that it
+            lacks, views that grow though it is built for one size.
     """
     classifier = skeleton(recipe.model, classes=2, image_size=recipe.data.image_size)
-    check_finetune(classifier, recipe.finetune)
-    group_rates(classifier, recipe.optimizer, recipe.finetune)
     _check_progressive(classifier, recipe)
+    return layer_groups(classifier)
 
 
 def _check_progressive(classifier: ImageClassifier, recipe: Recipe) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import nn
@@ -12,9 +11,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from workbench.model.classifier import ImageClassifier
 from workbench.model.noise import noisy_modules
 from workbench.recipe import Finetune
-from workbench.support.clean import clean
+from workbench.recipe.layer_groups import GroupChoice, LayerGroups, choose_groups
 from workbench.support.errors import UserError
-from workbench.support.nearest import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,30 +70,6 @@ class Tuning:
         return sum(group.trainable for group in self.groups)
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """Names of the groups whose weights learn, whose norms learn, whose statistics update."""
-
-    layers: frozenset[str]
-    batch_norm: frozenset[str]
-    statistics: frozenset[str]
-    layer_norm: frozenset[str]
-
-    @property
-    def learning(self) -> frozenset[str]:
-        """Groups of which some parameter learns."""
-        return self.layers | self.batch_norm | self.layer_norm
-
-    def above(self, boundary: Collection[str]) -> _Choice:
-        allowed = frozenset(boundary)
-        return _Choice(
-            self.layers & allowed,
-            self.batch_norm & allowed,
-            self.statistics & allowed,
-            self.layer_norm & allowed,
-        )
-
-
 def tune(classifier: ImageClassifier, finetune: Finetune, *, unlocked: int | None = None) -> Tuning:
     """Set `requires_grad` of every parameter and the lasting mode of every batch norm.
 
@@ -112,14 +86,14 @@ def tune(classifier: ImageClassifier, finetune: Finetune, *, unlocked: int | Non
         UserError: if a name is not a group's, a group named in a list of norms has none, `layer_norm` is set
             for a network without any, or nothing would learn.
     """
-    choice = _choice(classifier, finetune)
-    order = [group.name for group in classifier.groups]
+    groups = layer_groups(classifier)
+    choice, order = choose_groups(groups, finetune), groups.names
     tuned = [name for name in order if name in choice.layers]
     if unlocked is not None and 0 < unlocked < len(tuned):
         choice = choice.above(order[order.index(tuned[-unlocked]) :])
     _apply(classifier, choice)
     if not any(parameter.requires_grad for parameter in classifier.parameters()):
-        raise UserError("nothing would learn", where="finetune.layers", allowed=_allowed(order))
+        raise UserError("nothing would learn", where="finetune.layers", allowed=order)
     return Tuning(_facts(classifier, choice), is_trunk_fixed(classifier))
 
 
@@ -147,80 +121,17 @@ def is_trunk_fixed(classifier: ImageClassifier) -> bool:
     return next(updating, None) is None and next(noisy, None) is None
 
 
-def check_finetune(classifier: ImageClassifier, finetune: Finetune) -> None:
-    """Refuse what `tune` would refuse by name, without changing the classifier.
-
-    Raises:
-        UserError: as `tune` does for unknown groups and groups without norms.
-    """
-    _choice(classifier, finetune)
-
-
-def groups_that_may_learn(classifier: ImageClassifier, finetune: Finetune) -> frozenset[str]:
-    """Names of the groups of which some parameter learns once everything is unlocked.
-
-    Raises:
-        UserError: as `tune` does for unknown groups and groups without norms.
-    """
-    return _choice(classifier, finetune).learning
-
-
-def _choice(classifier: ImageClassifier, finetune: Finetune) -> _Choice:
-    every = [group.name for group in classifier.groups]
-    batch_normed = [group.name for group in classifier.groups if group.batch_norms(classifier)]
-    layer_normed = [group.name for group in classifier.groups if group.layer_norms(classifier)]
-    named = ("head",) if finetune.layers == "head" else every if finetune.layers == "all" else finetune.layers
-    layers = _known(named, every, where="finetune.layers")
-
-    def norms(value: str | tuple[str, ...], normed: list[str], kind: str, where: str) -> frozenset[str]:
-        if isinstance(value, tuple):
-            chosen = _known(value, every, where=where)
-            without = sorted(chosen - set(normed))
-            if without:
-                raise UserError(
-                    f"{', '.join(without)}: no {kind} norms in there",
-                    where=where,
-                    allowed=_allowed(normed) if normed else f"{classifier.backbone} has no {kind} norms",
-                )
-            return chosen
-        return {"all": frozenset(normed), "tuned": layers & set(normed), "frozen": frozenset[str]()}[value]
-
-    scale_and_shift = norms(finetune.batch_norm, batch_normed, "batch", "finetune.batch_norm")
-    wanted = finetune.batch_norm_statistics
-    statistics = (
-        scale_and_shift
-        if wanted == "same"
-        else norms(wanted, batch_normed, "batch", "finetune.batch_norm_statistics")
+def layer_groups(classifier: ImageClassifier) -> LayerGroups:
+    """What a recipe may name of the network."""
+    return LayerGroups(
+        classifier.backbone,
+        tuple(group.name for group in classifier.groups),
+        tuple(group.name for group in classifier.groups if group.batch_norms(classifier)),
+        tuple(group.name for group in classifier.groups if group.layer_norms(classifier)),
     )
-    if finetune.layer_norm != "tuned" and not layer_normed:
-        raise UserError(
-            f"{classifier.backbone} has no layer norms",
-            where="finetune.layer_norm",
-            allowed='"tuned", which then means nothing',
-            hint="its norms are batch norms: finetune.batch_norm" if batch_normed else "",
-        )
-    layer_norm = norms(finetune.layer_norm, layer_normed, "layer", "finetune.layer_norm")
-    return _Choice(layers, scale_and_shift, statistics, layer_norm)
 
 
-def _known(names: Collection[str], groups: list[str], *, where: str) -> frozenset[str]:
-    for name in names:
-        if name not in groups:
-            near = nearest(name, groups)
-            raise UserError(
-                f"no layer group named {clean(name, 80)!r} in this backbone",
-                where=where,
-                allowed=_allowed(groups),
-                hint=f"did you mean {near}?" if near else "",
-            )
-    return frozenset(names)
-
-
-def _allowed(groups: list[str]) -> str:
-    return ", ".join(groups)
-
-
-def _apply(classifier: ImageClassifier, choice: _Choice) -> None:
+def _apply(classifier: ImageClassifier, choice: GroupChoice) -> None:
     held: list[nn.Module] = []
     for group in classifier.groups:
         for _, parameter in group.named_parameters(classifier):
@@ -241,7 +152,7 @@ def _apply(classifier: ImageClassifier, choice: _Choice) -> None:
     classifier.hold_in_eval(held)
 
 
-def _facts(classifier: ImageClassifier, choice: _Choice) -> tuple[GroupTuning, ...]:
+def _facts(classifier: ImageClassifier, choice: GroupChoice) -> tuple[GroupTuning, ...]:
     facts = []
     for group in classifier.groups:
         parameters = [parameter for _, parameter in group.named_parameters(classifier)]

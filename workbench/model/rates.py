@@ -7,67 +7,22 @@ from typing import Any
 from torch import nn
 
 from workbench.model.classifier import ImageClassifier
-from workbench.model.finetune import groups_that_may_learn
+from workbench.model.finetune import layer_groups
 from workbench.recipe import Finetune, Optimizer
-from workbench.support.clean import clean
-from workbench.support.errors import UserError
-from workbench.support.nearest import nearest
+from workbench.recipe.layer_groups import rates_of
 
 # Weights with several dimensions that are no matrix: tokens, position embeddings and biases, layer scales.
 _SPARED = frozenset(
     {"class_token", "cls_token", "reg_token", "dist_token", "pos_embedding", "pos_embed"}
     | {"relative_position_bias_table", "layer_scale", "logit_scale"}
 )
-# The recipe's bound on learning_rate.
-_HIGHEST_RATE = 10.0
 
 
 def group_rates(
     classifier: ImageClassifier, optimizer: Optimizer, finetune: Finetune | None = None
 ) -> dict[str, float]:
-    """The highest learning rate of every layer group, input to output.
-
-    `layer_decay` d gives the head the recipe's rate and the group i steps below it d^i of that (Clark et al.
-    2020); `layer_rates` overrides it group by group.
-
-    Args:
-        finetune: if given, a rate for a group in which nothing ever learns is refused.
-
-    Raises:
-        UserError: if `layer_rates` names no group of this backbone, or has a rate outside (0, 10].
-    """
-    names = [group.name for group in classifier.groups]
-    for name, rate in optimizer.layer_rates.items():
-        if name not in names:
-            near = nearest(name, names)
-            raise UserError(
-                f"no layer group named {clean(name, 80)!r} in this backbone",
-                where="optimizer.layer_rates",
-                allowed=names,
-                hint=f"did you mean {near}?" if near else "",
-            )
-        if not 0 < rate <= _HIGHEST_RATE:
-            raise UserError(
-                f"{rate} is no learning rate",
-                where=f"optimizer.layer_rates.{name}",
-                allowed=f"above 0, at most {_HIGHEST_RATE:g}; to freeze one, leave it out of finetune.layers",
-            )
-    if finetune is not None:
-        learning = groups_that_may_learn(classifier, finetune)
-        idle = [name for name in optimizer.layer_rates if name not in learning]
-        if idle:
-            raise UserError(
-                f"nothing in {', '.join(idle)} learns, so a rate has no effect",
-                where="optimizer.layer_rates",
-                allowed=[name for name in names if name in learning],
-                hint="add the group to finetune.layers, or take its rate out",
-            )
-    decay = 1.0 if optimizer.layer_decay is None else optimizer.layer_decay
-    top = len(names) - 1
-    return {
-        name: optimizer.layer_rates.get(name, optimizer.learning_rate * decay ** (top - depth))
-        for depth, name in enumerate(names)
-    }
+    """The highest learning rate of every layer group, as `rates_of` tells it."""
+    return rates_of(layer_groups(classifier), optimizer, finetune)
 
 
 def parameter_groups(

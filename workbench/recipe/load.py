@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from workbench.recipe.cookbook import OWN_FOLDER, find_recipe, recipes_in, shipped_recipes
 from workbench.recipe.model import is_weights_file
-from workbench.recipe.problems import RecipeError, problem, recipe_error
+from workbench.recipe.problems import RecipeError, placed, problem, recipe_error
 from workbench.recipe.schema import Recipe
 from workbench.recipe.source import Change, Source, dotted, read_source
 from workbench.recipe.toml_text import MAX_BYTES, KeyPath, too_large
@@ -47,6 +48,16 @@ def load_recipe(path: Path, overrides: Sequence[Change] = ()) -> Recipe:
     """
     file = find_recipe(path)
     return validated(read_source(read_recipe_text(file), clean(file), overrides), paths_from(file))
+
+
+@contextmanager
+def lines_named(path: Path, overrides: Sequence[Change] = ()) -> Iterator[None]:
+    """Within, an error about a key of a valid recipe is raised with the line or `--set` that sets it."""
+    try:
+        yield
+    except UserError as error:
+        file = find_recipe(path)
+        raise placed(error, read_source(read_recipe_text(file), clean(file), overrides)) from error
 
 
 def paths_from(file: Path) -> Path:

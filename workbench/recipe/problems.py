@@ -105,6 +105,16 @@ def recipe_error(error: ValidationError, source: Source) -> RecipeError:
     return RecipeError(source.name, shown, len(ordered))
 
 
+def placed(error: UserError, source: Source) -> UserError:
+    """An error that names a key, found out after parsing, with the place where the recipe writes that key."""
+    path = tuple(error.where.split("."))
+    if isinstance(error, RecipeError) or path[:2] not in {known for known, _ in known_keys()}:
+        return error
+    what = f"{dotted(path)}: {error.what}"
+    found = problem(path, source, what, allowed=error.allowed, hint=error.hint)
+    return RecipeError(source.name, [found], 1)
+
+
 def _findings(details: ErrorDetails) -> Iterator[_Finding]:
     at = _locate(details["loc"])
     context: dict[str, Any] = details.get("ctx", {})
