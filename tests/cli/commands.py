@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import typer
 from typer.testing import CliRunner, Result
+
+from workbench.cli.console import console
 
 
 def run_command(command: Callable[..., Any], *arguments: str) -> Result:
@@ -17,3 +20,10 @@ def run_command(command: Callable[..., Any], *arguments: str) -> Result:
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
+
+
+def on_screen(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """Have the console print as for a person at a screen so wide, without colours."""
+    monkeypatch.setattr(console, "_force_terminal", True)
+    monkeypatch.setattr(console, "_width", columns)
+    monkeypatch.setenv("TERM", "xterm")

@@ -9,10 +9,10 @@ import pytest
 from rich.cells import cell_len
 from typer.testing import CliRunner
 
+from tests.cli.commands import on_screen
 from tests.runs.making import finish, make_results, make_run
 from tests.runs.test_curves import write_epochs
 from tests.runs.test_seeds import run_tested
-from workbench.cli.console import console
 from workbench.cli.runs import app
 from workbench.runs.layout import RunDirectory
 from workbench.support.errors import UserError
@@ -32,7 +32,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunDirectory]:
     """Two recipes under two seeds each; the second gets eight images more right."""
     home = tmp_path / "runs"
     monkeypatch.setenv("PETBENCH_RUNS", str(home))
-    monkeypatch.setattr(console, "_width", 80)
+    on_screen(monkeypatch, 80)
     return [
         run_tested(home, name, seed, right, age_seconds=10 * age + seed, model={"backbone": name})
         for age, (name, right) in enumerate((("plain", "++" + "-" * 8), ("better", "+" * 10)))

@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 from rich.cells import cell_len
 
-from tests.cli.commands import run_command
+from tests.cli.commands import on_screen, run_command
 from tests.cli.conftest import World
-from workbench.cli.console import console
 from workbench.cli.inspect import inspect
 from workbench.runs.layout import RunDirectory
 from workbench.runs.ledger import PseudoLabel, read_ledger, write_ledger
@@ -25,7 +24,7 @@ from workbench.support.errors import UserError
 
 @pytest.fixture(autouse=True)
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "_width", 80)
+    on_screen(monkeypatch, 80)
 
 
 def shown(*arguments: str) -> str:
@@ -143,7 +142,7 @@ def test_a_wide_terminal_shows_entropy_and_second_choice(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "second choice" not in shown(world.supervised.handle)
-    monkeypatch.setattr(console, "_width", 160)
+    on_screen(monkeypatch, 160)
     assert "second choice" in shown(world.supervised.handle)
 
 
@@ -206,7 +205,7 @@ def test_damaged_predictions_are_named(world: World, tmp_path: Path, monkeypatch
 
 
 def test_a_sheet_holds_a_tile_an_image(world: World, tmp_path: Path) -> None:
-    target = tmp_path / "new" / "sheet.png"
+    target = tmp_path / "sheet.png"
     text = shown(world.pseudo_labelled.handle, "--limit", "7", "--export", str(target))
     assert "written to" in text
     with Image.open(target) as sheet:

@@ -136,6 +136,7 @@ def test_the_lines_it_prints_work_as_they_stand(
     """The recipe line in a recipe, and the relaunch: a run that trains without the excluded image."""
     monkeypatch.setenv("PETBENCH_DATA", str(world.data))
     file = home / "my reviews" / "a.toml"
+    file.parent.mkdir()
     said = _review(world, file, "--exclude", pool[0].id)
     assert _value_of(said["recipe_line"]) == str(file)
     program, *arguments = shlex.split(said["relaunch"])

@@ -11,8 +11,8 @@ import pytest
 from rich.cells import cell_len
 from typer.testing import CliRunner
 
+from tests.cli.commands import on_screen
 from tests.runs.making import epoch, finish, make_results, make_run
-from workbench.cli.console import console
 from workbench.cli.runs import app
 from workbench.runs.events import Message, RoundLabelled, StageStarted
 from workbench.runs.metrics import MetricsWriter
@@ -35,7 +35,7 @@ HOSTILE = [
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PETBENCH_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(console, "_width", 80)
+    on_screen(monkeypatch, 80)
     return tmp_path / "runs"
 
 
@@ -89,9 +89,9 @@ def test_every_listing_fits_eighty_columns_whatever_the_names(home: Path) -> Non
 
 def test_a_wide_terminal_shows_more(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finish(make_run(home, tags=["table1"]))
-    monkeypatch.setattr(console, "_width", 60)
+    on_screen(monkeypatch, 40)
     assert "table1" not in petbench("ls")
-    monkeypatch.setattr(console, "_width", 160)
+    on_screen(monkeypatch, 160)
     assert "resnet18" in petbench("ls")
     assert "table1" in petbench("ls")
 
@@ -201,7 +201,7 @@ def test_runs_are_exported_to_the_terminal_or_a_file(home: Path, tmp_path: Path)
     target = tmp_path / "runs.csv"
     petbench("export", "--output", str(target))
     assert target.read_text().count("\n") == 3
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="mkdir -p"):
         petbench("export", "--output", str(tmp_path / "no" / "such" / "file"))
 
 

@@ -94,7 +94,7 @@ def test_json_is_exact(two: list[RunDirectory], tmp_path: Path) -> None:
     assert records["base"]["note"] == "=1+1 \x1b[31m"
     assert records["base"]["recipe"]["seed"] == 1
     assert records["base"]["metrics"]["test.accuracy"] == 0.8
-    assert records["new"]["metrics"]["test.loss"] == "nan"
+    assert records["new"]["metrics"]["test.loss"] is None
 
 
 def test_csv_has_a_column_a_key_and_no_formula(two: list[RunDirectory], tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_csv_has_a_column_a_key_and_no_formula(two: list[RunDirectory], tmp_path
         for row in csv.DictReader(io.StringIO(export_runs(list_runs(tmp_path), ExportFormat.CSV), ""))
     }
     assert rows["base"]["note"] == "'=HYPERLINK(1)"
-    assert rows["new"]["note"] == '\'@SUM, "x"\nline'
+    assert rows["new"]["note"] == '\'@SUM, "x"\\nline'
     assert rows["new"]["test.loss"] == "-1.5"
     assert (rows["base"]["seed"], rows["base"]["optimizer.momentum"]) == ("1", "1")
 

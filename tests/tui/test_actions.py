@@ -68,7 +68,7 @@ def test_an_action_is_told_well(action: Action) -> None:
     "action", [action for action in ACTIONS.values() if action.twin], ids=lambda action: action.id
 )
 def test_a_twin_names_a_command_with_options_that_exist(action: Action) -> None:
-    main._register()
+    main.register()
     command: Any = typer.main.get_command(main.app)
     words = shlex.split(action.twin)
     assert words.pop(0) == "petbench"

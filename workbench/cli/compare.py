@@ -11,7 +11,7 @@ from workbench.cli.arguments import Json, RunIds, RunsDir
 from workbench.cli.compare_curves import Curves, curve_table, curves_of, curves_record
 from workbench.cli.compare_pages import comparison_tables, confusion_table, group_tables, recall_table
 from workbench.cli.console import console, print_json
-from workbench.cli.output import write_out
+from workbench.cli.files import check_file, write_out
 from workbench.runs.compare import Comparison, compare_read, read_runs
 from workbench.runs.compare_seeds import GroupComparison, compare_groups
 from workbench.runs.comparison_export import comparison_record, export_comparison, form_of
@@ -80,6 +80,7 @@ def compare(
     everything whatever --confusion says.
     """
     written = _form(form, output, as_json=as_json)
+    output = output and check_file(output, "--export")
     metric, axis = _known_curve(curve, by)
     chosen, place = _chosen(runs_home(runs_dir), runs, baseline)
     read = read_runs(chosen)

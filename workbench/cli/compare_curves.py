@@ -61,7 +61,7 @@ def curve_table(curves: Curves, baseline: int) -> Table:
     """A line a run: its curve up to the last x of all, on the scale of all; the last and the best value."""
     title = f"{curves.metric.words} by {curves.axis}"
     columns = ("run", title, "last", "best", f"at {curves.axis}")
-    table = make_table(columns, right=columns[2:])
+    table = make_table(columns, right=columns[2:], whole=columns[:2])
     end = max((float(curve.x[-1]) for curve in curves.curves if len(curve.x)), default=0.0)
     values = [curve.y[np.isfinite(curve.y)] for curve in curves.curves]
     held = np.concatenate(values) if values else np.empty(0)

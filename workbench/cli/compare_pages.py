@@ -37,7 +37,7 @@ def comparison_tables(
 ) -> Iterator[RenderableType]:
     """The runs by letter, the baseline with a star; then, without groups, differences, numbers and tests."""
     letters = letters_of(len(comparison.runs), comparison.baseline)
-    runs = make_table(("", "run", "name", "seed", "status"))
+    runs = make_table(("", "run", "name", "seed", "status"), whole=("", "run", "seed", "status"))
     for letter, run in zip(letters, comparison.runs, strict=True):
         status = Text(run.status.value, style=STATUS_STYLES[run.status])
         runs.add_row(letter, cell(run.handle), cell(run.name), cell(seed_of(run.recipe)), status)
@@ -66,8 +66,6 @@ def group_tables(groups: GroupComparison, width: int) -> Iterator[RenderableType
     letters = letters_of(len(groups.groups), groups.baseline)
     columns = ("", "recipe", "seeds", "test %", "change", "better", "p", "p seeds")
     table = make_table(columns, title="Over seeds", right=columns[2:])
-    for column in table.columns[2:]:
-        column.no_wrap = True
     accuracy = next((row for row in groups.metrics if row.key == _ACCURACY), None)
     notes: list[str] = []
     for place, (letter, group, test) in enumerate(zip(letters, groups.groups, groups.tests, strict=True)):
@@ -183,7 +181,11 @@ def _blocks(
         while end < len(columns) and widths[end] + _PADDING <= left:
             left -= widths[end] + _PADDING
             end += 1
-        table = make_table((title, *columns[start:end]), right=columns[start:end] if numbers else ())
+        table = make_table(
+            (title, *columns[start:end]),
+            right=columns[start:end] if numbers else (),
+            prose=() if numbers else columns[start:end],
+        )
         for key, row in zip(keys, rows, strict=True):
             table.add_row(Text(key), *row.cells[start:end])
         yield table

@@ -1,48 +1,88 @@
-"""The one console: colours where the terminal has them, plain text elsewhere, outside text never markup."""
+"""The one place through which commands print: lines, tables, JSON, warnings and what went wrong.
+
+Text from outside is never markup, and no control, escape or bidi character reaches a terminal or a file, even
+where a caller forgot to clean. On a screen, lines fit its width; into a pipe or a file, nothing is wrapped or
+cut. What becomes of output that cannot be written is told in `streams.py`, files in `files.py`.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console as RichConsole
+from rich.console import ConsoleDimensions, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
-from workbench.support.clean import clean
+from workbench.cli.tables import BOUNDLESS, cell, make_table, percent
+from workbench.runs.export import json_text
+from workbench.support.clean import clean, clean_lines
 
-# Markup, emoji codes and highlighting are off: a file named `[red].jpg` or `:smile:` must print as it is.
-console = Console(markup=False, emoji=False, highlight=False)
-error_console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+__all__ = [
+    "Console", "cell", "console", "error_console", "make_table", "percent", "print_json", "print_problem",
+    "print_text", "warn",
+]  # fmt: skip
+
+_NARROWEST = 20
+
+
+class Console(RichConsole):
+    """A console whose width is the screen's, or none; the last to clean what is printed."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        # Markup, emoji codes and highlighting are off: a file named `[red].jpg` or `:smile:` prints as it is.
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    @property
+    def is_screen(self) -> bool:
+        """Whether a person looks at it; colours alone (FORCE_COLOR) make no screen of a pipe."""
+        return self.file.isatty() if self._force_terminal is None else self._force_terminal
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Of the screen; boundless columns elsewhere."""
+        if not self.is_screen:
+            return ConsoleDimensions(BOUNDLESS, 25)
+        width, height = super().size
+        return ConsoleDimensions(max(width or 80, _NARROWEST), height)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich does, with whatever could still drive a terminal shown as an escape."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            if control or text.isprintable() or text == "\n":
+                yield segment
+            else:
+                yield Segment(clean_lines(text), style)
+
+
+console = Console()
+error_console = Console(stderr=True)
 
 
 def print_problem(message: str) -> None:
     """What went wrong, on standard error: the first line stands out, what to do follows."""
-    first, *others = message.strip().splitlines()
+    first, *others = message.strip().splitlines() or [""]
     error_console.print(f"petbench: {clean(first)}", style="bold red", soft_wrap=True)
     for line in others:
         error_console.print(f"  {clean(line)}", soft_wrap=True)
 
 
+def warn(text: str) -> None:
+    """A warning of one line on standard error."""
+    error_console.print(Text(f"warning: {clean(text)}", style="yellow"), soft_wrap=True)
+
+
+def print_text(text: str) -> None:
+    """Text for another program on standard output, its line ends as they are; the caller has cleaned it."""
+    sys.stdout.write(text)
+
+
 def print_json(value: object) -> None:
-    """`value` as JSON on standard output, for scripts; ASCII, so nothing in it can drive a terminal."""
-    print(json.dumps(value, indent=2, ensure_ascii=True, default=str))
-
-
-def make_table(columns: Sequence[str], *, title: str = "", right: Sequence[str] = ()) -> Table:
-    """An empty table in the house's style; columns named in `right` hold numbers."""
-    table = Table(title=Text(clean(title)) if title else None, box=box.SIMPLE_HEAD, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return table
-
-
-def cell(value: object, style: str = "") -> Text:
-    """A table cell of outside text, cleaned."""
-    return Text(clean(value), style=style)
-
-
-def percent(share: float | None) -> str:
-    """0.8842 -> '88.42'; a dash where there is none."""
-    return "–" if share is None else f"{100 * share:.2f}"
+    """`value` as JSON on standard output, for scripts."""
+    print_text(json_text(value))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from workbench.cli.console import Console
 from workbench.runs.events import EpochDone, Event, Message, RoundLabelled, StageStarted
 from workbench.runs.log import describe
 from workbench.support.clean import clean
 
 
 class Display:
-    """The reporter of a terminal; into a pipe or a file it writes the lasting lines alone."""
+    """The reporter of a screen; into a pipe or a file, or where nothing can move, the lasting lines alone."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -25,7 +25,7 @@ class Display:
             TimeRemainingColumn(compact=True),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not console.is_screen or console.is_dumb_terminal,
             refresh_per_second=2,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -99,4 +99,4 @@ class Display:
 
     def _line(self, text: str, level: str = "info") -> None:
         style = "bold yellow" if level == "warning" else ""
-        self._console.print(Text(clean(text), style=style), soft_wrap=not self._console.is_terminal)
+        self._console.print(Text(clean(text), style=style), soft_wrap=not self._console.is_screen)

@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Open the app, or do what the arguments say; exit codes as `cli.main.main`."""
-    if len(sys.argv) > 1 or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if len(sys.argv) > 1 or not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         from workbench.cli.main import main as run_command
 
         run_command()

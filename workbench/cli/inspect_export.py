@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from workbench.cli.console import error_console
+from workbench.cli.console import error_console, warn
 from workbench.cli.display import Display
-from workbench.cli.picture_files import make_out
+from workbench.cli.files import check_file, make_folder, write_file
 from workbench.cli.saliency_files import Drawing, draw_saliency
 from workbench.dataset import open_catalogue
 from workbench.dataset.sheet import MAX_TILES, Tile, Verdict, draw_sheet
@@ -16,7 +16,6 @@ from workbench.runs.export import csv_text
 from workbench.runs.layout import RunDirectory
 from workbench.runs.opinions import Opinion
 from workbench.runs.sources import RoundSource, Source, asks_teacher
-from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 
@@ -43,7 +42,9 @@ def check_target(target: Path, *, saliency: bool = False) -> None:
         raise UserError(
             "--saliency writes pictures of every image", where=clean(target), allowed="a directory"
         )
-    if not (_is_sheet(target) or target.is_dir() or not (target.exists() or target.suffix)):
+    if _is_sheet(target):
+        check_file(target, "--export")
+    elif not (target.is_dir() or not (target.exists() or target.suffix)):
         raise UserError("cannot export to that", where=clean(target), allowed="a .png file, or a directory")
 
 
@@ -85,11 +86,13 @@ def export_images(
             hint="petbench data check tells what is wrong with the data",
         )
     for image in missing[:_SHOWN]:
-        error_console.print(f"warning: {clean(image.id)}: {clean(image.reason)}", soft_wrap=True)
+        warn(f"{image.id}: {image.reason}")
     if len(missing) > _SHOWN:
-        error_console.print(f"warning: and {len(missing) - _SHOWN} more images cannot be shown")
+        warn(f"and {len(missing) - _SHOWN} more images cannot be shown")
     if _is_sheet(target):
-        return [_write(target, sheet)]
+        write_file(target, sheet)
+        return [target]
+    folder = make_folder(target, "--export")
     rows = [_row(opinion, paths.get(opinion.id)) for opinion in shown]
     columns: tuple[str, ...] = _COLUMNS
     if shown[0].issue is not None:
@@ -98,9 +101,10 @@ def export_images(
             [*row, opinion.self_confidence, opinion.label_margin, opinion.issue, opinion.twin]
             for row, opinion in zip(rows, shown, strict=True)
         ]
-    listing = csv_text(columns, rows).encode("utf-8", "surrogateescape")
+    write_file(folder / SHEET, sheet)
+    write_file(folder / LIST, csv_text(columns, rows))
     drawn = [drawing.overlay for drawing in maps if drawing.overlay is not None]
-    return [_write(target / SHEET, sheet), _write(target / LIST, listing), *drawn]
+    return [target / SHEET, target / LIST, *drawn]
 
 
 def _draw_maps(
@@ -112,7 +116,7 @@ def _draw_maps(
 ) -> list[Drawing]:
     """What the network whose opinions they are saw in the images, where it was kept, else the final one."""
     images = [(opinion.id, paths[opinion.id]) for opinion in shown if opinion.id in paths]
-    folder = make_out(target / MAPS)
+    folder = make_folder(target / MAPS, "--export")
     teacher = asks_teacher(source)
     drawings: list[Drawing] = []
     with Display(error_console) as display:
@@ -174,12 +178,3 @@ def _row(opinion: Opinion, path: Path | None) -> list[object]:
         opinion.flipped,
         None if path is None else str(path),
     ]
-
-
-def _write(path: Path, content: bytes) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, content)
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror or error}", where=clean(path)) from error
-    return path

@@ -16,9 +16,6 @@ from workbench.runs.opinions import Opinion, Opinions
 from workbench.runs.results import Confusion
 from workbench.support.clean import clean
 
-_WIDE = 110
-"""Columns of a terminal from which on entropy and second choice are shown too."""
-
 _WRONG, _TAUGHT, _FLIPPED = "✗", "●", "↻"
 _COMPARED = {
     Doubt.DISAGREEMENT: "apart",
@@ -47,14 +44,12 @@ def print_summary(directory: RunDirectory, source: str, opinions: Opinions) -> N
 
 
 def opinions_table(shown: list[Opinion], order: Doubt, *, in_round: bool) -> Table:
-    wide = console.width >= _WIDE
     compared = _COMPARED.get(order, "margin")
     columns = ["image", *(["", ""] if in_round else []), "said", "%", compared]
-    columns += ["entropy", "second choice"] if wide else []
+    columns += ["entropy", "second choice"]
     true = "given" if order.judges_labels else "true"
-    table = make_table([*columns, "", true], right=("%", compared, "entropy"))
-    # Three names a row: at 80 columns they need every cell.
-    table.padding, table.pad_edge = (0, 1, 0, 0), False
+    spare = ("second choice", "entropy")
+    table = make_table([*columns, "", true], right=("%", compared, "entropy"), whole=("",), spare=spare)
     for row in shown:
         is_wrong = row.wrong if row.issue is None else row.issue
         style = "red" if is_wrong else ""
@@ -66,8 +61,7 @@ def opinions_table(shown: list[Opinion], order: Doubt, *, in_round: bool) -> Tab
             cell(f"{100 * row.confidence:.1f}"),
             cell(_compared_figure(row, order)),
         ]
-        if wide:
-            cells += [cell(f"{row.entropy:.2f}"), cell(row.second or "–")]
+        cells += [cell(f"{row.entropy:.2f}"), cell(row.second or "–")]
         cells += [Text(_WRONG if is_wrong else "", style="bold red"), cell(row.true or "–", style)]
         table.add_row(*cells)
     return table

@@ -18,7 +18,7 @@ from workbench.runs.find import find_run
 from workbench.runs.issue_file import Duplicate
 from workbench.runs.issue_opinions import judged
 from workbench.runs.layout import RunDirectory
-from workbench.support.clean import clean
+from workbench.support.clean import as_word, clean
 from workbench.support.errors import UserError
 from workbench.support.paths import cache_home, data_home, runs_home
 
@@ -65,7 +65,9 @@ def label_issues(
         print_json({"run": directory.id, **counts})
         return
     print_issue_summary(directory)
-    console.print(f"petbench inspect {directory.handle} --label-issues lists them; --export sheet.png draws")
+    console.print(
+        f"petbench inspect {as_word(directory.handle)} --label-issues lists them; --export sheet.png draws"
+    )
 
 
 def search_issues(
@@ -137,7 +139,7 @@ def print_issue_summary(directory: RunDirectory) -> None:
     if search.trunk_learned:
         console.print(
             "warning: that trunk learned from the very labels, and may agree with wrong ones; "
-            f"petbench label-issues {directory.handle} --pretrained asks one that never saw them",
+            f"petbench label-issues {as_word(directory.handle)} --pretrained asks one that never saw them",
             style="yellow",
             soft_wrap=True,
         )

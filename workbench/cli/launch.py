@@ -20,7 +20,7 @@ from workbench.runs.control import GRACE_SECONDS
 from workbench.runs.find import find_run
 from workbench.runs.layout import RunDirectory
 from workbench.runs.status import RunStatus, status_of
-from workbench.support.clean import clean
+from workbench.support.clean import as_word, clean
 from workbench.support.paths import data_home, runs_home
 from workbench.support.units import human_seconds
 
@@ -114,9 +114,8 @@ def cancel(runs: Sequence[RunDirectory]) -> None:
 def told(launched: Launched) -> str:
     """Where a run that was launched stands, and how to follow it."""
     place = "starts now" if launched.position == 0 else f"waits, {launched.position} in the queue"
-    return (
-        f"run {clean(launched.run.id)}: {place}; petbench runs show {launched.run.handle} tells how far it is"
-    )
+    show = f"petbench runs show {as_word(launched.run.handle)}"
+    return f"run {clean(launched.run.id)}: {place}; {show} tells how far it is"
 
 
 def _recipes(path: Path, grid: Sequence[str], changes: Sequence[Change]) -> list[Recipe]:

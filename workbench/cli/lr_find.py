@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,10 +22,10 @@ from workbench.cli.arguments import (
     changes_of,
 )
 from workbench.cli.console import console, error_console, print_json
+from workbench.cli.files import check_file, make_folder, write_file
 from workbench.recipe import Recipe, load_recipe, recipe_fingerprint
-from workbench.support.atomic import atomic_write
+from workbench.runs.export import json_text
 from workbench.support.clean import clean
-from workbench.support.errors import UserError
 from workbench.support.paths import cache_home, data_home, runs_home
 from workbench.support.slug import slug
 
@@ -63,12 +62,14 @@ def lr_find(
     from workbench.train import Places, find_device
     from workbench.train.lr_find import range_test
 
+    output = output and check_file(output, "--output")
     loaded = load_recipe(recipe, changes_of(sets, unsets))
     places = Places(data_home=data_home(data_dir), cache=cache_home(), device=find_device(device))
     with Display(error_console) as display:
         test = range_test(loaded, places, display, low=low, high=high, steps=steps)
     record = _record(test, loaded)
-    written = _write(record, output or _default_file(runs_home(runs_dir), loaded))
+    written = output or _default_file(runs_home(runs_dir), loaded)
+    write_file(written, json_text(record))
     if as_json:
         print_json({**record, "file": str(written)})
         return
@@ -128,13 +129,6 @@ def _record(test: RangeTest, recipe: Recipe) -> dict[str, Any]:
 
 
 def _default_file(home: Path, recipe: Recipe) -> Path:
-    return home / FOLDER / f"{datetime.now():%Y%m%d-%H%M%S}-{slug(recipe.name)}.json"
-
-
-def _write(record: dict[str, Any], path: Path) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, json.dumps(record, indent=1) + "\n")
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror or error}", where=str(path)) from error
-    return path
+    return (
+        make_folder(home / FOLDER, "--runs-dir") / f"{datetime.now():%Y%m%d-%H%M%S}-{slug(recipe.name)}.json"
+    )

@@ -8,13 +8,15 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import workbench
 from workbench.cli.arguments import DataDir, RunsDir
-from workbench.cli.console import print_problem
+from workbench.cli.console import error_console, print_problem, print_text
+from workbench.cli.streams import with_streams
+from workbench.support.clean import clean
 from workbench.support.errors import UserError
 
 _HELP = """A terminal workbench for transfer learning and pseudo-labelling on images.
@@ -33,7 +35,7 @@ app = typer.Typer(
 
 
 @functools.cache
-def _register() -> None:
+def register() -> None:
     """Add every command once, however often `main` is called."""
     from workbench.cli import (
         data,
@@ -84,7 +86,7 @@ def _register() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"petbench {workbench.__version__}")
+        print_text(f"petbench {workbench.__version__}\n")
         raise typer.Exit
 
 
@@ -136,21 +138,42 @@ def _set_homes(context: typer.Context, homes: Mapping[str, Path | None]) -> None
 
 
 def main() -> None:
-    """Run the command line; exit 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted."""
-    _print_anything()
+    """Run the command line and exit: 0 done, 1 the run failed or its words could not be written, 2 the input
+    is wrong, 130 interrupted, 141 nobody reads what it prints."""
+    sys.exit(with_streams(_code))
+
+
+def _code() -> int:
     if not _opens_app(sys.argv[1:]):
-        _register()
+        register()
     try:
-        app()
+        # Not click's own ending: that prints arguments as they are, and knows no words for a lost output.
+        return app(standalone_mode=False) or 0
     except UserError as error:
         print_problem(str(error))
-        sys.exit(2)
+        return 2
+    except _ClickError as error:
+        return _refuse_usage(error)
+    except typer.Abort:
+        print_problem("stopped: nothing was changed")
+        return 1
     except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        # `petbench runs ls | head`: nobody reads on; closing stderr keeps Python from complaining at exit.
-        sys.stderr.close()
-        sys.exit(0)
+        return 130
+
+
+_ClickError: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+"""click's error of usage and its like, wherever this release of typer keeps it."""
+
+
+def _refuse_usage(error: Any) -> int:
+    """Say what click found wrong with the arguments, which are text from outside."""
+    told = io.StringIO()
+    error.show(file=told)
+    for line in told.getvalue().splitlines():
+        error_console.print(clean(line), soft_wrap=True)
+    return int(error.exit_code)
 
 
 def _opens_app(arguments: Sequence[str]) -> bool:
@@ -168,13 +191,6 @@ def _opens_app(arguments: Sequence[str]) -> bool:
 
 _APP_VALUES = ("--runs-dir", "--data-dir", "--images")
 _APP_FLAGS = ("--fresh",)
-
-
-def _print_anything() -> None:
-    """Let letters that the terminal's encoding lacks print as "?", where Python would raise an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

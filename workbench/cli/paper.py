@@ -11,6 +11,7 @@ import typer
 
 from workbench.cli.arguments import DataDir, Device, Json, RunsDir
 from workbench.cli.console import cell, console, make_table, print_json
+from workbench.cli.files import make_folder, write_file
 from workbench.cli.sweep import Jobs, Retry, all_runs, launch_sweep, train_sweep
 from workbench.paper.figures import figure_lines, figure_runs
 from workbench.paper.numbers import FIGURES, Figure
@@ -20,7 +21,6 @@ from workbench.paper.table1 import Cell, markdown, notes, table1_cells, words
 from workbench.recipe.literals import toml_literal
 from workbench.recipe.sweep import Sweep, load_sweep
 from workbench.runs.sweeps import find_runs
-from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.paths import runs_home
@@ -180,7 +180,7 @@ def recipes_(as_json: Json = False) -> None:
             [{"name": n, "file": str(p), "runs": len(s.runs), "points": list(s.points)} for n, (p, s) in rows]
         )
         return
-    table = make_table(("recipe", "points", "runs", "what"), right=("points", "runs"))
+    table = make_table(("recipe", "points", "runs", "what"), right=("points", "runs"), prose=("what",))
     for name, (_, sweep) in found.items():
         table.add_row(
             cell(name),
@@ -246,10 +246,7 @@ def _chosen(only: str) -> list[Figure]:
 
 
 def _write(folder: Path, files: dict[str, str]) -> list[str]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            atomic_write(folder / name, text)
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror or error}", where=str(folder)) from error
+    make_folder(folder, "--output")
+    for name, text in files.items():
+        write_file(folder / name, text)
     return [str(folder / name) for name in files]

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from workbench.cli.arguments import Device, Json, RunId, RunsDir, Teacher
-from workbench.cli.console import console, error_console, print_json
+from workbench.cli.console import console, print_json, warn
 from workbench.dataset.image_formats import image_endings
 from workbench.recipe import load_recipe
 from workbench.runs.find import find_run
@@ -69,7 +69,7 @@ def predict(
                 _print(outcome.path, best)
         else:
             records.append({"image": str(outcome.path), "error": outcome.reason})
-            _warn(outcome.path, outcome.reason)
+            warn(f"{outcome.path}: {outcome.reason}")
     if as_json:
         print_json(records)
     if not read:
@@ -83,7 +83,7 @@ def _pictures(named: Sequence[Path]) -> Iterator[Path]:
         if path.is_dir():
             found = sorted(_pictures_below(path))
             if not found:
-                _warn(path, "no pictures in this directory")
+                warn(f"{path}: no pictures in this directory")
             yield from found
         else:
             yield path
@@ -119,7 +119,3 @@ def _bar(share: float) -> str:
     """`share` of `_BAR_WIDTH` cells, to an eighth of a cell."""
     whole, eighths = divmod(round(share * _BAR_WIDTH * 8), 8)
     return ("█" * whole + _EIGHTHS[eighths].strip()).ljust(_BAR_WIDTH)
-
-
-def _warn(path: Path, reason: str) -> None:
-    error_console.print(f"warning: {clean(path)}: {clean(reason)}", style="yellow", soft_wrap=True)

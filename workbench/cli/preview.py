@@ -12,7 +12,7 @@ from rich.text import Text
 from workbench.cli.arguments import DataDir, Json, RecipeFile, Sets, Unsets, changes_of
 from workbench.cli.console import console, error_console, print_json
 from workbench.cli.display import Display
-from workbench.cli.picture_files import OutDir, make_out
+from workbench.cli.files import OutDir, make_folder
 from workbench.dataset import Catalogue, UnreadableImage, open_catalogue
 from workbench.dataset.find_images import find_images
 from workbench.recipe import Augmentation, Recipe, load_recipe
@@ -67,7 +67,7 @@ def preview(
     with Display(error_console) as display:
         catalogue = open_catalogue(loaded.data, data_home=data_home(data_dir), reporter=display)
     chosen = find_images(catalogue, named) if named else None
-    folder = make_out(out)
+    folder = make_folder(out)
     from workbench.loader.preview import choose_images
 
     seed = loaded.seed if seed is None else seed

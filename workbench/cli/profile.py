@@ -81,7 +81,7 @@ def _table(profile: Profile) -> Table:
     if profile.waits_for_device:
         columns.append("waited s")
     title = f"Where the {human_seconds(profile.wall_seconds)} went, {clean(profile.device)}"
-    table = make_table([*columns, ""], title=title, right=columns[1:])
+    table = make_table([*columns, ""], title=title, right=columns[1:], spare=("",))
     _add(table, profile, profile.parts)
     if profile.beside:
         table.add_section()

@@ -56,7 +56,11 @@ def list_(as_json: Json = False) -> None:
         state = f"has {clean(holder.run.id)}" if holder else "is free"
         console.print(f"{device.name} ({clean(device.label)}) {state}", soft_wrap=True)
     if waiting:
-        table = make_table(("", "run", "name", "waits for", "since", "runs directory"), right=("",))
+        table = make_table(
+            ("", "run", "name", "waits for", "since", "runs directory"),
+            right=("",),
+            whole=("run", "waits for", "since"),
+        )
         for entry in waiting:
             table.add_row(*_row(entry))
         console.print(table)

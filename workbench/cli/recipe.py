@@ -13,7 +13,8 @@ import typer
 from rich.text import Text
 
 from workbench.cli.arguments import Json, RecipeOrRun, RecipesOrRuns, Sets, Unsets, changes_of
-from workbench.cli.console import cell, console, error_console, make_table, print_json
+from workbench.cli.console import cell, console, error_console, make_table, print_json, print_text
+from workbench.cli.files import check_file, write_file
 from workbench.dataset.extra import list_extra
 from workbench.recipe import (
     Explained,
@@ -46,8 +47,7 @@ from workbench.recipe.source import Change
 from workbench.recipe.sweep import load_sweep
 from workbench.recipe.toml_text import parse_toml
 from workbench.runs.find import find_run
-from workbench.support.atomic import atomic_write
-from workbench.support.clean import clean
+from workbench.support.clean import as_word, clean
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import fingerprint
 from workbench.support.nearest import nearest
@@ -76,7 +76,8 @@ def list_shipped(as_json: Json = False) -> None:
     if as_json:
         print_json(listed)
         return
-    table = make_table(["recipe", "runs", "what it does", "what it needs"], right=["runs"])
+    columns = ["recipe", "runs", "what it does", "what it needs"]
+    table = make_table(columns, right=["runs"], prose=columns[2:])
     for row in listed:
         table.add_row(*(cell(row[key]) for key in ("name", "runs", "description", "needs")))
     console.print(table)
@@ -131,7 +132,7 @@ def show(
     """Print a recipe in full: every knob with its value, what it does, and where it has no effect."""
     recipe = checked_recipe(file, changes_of(sets, unsets))
     if as_toml:
-        print(dump_recipe(recipe), end="")
+        print_text(dump_recipe(recipe))
     elif as_json:
         knobs = [asdict(knob) for knob in explain(recipe)]
         print_json({"fingerprint": recipe_fingerprint(recipe), "recipe": resolved(recipe), "knobs": knobs})
@@ -154,7 +155,7 @@ def diff(
     if not differences:
         console.print("The same recipe: no knob differs.")
         return
-    table = make_table(["knob", clean(left), clean(right)])
+    table = make_table(["knob", clean(left), clean(right)], prose=[clean(left), clean(right)])
     for difference in differences:
         table.add_row(cell(difference.key), _value(difference.left), _value(difference.right))
     console.print(table)
@@ -194,7 +195,7 @@ def new(
 @app.command(name="reference")
 def print_reference() -> None:
     """Print every key of a recipe with its default and what it does, as Markdown (docs/recipe.md)."""
-    print(reference())
+    print_text(reference() + "\n")
 
 
 def checked_recipe(given: Path, overrides: Sequence[Change]) -> Recipe:
@@ -295,7 +296,8 @@ def _print_explained(recipe: Recipe) -> None:
     console.print(Text(clean(summary(recipe))))
     knobs = explain(recipe)
     for name, group in groupby(knobs, key=lambda knob: knob.key.rpartition(".")[0]):
-        table = make_table(["knob", "value", "what it does"], title=f"[{name}]" if name else "")
+        columns = ["knob", "value", "what it does"]
+        table = make_table(columns, title=f"[{name}]" if name else "", prose=columns[1:])
         for knob in group:
             if not knob.no_effect:
                 table.add_row(cell(knob.key.rpartition(".")[2]), _explained_value(knob), _story(knob))
@@ -361,12 +363,9 @@ def _write_new(path: Path, text: str, force: bool) -> None:
     """Write a recipe where none is, or over one if told to; say where, and what next."""
     if not force and (path.exists() or path.is_symlink()):
         raise UserError("the file is already there", where=clean(path), hint="--force overwrites it")
-    try:
-        atomic_write(path, text)
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror}", where=clean(path)) from error
+    write_file(check_file(path, "NAME"), text)
     console.print(Text(f"wrote {clean(path)}"), soft_wrap=True)
-    console.print(Text(f"next: edit it, then petbench recipe check {clean(path)}"), soft_wrap=True)
+    console.print(Text(f"next: edit it, then petbench recipe check {as_word(path)}"), soft_wrap=True)
 
 
 def _renamed(origin: Path, path: Path) -> str:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.table import Table
 
 from workbench.cli.chart import curve_chart
-from workbench.cli.console import make_table, percent
+from workbench.cli.console import Console, make_table, percent
 from workbench.cli.runs_pages import rounds_table
 from workbench.runs.events import EpochDone, StageStarted
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import read_events
 from workbench.runs.results import Evaluation, Results, most_confused
 from workbench.runs.timeline import timeline
-from workbench.support.clean import clean
+from workbench.support.clean import as_word, clean
 from workbench.support.units import human_bytes, human_seconds
 
 MOST_CONFUSED = 5
@@ -36,7 +35,7 @@ def print_report(console: Console, run: RunDirectory, results: Results) -> None:
     )
     for warning in results.warnings:
         console.print(f"warning: {clean(warning)}", style="bold yellow")
-    console.print(f"\nrun {run.id}")
+    console.print(f"\nrun {clean(run.id)}")
     for line in _next_commands(run, results):
         console.print(f"  {line}")
 
@@ -97,15 +96,16 @@ def _confusion_lines(results: Results) -> Iterator[str]:
 
 
 def _next_commands(run: RunDirectory, results: Results) -> Iterator[str]:
+    handle = as_word(run.handle)
     commands = [
-        (f"runs show {run.handle}", "all its numbers"),
-        (f"inspect {run.handle}", "the test images, least sure first"),
-        (f"predict {run.handle} PICTURE.jpg", "its word on your own pictures"),
+        (f"runs show {handle}", "all its numbers"),
+        (f"inspect {handle}", "the test images, least sure first"),
+        (f"predict {handle} PICTURE.jpg", "its word on your own pictures"),
         ("runs ls", "this run among the others"),
     ]
     if results.rounds:
         last = results.rounds[-1].round
-        commands.insert(2, (f"inspect {run.handle} --round {last}", "the pool, least sure first"))
+        commands.insert(2, (f"inspect {handle} --round {last}", "the pool, least sure first"))
     width = max(len(command) for command, _ in commands)
     for command, meaning in commands:
         yield f"petbench {command:<{width}}  {meaning}"

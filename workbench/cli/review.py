@@ -13,6 +13,7 @@ from rich.text import Text
 
 from workbench.cli.arguments import DataDir, Json, RunId, RunsDir
 from workbench.cli.console import cell, console, make_table, print_json
+from workbench.cli.files import check_file
 from workbench.dataset.review import Correction, Review, Verdict, load_review, record, review_path, undo_last
 from workbench.recipe import load_recipe
 from workbench.recipe.literals import toml_literal
@@ -56,7 +57,8 @@ def review(
     """
     directory = find_run(runs_home(runs_dir), run)
     recipe = load_recipe(directory.recipe)
-    path = (file or review_path(runs_home(runs_dir), recipe.name)).expanduser().absolute()
+    path = check_file(file, "--file") if file else review_path(runs_home(runs_dir), recipe.name)
+    path = path.expanduser().absolute()
     verdicts = list(_verdicts(accept or (), relabel, exclude or ()))
     if undo and verdicts:
         raise UserError("--undo goes alone: it takes the newest verdict back", where="--undo")

@@ -28,6 +28,7 @@ from workbench.cli.arguments import (
     changes_of,
 )
 from workbench.cli.console import console, error_console, print_problem
+from workbench.cli.streams import outliving_output
 from workbench.recipe.load import load_recipe
 from workbench.runs.layout import RunDirectory, create_run
 from workbench.support.clean import clean
@@ -68,7 +69,7 @@ def run(
     if recipe is None:
         raise UserError("no recipe given", hint="petbench run quickstart")
     recorder = Recorder() if profile else None
-    with recording(recorder):
+    with recording(recorder), outliving_output():
         loaded = load_recipe(recipe, changes_of(sets, unsets))
         places = _places(device, data_dir)
         directory = create_run(runs_home(runs_dir), loaded.name, dump_recipe(loaded), datetime.now())
@@ -100,7 +101,7 @@ def resume(
         console.print(told(launched), soft_wrap=True)
         return
     recorder = Recorder() if profile else None
-    with recording(recorder):
+    with recording(recorder), outliving_output():
         places = _places(device, data_dir)
         console.print(f"resume {clean(directory.id)}", soft_wrap=True)
         _train(directory, places, recorder, is_new=False)

@@ -12,7 +12,7 @@ from rich.text import Text
 from workbench.cli.arguments import Json, RunId, RunIds, RunsDir
 from workbench.cli.compare import compare
 from workbench.cli.console import console, error_console, print_json
-from workbench.cli.output import write_out
+from workbench.cli.files import check_file, write_out
 from workbench.cli.runs_group import group
 from workbench.cli.runs_listing import listing_columns, listing_table, trash_table
 from workbench.cli.runs_log import log
@@ -27,7 +27,7 @@ from workbench.runs.order import NEWEST_FIRST, sort_runs
 from workbench.runs.page import page_record, read_page
 from workbench.runs.summary import RunSummary, summarise
 from workbench.runs.trash import empty_trash, move_to_trash, restore_run, trashed_runs
-from workbench.support.clean import clean
+from workbench.support.clean import as_word, clean
 from workbench.support.errors import UserError
 from workbench.support.paths import runs_home
 
@@ -91,8 +91,7 @@ def list_(
         return
     summaries = summaries[: (_TABLE_LIMIT if limit is None else limit) or None]
     if summaries:
-        table = listing_table(summaries, keys or listing_columns(summaries, console.width), console.width)
-        console.print(table, crop=False)
+        console.print(listing_table(summaries, keys or listing_columns(summaries)))
     for summary in summaries:
         if summary.problem:
             told = Text(f"{clean(summary.handle)}: {clean(summary.problem)}", style="red")
@@ -130,6 +129,7 @@ def export(
 
     In CSV, text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
+    output = output and check_file(output, "--output")
     home = runs_home(runs_dir)
     if runs:
         named = [summarise(find_run(home, run)) for run in runs]
@@ -182,7 +182,7 @@ def remove(runs: RunIds, runs_dir: RunsDir = None) -> None:
     home = runs_home(runs_dir)
     for moved in move_to_trash([find_run(home, run) for run in runs]):
         console.print(
-            f"{clean(moved.id)}: in the trash; petbench runs restore {moved.handle}", soft_wrap=True
+            f"{clean(moved.id)}: in the trash; petbench runs restore {as_word(moved.handle)}", soft_wrap=True
         )
 
 

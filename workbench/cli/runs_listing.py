@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +13,7 @@ from workbench.cli.runs_values import STATUS_STYLES, progress_words, shown, with
 from workbench.runs.keys import Value, values_of
 from workbench.runs.summary import RunSummary
 
-# Columns of a listing in the order shown. A narrow terminal gets the first that fit, a wide one more.
+# Columns of a listing in the order shown; a narrow screen gets the first of them.
 _HANDLE, _PROGRESS = "run", "progress"
 _COLUMNS = (
     _HANDLE,
@@ -30,8 +29,6 @@ _COLUMNS = (
     "tags",
 )
 _NEVER_CUT = (_HANDLE, "status", _PROGRESS, "created", "ended")
-_SHORTEST_TEXT = 16
-_BETWEEN_COLUMNS = 3  # one space on either side and rich's edge
 _TITLES = {
     "val.accuracy": "val %",
     "test.accuracy": "test %",
@@ -41,46 +38,33 @@ _TITLES = {
 }
 
 
-def listing_columns(summaries: Sequence[RunSummary], width: int) -> list[str]:
-    """The columns of a listing that fit `width` characters and that any of the runs has a value for."""
-    left = width - 1
-    chosen: list[str] = []
-    for column in (_Column.of(key, summaries) for key in _COLUMNS):
-        needed = column.least + _BETWEEN_COLUMNS
-        if column.has_values and needed <= left:
-            chosen.append(column.key)
-            left -= needed
-    return chosen
+def listing_columns(summaries: Sequence[RunSummary]) -> list[str]:
+    """The columns of a listing that any of the runs has a value for."""
+    return [key for key in _COLUMNS if _Column.of(key, summaries).has_values]
 
 
-def listing_table(summaries: Sequence[RunSummary], keys: Sequence[str], width: int) -> Table:
-    """A line a run. Long text is cut to fit `width`; numbers, states and dates never are."""
+def listing_table(summaries: Sequence[RunSummary], keys: Sequence[str]) -> Table:
+    """A line a run. Where there is little room names are cut; numbers, states and dates never are."""
     columns = [_Column.of(key, summaries) for key in keys]
-    table = make_table([column.title for column in columns])
-    left = width - 1 - sum(column.least + _BETWEEN_COLUMNS for column in columns)
-    for column, drawn in zip(columns, table.columns, strict=True):
-        spare = min(max(0, left), column.natural - column.least)
-        left -= spare
-        drawn.width, drawn.no_wrap, drawn.overflow = column.least + spare, True, "ellipsis"
-        drawn.justify = "right" if column.is_number else "left"
+    table = make_table(
+        [column.title for column in columns],
+        right=[column.title for column in columns if column.is_number],
+        whole=[column.title for column in columns if column.key in _NEVER_CUT],
+    )
     for row in zip(*(column.cells for column in columns), strict=True):
         table.add_row(*row)
-    # Wider than the terminal only where the user chose columns that cannot fit.
-    table.width = sum(drawn.width or 0 for drawn in table.columns) + _BETWEEN_COLUMNS * len(columns) + 1
     return table
 
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column of a listing with its cells, and the widths it can have."""
+    """A column of a listing with its cells."""
 
     key: str
     title: str
     cells: list[Text]
     has_values: bool
     is_number: bool
-    natural: int
-    least: int
 
     @classmethod
     def of(cls, key: str, summaries: Sequence[RunSummary]) -> _Column:
@@ -88,16 +72,12 @@ class _Column:
         cells = [_listed(summary, key, value) for summary, value in zip(summaries, values, strict=True)]
         held = [value for value in values if value is not None]
         is_number = bool(held) and all(_is_number(value) for value in held)
-        natural = max(cell_len(text) for text in (_title(key), *(cell.plain for cell in cells)))
-        cut = not is_number and key not in _NEVER_CUT
         return cls(
             key=key,
             title=_title(key),
             cells=cells,
             has_values=bool(held) and held != [[]] * len(held),
             is_number=is_number,
-            natural=natural,
-            least=min(natural, _SHORTEST_TEXT) if cut else natural,
         )
 
 
@@ -111,7 +91,7 @@ def _value(summary: RunSummary, key: str) -> Value | None:
 
 def trash_table(summaries: Sequence[RunSummary]) -> Table:
     """A line a removed run, with the whole id that it comes back under."""
-    table = make_table(("id", "name", "status"))
+    table = make_table(("id", "name", "status"), whole=("status",))
     for summary in summaries:
         table.add_row(cell(summary.id), cell(summary.name), cell(summary.status))
     return table

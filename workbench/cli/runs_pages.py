@@ -17,7 +17,7 @@ from workbench.runs.profile import Profile
 from workbench.runs.results import Evaluation, Results
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
-from workbench.support.clean import clean
+from workbench.support.clean import as_word, clean
 from workbench.support.units import human_bytes, human_seconds
 
 
@@ -179,13 +179,14 @@ def _confused_table(page: RunPage) -> Table:
 
 
 def _advice(summary: RunSummary) -> str:
+    run = as_word(summary.handle)
     if summary.status in (RunStatus.STOPPED, RunStatus.LOST, RunStatus.FAILED):
-        return f"petbench resume {summary.handle}"
+        return f"petbench resume {run}"
     if summary.status is RunStatus.QUEUED:
-        return f"petbench queue, petbench stop {summary.handle} takes it out"
+        return f"petbench queue, petbench stop {run} takes it out"
     if summary.status is RunStatus.FINISHED:
-        return f"petbench inspect {summary.handle}, petbench runs compare {summary.handle} OTHER"
-    return f"petbench runs show {summary.handle} again, for news"
+        return f"petbench inspect {run}, petbench runs compare {run} OTHER"
+    return f"petbench runs show {run} again, for news"
 
 
 def recipe_value(value: object) -> str:

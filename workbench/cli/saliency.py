@@ -8,9 +8,9 @@ import typer
 from rich.text import Text
 
 from workbench.cli.arguments import DataDir, Device, ImageIds, Json, RunId, RunsDir, Teacher
-from workbench.cli.console import console, error_console, print_json
+from workbench.cli.console import console, error_console, print_json, warn
 from workbench.cli.display import Display
-from workbench.cli.picture_files import OutDir, make_out
+from workbench.cli.files import OutDir, make_folder
 from workbench.cli.saliency_files import draw_saliency
 from workbench.dataset import open_catalogue
 from workbench.dataset.find_images import find_images
@@ -48,7 +48,7 @@ def saliency(
     with Display(error_console) as display:
         catalogue = open_catalogue(recipe.data, data_home=data_home(data_dir), reporter=display)
     paths = [catalogue.records[position].path for position in find_images(catalogue, images)]
-    folder = make_out(out)
+    folder = make_folder(out)
     records: list[dict[str, object]] = []
     drawn = 0
     for drawing in draw_saliency(
@@ -62,8 +62,7 @@ def saliency(
     ):
         records.append(drawing.record)
         if drawing.overlay is None:
-            warning = f"warning: {clean(drawing.id)}: {clean(drawing.line)}"
-            error_console.print(warning, style="yellow")
+            warn(f"{drawing.id}: {drawing.line}")
             continue
         drawn += 1
         if not as_json:

@@ -187,7 +187,7 @@ def _print_all(entries: tuple[Entry, ...]) -> None:
         "modifier": "Modifiers",
     }
     for kind, title in titles.items():
-        table = make_table([kind, "what it does", "source"], title=title)
+        table = make_table([kind, "what it does", "source"], title=title, prose=("what it does", "source"))
         for entry in entries:
             if entry.kind == kind:
                 table.add_row(cell(entry.name), cell(entry.about), cell(entry.source or "–"))
@@ -200,7 +200,7 @@ def _print_one(entry: Entry) -> None:
     if entry.source:
         console.print(Text(f"source: {entry.source}"), soft_wrap=True)
     console.print(Text(f"recipe: {entry.recipe}"), soft_wrap=True)
-    table = make_table(["knob", "default", "what it does"])
+    table = make_table(["knob", "default", "what it does"], prose=("default", "what it does"))
     for knob in entry.knobs:
         story = knob.help + (f"; with {knob.only_if}" if knob.only_if else "")
         table.add_row(cell(knob.key), _default(knob), cell(story))

@@ -1,8 +1,9 @@
 """Runs for other programs: CSV, JSON, Markdown.
 
-JSON is exact. In CSV, text that a spreadsheet would run as a formula (it begins with = + - @ or a control
-character) gets an apostrophe in front, as OWASP advises; numbers never do. Markdown is for reading: harmful
-characters are shown as escapes and nothing in it is taken for markup.
+JSON is exact. CSV and Markdown carry no control, escape or bidi character: such are written as escapes, so a
+run is a line. In CSV, text that a spreadsheet would run as a formula (it begins with = + - @, also the
+full-width ones) gets an apostrophe in front, as OWASP advises; numbers never do. In Markdown nothing is taken
+for markup.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any
 
 from workbench.runs.keys import values_of
@@ -23,7 +25,7 @@ from workbench.support.clean import clean
 
 _FIRST = ("id", "name", "status", "created", "ended", "tags", "note")
 _MARKDOWN_COLUMNS = ("name", "status", "created", "val.accuracy", "test.accuracy", "teacher.test.accuracy")
-_FORMULA = re.compile(r"[=+\-@\t\r\n]")
+_FORMULA = re.compile(r"[=+\-@＝＋－＠]")
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~&!$])")
 
 
@@ -57,8 +59,8 @@ def run_record(summary: RunSummary) -> dict[str, Any]:
         "path": str(summary.path),
         "name": summary.name,
         "status": summary.status.value,
-        "created": summary.created.isoformat(),
-        "ended": datetime.fromtimestamp(ended.ended).isoformat(timespec="seconds") if ended else None,
+        "created": iso_time(summary.created),
+        "ended": iso_time(ended.ended) if ended else None,
         "reason": summary.reason,
         "tags": list(summary.tags),
         "note": summary.note,
@@ -80,19 +82,37 @@ def run_record(summary: RunSummary) -> dict[str, Any]:
 
 
 def finite_json(value: Any) -> Any:
-    """`value` with what JSON lacks as text: "nan", as in metrics.jsonl, and TOML's dates; however deep."""
+    """`value` with null for floats that JSON lacks (NaN, infinity), dates as text; however deep they lie."""
     if isinstance(value, dict):
         return {key: finite_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [finite_json(item) for item in value]
     if isinstance(value, date | time):
-        return value.isoformat()
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        return iso_time(value) if isinstance(value, datetime) else value.isoformat()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def json_text(value: object) -> str:
-    """Indented ASCII JSON: nothing in it can drive a terminal."""
-    return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False, default=str) + "\n"
+    """Indented ASCII JSON: nothing in it can drive a terminal. Times have their zone, paths are text."""
+    text = json.dumps(finite_json(value), indent=2, ensure_ascii=True, allow_nan=False, default=_as_json)
+    return text.replace("\x7f", r"\u007f") + "\n"  # DEL is ASCII
+
+
+def _as_json(value: object) -> str:
+    """Raises: TypeError, for what has no form in JSON."""
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def iso_time(moment: datetime | float) -> str:
+    """`2026-11-28T21:31:00+01:00`: to the second, with the zone's offset.
+
+    Args:
+        moment: without a zone it is local time; a number is seconds since the epoch.
+    """
+    known = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment)
+    return known.astimezone().isoformat(timespec="seconds")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -136,4 +156,4 @@ def _plain(value: Any) -> str:
         return " ".join(map(_plain, value))
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value.isoformat(" ") if isinstance(value, datetime) else str(value)
+    return value.isoformat(" ") if isinstance(value, datetime) else clean(value)

@@ -39,6 +39,16 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     """Counts; rows are true classes, columns predictions."""
 
+    @property
+    def told_top5(self) -> float | None:
+        """`top5` where it says something; None where it is 1 whatever the model says."""
+        return self.top5 if tells_top5(len(self.recall)) else None
+
+
+def tells_top5(classes: int | None) -> bool:
+    """Whether accuracy among five says anything; of five classes or fewer it is always 1."""
+    return classes is None or classes > 5
+
 
 @dataclass(frozen=True, slots=True)
 class RoundResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from shlex import quote
 
 # C0, DEL and C1 controls; bidi marks, embeddings, overrides and isolates (Trojan Source, CVE-2021-42574);
 # line and paragraph separators; zero-width characters; lone surrogates from undecodable file names.
@@ -24,6 +25,16 @@ def clean(text: object, limit: int = 0) -> str:
     if limit and len(harmless) > limit:
         return harmless[: limit - 1] + "…"
     return harmless
+
+
+def clean_lines(text: object) -> str:
+    """`text` cleaned, its line feeds kept."""
+    return "\n".join(clean(line) for line in str(text).split("\n"))
+
+
+def as_word(text: object) -> str:
+    """`text` cleaned and quoted as one word of a command for a person to type."""
+    return quote(clean(text))
 
 
 def _escape(match: re.Match[str]) -> str:
