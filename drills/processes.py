@@ -186,7 +186,7 @@ def prepare() -> None:
     from workbench.cli import display, main, profile, report  # noqa: F401
 
     torch.set_num_threads(1)
-    main._register()
+    main.register()
     gc.collect()
     gc.freeze()
 

@@ -30,11 +30,9 @@ from workbench.runs.notes import change_notes
 
 _WALK = """
 import json, os, sys, traceback
-import torch, torchvision  # once, before the forks
 from workbench.cli.main import main, register
 
 register()
-torch.set_num_threads(1)
 told = []
 for outlet, arguments in json.load(sys.stdin):
     read, write = os.pipe()
@@ -100,29 +98,37 @@ def test_every_command_has_a_line_here(own: dict[str, list[str]]) -> None:
     assert set(all_commands()) == set(own) | NOT_TYPED
 
 
-def test_a_full_disk_a_closed_stream_and_a_reader_that_went_are_told_alike_by_every_command(
-    own: dict[str, list[str]],
-) -> None:
-    typed_out = [
-        [*name.split(), *arguments]
-        for name, arguments in own.items()
-        if not name.startswith(("launch", "queue "))
-    ]
-    few = [line for line in typed_out if line[0] in ("predict", "runs", "backbones")]
-    lines = [["--version"], ["--help"], *([*name.split(), "--help"] for name in all_commands())]
-    expected = {
-        "full": (1, "petbench: cannot write to standard output: No space left on device\n"),
-        "closed": (1, "petbench: cannot write to standard output: Bad file descriptor\n"),
-        "unread": (141, ""),
-    }
-    for outlet, (code, words) in expected.items():
-        tried = lines + (typed_out if outlet == "full" else few)
-        for line, (ended, said) in zip(tried, _walk([(outlet, line) for line in tried]), strict=True):
-            assert ended == code, (line, outlet, said)
-            assert said.endswith(words), (line, outlet, said)
-            assert "Traceback" not in said, (line, outlet, said)
+_TOLD = {
+    "full": (1, "petbench: cannot write to standard output: No space left on device\n"),
+    "closed": (1, "petbench: cannot write to standard output: Bad file descriptor\n"),
+    "unread": (141, ""),
+}
 
 
+def _assert_told(outlet: str, lines: list[list[str]]) -> None:
+    code, words = _TOLD[outlet]
+    for line, (ended, said) in zip(lines, _walk([(outlet, line) for line in lines]), strict=True):
+        assert ended == code, (line, outlet, said)
+        assert said.endswith(words), (line, outlet, said)
+        assert "Traceback" not in said, (line, outlet, said)
+
+
+@pytest.mark.parametrize("outlet", _TOLD)
+def test_a_full_disk_a_closed_stream_and_a_reader_that_went_are_told_alike(outlet: str, home: Path) -> None:
+    helps = [[*name.split(), "--help"] for name in all_commands()]
+    listings = [["runs", "ls"], ["runs", "ls", "--json"], ["runs", "export"], ["strategies"], ["queue"]]
+    _assert_told(outlet, [["--version"], ["--help"], *helps, *listings])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("outlet", ["full", "unread"])
+def test_every_command_tells_that_its_output_is_lost(outlet: str, own: dict[str, list[str]]) -> None:
+    waits = ("launch", "queue move", "queue cancel")
+    typed_out = [[*name.split(), *words] for name, words in own.items() if name not in waits]
+    _assert_told(outlet, typed_out)
+
+
+@pytest.mark.slow
 def test_a_run_whose_reader_went_is_trained_to_its_end(own: dict[str, list[str]], home: Path) -> None:
     before = set(run_directories(home / "runs"))
     assert _walk([("unread", ["run", *own["run"]])]) == [(141, "")]
