@@ -107,6 +107,12 @@ class PetbenchApp(Guarded, TypeAhead):
         self.set_interval(_SAVE_SECONDS, self._save)
         self.set_interval(1.0, self._tick)
         self._clock = clock_text(self.now())
+        if self.session.window > 1:
+            self.notify(
+                f"petbench is open on these runs already; this is window {self.session.window}.\n"
+                "Each keeps a draft of its own: o in Compose lists the others'.",
+                timeout=10,
+            )
         if self.follows:
             self._follow_runs()
         if not self.is_headless:

@@ -34,10 +34,10 @@ def start(runs_home: Path, data_home: Path, *, fresh: bool = False, images: str 
             hint="petbench --help lists the commands that work without one, such as petbench runs ls",
         )
     choose_protocol(images)  # asks the terminal where it must, which only works before the app has it
-    path = session_path(runs_home)
+    session = Session(session_path(runs_home))
+    session.claim()
     if fresh:
-        path.unlink(missing_ok=True)
-    session = Session(path)
+        session.forget()
     app = PetbenchApp(runs_home, data_home, session)
     with _hang_up_keeps(session):
         app.run()

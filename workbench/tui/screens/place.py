@@ -133,6 +133,7 @@ class PlaceScreen(Guarded, Screen[None], Generic[AnyPlace]):
         """The time and the GPUs, as the app knows them."""
         bar = self.query_one(TopBar)
         bar.clock, bar.gpus = self.bench.clock_text(), self.bench.gpus
+        bar.window = self.bench.session.window
 
     # How it works
 

@@ -32,6 +32,8 @@ class TopBar(Widget):
     view: reactive[RunsView | None] = reactive(None)
     gpus: reactive[tuple[GpuUse, ...]] = reactive(())
     clock: reactive[str] = reactive("")
+    window: reactive[int] = reactive(1)
+    """Of those open on the same runs; the first is not told."""
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -46,6 +48,8 @@ class TopBar(Widget):
         colours = palette_of(self.app.theme)
         left = Text(no_wrap=True, end="")
         left.append("petbench", style=f"bold {colours.accent}")
+        if self.window > 1:
+            left.append(f" window {self.window}", style=colours.warning)
         if self._title:
             left.append(f"  {clean(self._title)}")
         left.append_text(_counts(self.view, colours))

@@ -34,7 +34,7 @@ from workbench.tui.screens.compose.fields import (
 from workbench.tui.screens.compose.form import Form
 from workbench.tui.screens.compose.group_check import with_group_check
 from workbench.tui.screens.compose.history import History
-from workbench.tui.screens.compose.keeping import pack, shelve, unpack, unpack_all
+from workbench.tui.screens.compose.keeping import pack, shelve, unpack, unpack_all, with_left
 from workbench.tui.screens.compose.lines import FormState, problem_ids
 from workbench.tui.screens.compose.networks import Network
 from workbench.tui.screens.compose.sources import fresh_draft, open_source
@@ -115,6 +115,11 @@ class ComposeCore(PlaceScreen[ComposePlace]):
         """The draft of the last time; or what the place names, with the other one set aside."""
         self.shelf = unpack_all(values.get("shelf"))
         draft = unpack(values.get("draft"))
+        left = self.bench.session.take_left(self.SCOPE)
+        for section in left:
+            self.shelf = with_left(self.shelf, section, draft)
+        if left:
+            self.call_after_refresh(self.keep)
         if draft is not None:
             self.history = History(draft)
             self.as_opened = str(values.get("as_opened", ""))
@@ -139,6 +144,11 @@ class ComposeCore(PlaceScreen[ComposePlace]):
             self.grid = {str(key): str(typed) for key, typed in grid.items()}
         if isinstance(opened, list):
             self._opened = frozenset(group.name for group in GROUPS if group.name in opened)
+
+    def drafts_elsewhere(self) -> list[Draft]:
+        """What is being written in other windows, as it is now."""
+        found = [unpack(section.get("draft")) for section in self.bench.session.elsewhere(self.SCOPE)]
+        return [draft for draft in found if draft is not None and draft.text != self.draft.text]
 
     # The draft changes
 

@@ -151,10 +151,11 @@ class ComposeDoing(ComposeFacts):
         """Begin with something else."""
         self.hear_now()
         view = self.bench.view
-        listed = choices(view.summaries if view is not None else (), self.shelf)
+        shelf = (*self.shelf, *self.drafts_elsewhere())
+        listed = choices(view.summaries if view is not None else (), shelf)
         source = await self.app.push_screen_wait(AskChoice("Start from", listed))
         if source is not None:
-            draft = await asyncio.to_thread(open_source, source, self.bench.runs_home, tuple(self.shelf))
+            draft = await asyncio.to_thread(open_source, source, self.bench.runs_home, shelf)
             self.take_source(draft)
             self._form.focus()
 

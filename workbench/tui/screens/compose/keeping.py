@@ -47,6 +47,17 @@ def shelve(shelf: Sequence[Draft], draft: Draft) -> list[Draft]:
     return [draft, *(one for one in shelf if one.text != draft.text)][:MOST_SHELVED]
 
 
+def with_left(shelf: Sequence[Draft], left: Mapping[str, Any], own: Draft | None) -> list[Draft]:
+    """The shelf with what a window that was closed had written and set aside."""
+    draft = unpack(left.get("draft"))
+    untouched = draft is None or not draft.is_changed or draft.text == left.get("as_opened")
+    found = [] if draft is None or untouched else [draft]
+    for one in (*reversed(unpack_all(left.get("shelf"))), *found):
+        if own is None or one.text != own.text:
+            shelf = shelve(shelf, one)
+    return list(shelf)
+
+
 def unpack_all(values: object) -> list[Draft]:
     """The drafts of a shelf that can be read."""
     found = [unpack(one) for one in values] if isinstance(values, list) else []
