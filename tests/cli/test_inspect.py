@@ -45,13 +45,15 @@ def copy_of(run: RunDirectory, home: Path) -> RunDirectory:
     return RunDirectory(Path(shutil.copytree(run.path, home / run.id)))
 
 
-def test_the_test_images_come_least_sure_first(world: World) -> None:
+def test_the_validation_images_come_least_sure_first_and_test_images_when_asked_for(world: World) -> None:
     handle = world.pseudo_labelled.handle
-    predictions = load_predictions(world.pseudo_labelled.predictions("test"))
-    expected = sorted(predictions.probabilities.max(axis=1).tolist())
-    assert [row["confidence"] for row in rows(handle, "--limit", "0")] == pytest.approx(expected)
-    assert len(rows(handle)) == 20
-    text = shown(handle, "--limit", "3")
+    for split, arguments in (("val", ()), ("val", ("--split", "val")), ("test", ("--split", "test"))):
+        predictions = load_predictions(world.pseudo_labelled.predictions(split))
+        expected = sorted(predictions.probabilities.max(axis=1).tolist())
+        found = rows(handle, *arguments, "--limit", "0")
+        assert [row["confidence"] for row in found] == pytest.approx(expected)
+    assert len(rows(handle, "--split", "test")) == 20
+    text = shown(handle, "--split", "test", "--limit", "3")
     assert "the test images: 40 images" in text
     assert "3 of the 40 that fit" in text
     assert max(cell_len(line) for line in text.splitlines() if world.pseudo_labelled.id not in line) <= 80
@@ -84,7 +86,7 @@ def test_orders_that_a_run_cannot_tell_are_refused_with_the_reason(world: World)
     with pytest.raises(UserError, match="no disagreement to order by") as caught:
         shown(world.supervised.handle, "--order", "disagreement")
     assert "teacher and student" in caught.value.hint
-    with pytest.raises(UserError, match="no flips to order by in the test images") as caught:
+    with pytest.raises(UserError, match="no flips to order by in the validation images") as caught:
         shown(world.pseudo_labelled.handle, "--order", "flips")
     assert caught.value.allowed == "confidence, margin, entropy, disagreement"
 
@@ -93,7 +95,7 @@ def test_wrong_ones_and_cells_agree_with_the_results(world: World) -> None:
     run = world.pseudo_labelled
     results = read_results(run.results)
     wrong = rows(run.handle, "--wrong", "--limit", "0")
-    assert len(wrong) == round((1 - results.test.accuracy) * results.test.images)
+    assert len(wrong) == round((1 - results.val.accuracy) * results.val.images)
     assert all(row["said"] != row["true"] and row["wrong"] for row in wrong)
     record = json.loads(shown(run.handle, "--confused", "--json", "--limit", "0"))
     assert sum(pair["count"] for pair in record["pairs"]) == len(wrong)
@@ -152,7 +154,7 @@ def test_what_a_run_lacks_is_told_with_what_it_has(world: World) -> None:
     assert "--split test --teacher" in caught.value.allowed
     with pytest.raises(UserError, match="no rounds of pseudo-labels"):
         shown(world.supervised.handle, "--round", "1")
-    with pytest.raises(UserError, match="no predictions named teacher-test") as caught:
+    with pytest.raises(UserError, match="no predictions named teacher-val") as caught:
         shown(world.supervised.handle, "--teacher")
     assert caught.value.allowed == "--split test, --split val"
     with pytest.raises(UserError, match="no class 'Tabbyy"):
@@ -197,11 +199,11 @@ def test_damaged_predictions_are_named(world: World, tmp_path: Path, monkeypatch
     monkeypatch.setenv("PETBENCH_RUNS", str(tmp_path))
     run.predictions("test").write_bytes(b"PK\x03\x04 no archive")
     with pytest.raises(UserError, match=r"test\.npz: damaged predictions"):
-        shown("latest")
+        shown("latest", "--split", "test")
     other = load_predictions(world.supervised.predictions("val"))
     save_predictions(run.predictions("test"), other.ids, other.probabilities[:, :4], other.labels)
     with pytest.raises(UserError, match="4 probabilities an image for 10 classes"):
-        shown("latest")
+        shown("latest", "--split", "test")
 
 
 def test_a_sheet_holds_a_tile_an_image(world: World, tmp_path: Path) -> None:
@@ -289,7 +291,7 @@ def test_nothing_to_export_and_too_much_are_refused(
     with pytest.raises(UserError, match="nothing to export"):
         shown(world.supervised.handle, "--pair", *empty, *target)
     monkeypatch.setattr("workbench.cli.inspect_export.MAX_TILES", 5)
-    with pytest.raises(UserError, match="20 images on one sheet"):
+    with pytest.raises(UserError, match="16 images on one sheet"):
         shown(world.supervised.handle, *target)
 
 

@@ -64,7 +64,7 @@ def test_a_student_below_its_teacher_is_told_aloud(sweep: Sweep, tmp_path: Path)
     _finish(sweep, tmp_path, 0.5, "iterative", (0.85, 0.86), (0.87, 0.86))
     cells = list(_cells(sweep, tmp_path).values())
     told = notes(cells, "efficientnet_lite0")
-    assert "BELOW ITS TEACHER: student, iterative at 50 % under 1 of 2 seeds." in told
+    assert "BELOW ITS TEACHER on validation: student, iterative at 50 % under 1 of 2 seeds." in told
     assert "single seed" in told[0]
 
 

@@ -49,7 +49,10 @@ def make_evaluation(accuracy: float = 0.8, confusion: Sequence[Sequence[int]] | 
 
 
 def make_results(accuracy: float = 0.8, *, teacher_accuracy: float | None = None) -> Results:
-    """Results of a supervised run, or of a pseudo-label run where a teacher's accuracy is given."""
+    """Results of a supervised run, or of a pseudo-label run where a teacher's accuracy is given.
+
+    A student of `accuracy` below the teacher's is not the final model: the teacher is.
+    """
     results = Results(
         classes=CLASSES,
         val=make_evaluation(accuracy + 0.02),
@@ -67,14 +70,30 @@ def make_results(accuracy: float = 0.8, *, teacher_accuracy: float | None = None
     )
     if teacher_accuracy is None:
         return results
-    return replace(
+    results = replace(
         results,
         best_stage="student",
         best_round=2,
         teacher_val=make_evaluation(teacher_accuracy),
         teacher_test=make_evaluation(teacher_accuracy),
-        rounds=(RoundResult(1, 40, 0.5, 0.9, 0, 0.81), RoundResult(2, 80, 1.0, None, 3, 0.82)),
+        student_test_p=0.25,
+        rounds=(
+            RoundResult(1, 40, 0.5, 0.9, 0, 0.81, taught_by=0, improved=True),
+            RoundResult(2, 80, 1.0, None, 3, 0.82, taught_by=1, improved=True),
+        ),
         warnings=("the student is below its teacher",),
+    )
+    if accuracy >= teacher_accuracy:
+        return results
+    teacher = make_evaluation(teacher_accuracy)
+    return replace(
+        results,
+        best_stage="teacher",
+        best_round=0,
+        val=teacher,
+        test=teacher,
+        student_val=results.val,
+        student_test=results.test,
     )
 
 

@@ -186,7 +186,7 @@ def test_really_compiled_a_step_is_the_eager_one_to_rounding() -> None:
 
     images = torch.rand(6, 3, 16, 16).to(memory_format=torch.channels_last)
     targets = torch.eye(5)[torch.tensor([0, 1, 2, 3, 4, 0])]
-    batch = Batch(images, targets, torch.ones(6), torch.arange(6).numpy())
+    batch = Batch(images, targets, torch.ones(6), 6.0, torch.arange(6).numpy())
     after = []
     for fast in (False, True):
         module = network()

@@ -33,8 +33,11 @@ def _spoil_the_loss(monkeypatch: pytest.MonkeyPatch, at_step: int, value: float)
         passes += 1
         return loss * value if passes >= at_step else loss
 
-    def network(*arguments: Tensor, label_smoothing: float) -> Tensor:
-        return spoilt(weighted_cross_entropy(*arguments, label_smoothing=label_smoothing))
+    def network(
+        logits: Tensor, targets: Tensor, weights: Tensor, total_weight: float, *, label_smoothing: float
+    ) -> Tensor:
+        loss = weighted_cross_entropy(logits, targets, weights, total_weight, label_smoothing=label_smoothing)
+        return spoilt(loss)
 
     def head(stepper: HeadStep, batch: Batch) -> tuple[Tensor, Tensor]:
         loss, right = step(stepper, batch)

@@ -60,7 +60,7 @@ def _batch(images: int, seed: int) -> Batch:
     targets = torch.softmax(3 * torch.randn(images, CLASSES, generator=random), dim=1)
     weights = torch.rand(images, generator=random) + 0.2
     inputs = torch.randn(images, WIDTH, generator=random)
-    return Batch(inputs, targets, weights, np.arange(images))
+    return Batch(inputs, targets, weights, float(weights.sum()), np.arange(images))
 
 
 def _stepper(head: nn.Module, optimizer: torch.optim.Optimizer, smoothing: float, *, short: bool) -> Stepper:
@@ -86,7 +86,7 @@ def test_one_step_of_plain_gradient_descent_by_hand() -> None:
     inputs = torch.zeros(2, WIDTH)
     inputs[0, 0], inputs[1, 1] = 1, 2
     targets = torch.eye(CLASSES)[:2]
-    loss, right = way.step(Batch(inputs, targets, torch.tensor([1.0, 3.0]), np.arange(2)))
+    loss, right = way.step(Batch(inputs, targets, torch.tensor([1.0, 3.0]), 4.0, np.arange(2)))
     # All classes are as likely: the loss is log 5, and the gradient of the logits w/Σw · (1/5 − target).
     assert loss.item() == pytest.approx(np.log(5))
     assert right.item() == 1  # the first class of equals

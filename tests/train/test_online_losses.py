@@ -44,9 +44,7 @@ def _model(seed: int = 0) -> nn.Linear:
 def _labelled(seed: int, images: int = 6) -> Labelled:
     random = torch.Generator().manual_seed(seed)
     targets = torch.eye(CLASSES)[torch.randint(CLASSES, (images,), generator=random)]
-    return Labelled(
-        torch.randn(images, WIDTH, generator=random), targets, torch.ones(images), torch.tensor(6.0)
-    )
+    return Labelled(torch.randn(images, WIDTH, generator=random), targets, torch.ones(images), 6.0)
 
 
 def _pool(seed: int, images: int = 16) -> PoolBatch:
@@ -152,7 +150,7 @@ def test_labelled_images_count_by_their_weights_and_smoothed_targets(strategy: s
     model, smoothing = _model(), 0.1
     plain, pool = _labelled(1), _pool(2)
     weights = torch.tensor([0.5, 2.0, 1.0, 0.0, 3.0, 1.5])
-    labelled = Labelled(plain.inputs, plain.targets, weights, weights.sum())
+    labelled = Labelled(plain.inputs, plain.targets, weights, float(weights.sum()))
     table = ONLINE[strategy](strategy=strategy, labels_per_class=4)
     values = []
     for one, share in ((plain, 0.0), (labelled, smoothing)):

@@ -42,9 +42,7 @@ def _network(seed: int) -> ImageClassifier:
 def _labelled() -> Labelled:
     random = torch.Generator().manual_seed(5)
     targets = torch.eye(CLASSES)[torch.tensor([0, 1, 2, 1])]
-    return Labelled(
-        torch.randn(4, 3, SIDE, SIDE, generator=random), targets, torch.ones(4), torch.tensor(4.0)
-    )
+    return Labelled(torch.randn(4, 3, SIDE, SIDE, generator=random), targets, torch.ones(4), 4.0)
 
 
 def _pool(images: int) -> PoolBatch:
@@ -184,7 +182,7 @@ def test_the_teachers_own_loss_is_its_equation(step: int) -> None:
     random = torch.Generator().manual_seed(11)
     teacher, student, smoothing = _network(1), _network(2), 0.1
     weights = torch.tensor([0.5, 2.0, 1.0, 1.5])
-    labelled = Labelled(_labelled().inputs, _labelled().targets, weights, weights.sum())
+    labelled = Labelled(_labelled().inputs, _labelled().targets, weights, float(weights.sum()))
     weak, strong = (torch.randn(6, 3, SIDE, SIDE, generator=random) for _ in range(2))
     pool = PoolBatch(weak, strong, torch.arange(6), np.arange(6))
     table = MetaPseudoLabels(

@@ -39,7 +39,7 @@ def _batch(images: int = 4, *, boxed: int | None = None) -> Labelled:
         torch.randn(images, 3, SIDE, SIDE, generator=_random(4)),
         targets,
         weights,
-        weights.sum(),
+        float(weights.sum()),
         HeadMasks(outside & known[:, None, None, None], shares),
     )
 
@@ -149,7 +149,7 @@ def test_what_an_image_is_not_is_no_ground_for_a_penalty() -> None:
 def test_a_batch_in_parts_has_the_whole_batchs_loss_and_gradient(micro_batch: int) -> None:
     model, labelled = _curved(), _batch(7, boxed=5)
     twin = copy.deepcopy(model)
-    batch = Batch(labelled.inputs, labelled.targets, labelled.weights, np.arange(7), labelled.heads)
+    batch = Batch(labelled.inputs, labelled.targets, labelled.weights, 7.0, np.arange(7), labelled.heads)
 
     def stepped(module: nn.Module, size: int) -> Tensor:
         stepper = Stepper(
@@ -178,7 +178,7 @@ def test_bfloat16_and_fused_attention_give_nearly_the_same_penalty(backbone: str
     equal = torch.full((2,), 0.5)
     outside = torch.arange(32)[None, None, None].expand(2, 1, 32, 32) < 20
     images = torch.randn(2, 3, 32, 32, generator=_random(0))
-    batch = Labelled(images, torch.eye(CLASSES)[:2], equal, equal.sum(), HeadMasks(outside, equal))
+    batch = Labelled(images, torch.eye(CLASSES)[:2], equal, float(equal.sum()), HeadMasks(outside, equal))
     found, norms = [], []
     for dtype in ("fp32", "bf16"):
         with Precision(dtype, "fp32", "").autocast(CPU, "training"):

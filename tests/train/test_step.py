@@ -42,12 +42,10 @@ class SmallMemory(nn.Module):
 def _batch(images: int) -> Batch:
     random = torch.Generator().manual_seed(images)
     labels = torch.randint(CLASSES, (images,), generator=random)
-    return Batch(
-        torch.randn(images, 8, generator=random),
-        functional.one_hot(labels, CLASSES).float(),
-        torch.rand(images, generator=random) + 0.5,
-        np.arange(images),
-    )
+    inputs = torch.randn(images, 8, generator=random)
+    weights = torch.rand(images, generator=random) + 0.5
+    targets = functional.one_hot(labels, CLASSES).float()
+    return Batch(inputs, targets, weights, float(weights.sum()), np.arange(images))
 
 
 def _network() -> nn.Module:

@@ -34,7 +34,7 @@ class Split(StrEnum):
 def inspect(
     run: RunId,
     split: Annotated[
-        Split | None, typer.Option("--split", help="Images of this split. Default: test.", show_default=False)
+        Split | None, typer.Option("--split", help="Images of this split. Default: val.", show_default=False)
     ] = None,
     round: Annotated[
         int | None,
@@ -108,8 +108,8 @@ def inspect(
 ) -> None:
     """Show the images that a run was least sure of: what it said, how surely, and what is true.
 
-    Looks at the test images of a finished run; --round looks at the unlabelled pool of a round, also while
-    the run is still going on.
+    Looks at the validation images of a finished run; --round looks at the unlabelled pool of a round, also
+    while the run is still going on. What one decides after looking at test images was not measured by them.
     """
     _refuse_contradictions(
         round, split, teacher, selected or flipped, confused, pair, export, label_issues, order
@@ -176,7 +176,7 @@ def _check_pictures(export: Path | None, saliency: bool) -> None:
 def _source(round: int | None, split: Split | None, teacher: bool, label_issues: bool) -> Source:
     if label_issues:
         return IssueSource()
-    return RoundSource(round) if round is not None else SplitSource((split or Split.TEST).value, teacher)
+    return RoundSource(round) if round is not None else SplitSource((split or Split.VAL).value, teacher)
 
 
 def _export(found: Found, target: Path, data: Path, *, saliency: bool) -> list[Path]:

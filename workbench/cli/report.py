@@ -12,7 +12,7 @@ from workbench.cli.runs_pages import rounds_table
 from workbench.runs.events import EpochDone, StageStarted
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import read_events
-from workbench.runs.results import Evaluation, Results, most_confused
+from workbench.runs.results import Results, most_confused
 from workbench.runs.timeline import timeline
 from workbench.support.clean import as_word, clean
 from workbench.support.units import human_bytes, human_seconds
@@ -24,6 +24,8 @@ LOWEST_RECALL = 5
 def print_report(console: Console, run: RunDirectory, results: Results) -> None:
     """Print the end of a run, at the console's width."""
     console.print(_accuracy_table(results))
+    if results.student_words:
+        console.print(results.student_words)
     if results.rounds:
         console.print(rounds_table(results))
     _print_chart(console, run)
@@ -45,20 +47,15 @@ def _accuracy_table(results: Results) -> Table:
         ("", "val %", "test %", "macro F1", "top-5 %", "ECE"),
         right=("val %", "test %", "macro F1", "top-5 %", "ECE"),
     )
-    rows: list[tuple[str, Evaluation | None, Evaluation | None]] = []
-    if results.teacher_test is not None:
-        rows.append(("teacher", results.teacher_val, results.teacher_test))
-    rows.append(("student" if results.teacher_test else "model", results.val, results.test))
-    for name, val, test in rows:
-        if val is not None and test is not None:
-            table.add_row(
-                name,
-                percent(val.accuracy),
-                percent(test.accuracy),
-                f"{test.macro_f1:.4f}",
-                percent(test.top5),
-                f"{test.calibration_error:.4f}",
-            )
+    for model in results.models:
+        table.add_row(
+            f"{model.name}, final" if results.rounds and model.is_final else model.name,
+            percent(model.val.accuracy),
+            percent(model.test.accuracy),
+            f"{model.test.macro_f1:.4f}",
+            percent(model.test.top5),
+            f"{model.test.calibration_error:.4f}",
+        )
     return table
 
 
@@ -99,7 +96,7 @@ def _next_commands(run: RunDirectory, results: Results) -> Iterator[str]:
     handle = as_word(run.handle)
     commands = [
         (f"runs show {handle}", "all its numbers"),
-        (f"inspect {handle}", "the test images, least sure first"),
+        (f"inspect {handle}", "the validation images, least sure first"),
         (f"predict {handle} PICTURE.jpg", "its word on your own pictures"),
         ("runs ls", "this run among the others"),
     ]

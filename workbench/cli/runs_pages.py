@@ -118,24 +118,21 @@ def _results_table(results: Results) -> Table:
     )
     columns = ("split", "images", "accuracy %", "macro F1 %", "top 5 %", "ECE", "loss")
     table = make_table(columns, title=title, right=columns[1:])
-    final = "student " if results.teacher_test else ""
-    rows: list[tuple[str, Evaluation | None]] = [
-        (f"{final}val", results.val),
-        ("teacher val", results.teacher_val),
-        (f"{final}test", results.test),
-        ("teacher test", results.teacher_test),
-    ]
+    rows: list[tuple[str, Evaluation]] = []
+    for split in ("val", "test"):
+        for model in results.models:
+            name = split if model.name == "model" else f"{model.name} {split}"
+            rows.append((name, model.val if split == "val" else model.test))
     for name, on in rows:
-        if on is not None:
-            table.add_row(
-                cell(name, "bold" if on is results.test else ""),
-                str(on.images),
-                percent(on.accuracy),
-                percent(on.macro_f1),
-                percent(on.top5),
-                f"{on.calibration_error:.4f}",
-                f"{on.loss:.4f}",
-            )
+        table.add_row(
+            cell(name, "bold" if on is results.test else ""),
+            str(on.images),
+            percent(on.accuracy),
+            percent(on.macro_f1),
+            percent(on.top5),
+            f"{on.calibration_error:.4f}",
+            f"{on.loss:.4f}",
+        )
     return table
 
 

@@ -32,6 +32,13 @@ class Batch:
     """(B, C) float32, rows sum to 1, on the device."""
     weights: Tensor
     """(B,) float32, on the device."""
+    total_weight: float
+    """What a batch of B images weighs on an average of the epoch; a loss is divided by it.
+
+    Not by the batch's own sum: an image would then count for less, the more weighty images happen to be
+    beside it, and labelled images of weight S/L would get a smaller share of small batches than of large
+    ones.
+    """
     positions: NDArray[np.int64]
     """(B,) of the images in the catalogue, on the host."""
     heads: HeadMasks | None = None
@@ -157,7 +164,7 @@ class ImageBatches:
         heads = None
         if self._heads is not None:
             heads = head_masks(plan, self._heads[rows], samples.weights[rows], self._form)
-        return Batch(inputs, targets, weights, positions, heads)
+        return Batch(inputs, targets, weights, len(rows) * samples.mean_weight, positions, heads)
 
 
 class FeatureBatches:
@@ -182,6 +189,7 @@ class FeatureBatches:
         self._rows = to_device(rows, features.device)
         self._targets = to_device(samples.targets.dense(), features.device)
         self._weights = to_device(samples.weights, features.device)
+        self._mean_weight = samples.mean_weight
         self._positions = samples.positions
         self._order = BatchOrder(len(samples), batch_size, seed)
 
@@ -199,7 +207,8 @@ class FeatureBatches:
         positions = self._positions[order]
         for batch in self._order.slices(first_step):
             inputs = self._features.index_select(0, rows[batch])
-            yield Batch(inputs, targets[batch], weights[batch], positions[batch])
+            total_weight = len(inputs) * self._mean_weight
+            yield Batch(inputs, targets[batch], weights[batch], total_weight, positions[batch])
 
 
 def plain_batches(

@@ -55,6 +55,11 @@ class Samples:
         return len(self.positions)
 
     @property
+    def mean_weight(self) -> float:
+        """The average weight of a sample; 1 where all weigh nothing."""
+        return float(self.weights.mean(dtype=np.float64)) or 1.0
+
+    @property
     def is_whole(self) -> NDArray[np.bool_]:
         """(K,) whether each sample is its whole image."""
         whole: NDArray[np.bool_] = (self.boxes == np.array(WHOLE, dtype=np.float32)).all(axis=1)

@@ -27,7 +27,7 @@ class Cell:
     wanted: int
     """Seeds that were asked for."""
     below_teacher: int = 0
-    """Of a student: seeds under which it is below its own teacher on the test images."""
+    """Of a student: seeds under which it did not beat its own teacher on the validation images."""
     covered: Spread | None = None
     """Classes with a labelled image."""
 
@@ -98,7 +98,7 @@ def notes(cells: Sequence[Cell], backbone: str) -> list[str]:
     for cell in cells:
         if cell.below_teacher and cell.ours is not None:
             told.append(
-                f"BELOW ITS TEACHER: {cell.heading} at {100 * cell.fraction:g} % under "
+                f"BELOW ITS TEACHER on validation: {cell.heading} at {100 * cell.fraction:g} % under "
                 f"{cell.below_teacher} of {cell.ours.count} seeds."
             )
     return told
@@ -122,9 +122,9 @@ def _student(fraction: float, strategy: str, runs: Sequence[RunSummary | None]) 
         fraction=fraction,
         column=strategy,
         paper=_paper(fraction, strategy),
-        ours=spread(run.test_accuracy for run in finished),
+        ours=spread(run.student_test_accuracy for run in finished),
         wanted=len(runs),
-        below_teacher=sum((run.test_accuracy or 0) < (run.teacher_test_accuracy or 0) for run in finished),
+        below_teacher=sum(run.keeps_teacher for run in finished),
     )
 
 

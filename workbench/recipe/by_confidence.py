@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from workbench.recipe.fields import knob
-from workbench.recipe.offline import FromProbabilities, Noise, Offline
+from workbench.recipe.offline import FromProbabilities, InRounds, Noise
 
 
 class OneShot(FromProbabilities):
@@ -19,7 +19,7 @@ class OneShot(FromProbabilities):
     )
 
 
-class Iterative(FromProbabilities):
+class Iterative(FromProbabilities, InRounds):
     """Each round the teacher labels what it is surest of; the student trains on that, then teaches."""
 
     source: ClassVar[str] = "the paper's Table 1, column 3"
@@ -53,7 +53,7 @@ class Iterative(FromProbabilities):
     )
 
 
-class ClassBalanced(FromProbabilities):
+class ClassBalanced(FromProbabilities, InRounds):
     """Round r of R takes the ⌊r/R · |U|/C⌋ surest images of every class, so no class crowds out another."""
 
     source: ClassVar[str] = "after CBST, Zou et al. 2018"
@@ -68,7 +68,7 @@ class ClassBalanced(FromProbabilities):
     )
 
 
-class Curriculum(FromProbabilities):
+class Curriculum(FromProbabilities, InRounds):
     """Round t of T takes all above a percentile of confidence that falls to 0; each student starts fresh."""
 
     source: ClassVar[str] = "Cascante-Bonilla et al. 2021, Curriculum Labeling, Alg. 1"
@@ -84,7 +84,7 @@ class Curriculum(FromProbabilities):
     )
 
 
-class Ups(Offline):
+class Ups(InRounds):
     """Believes what many noisy passes agree on, and what they agree an image is not: negative labels."""
 
     source: ClassVar[str] = "Rizve et al. 2021, In Defense of Pseudo-Labeling (UPS)"
@@ -126,7 +126,7 @@ class StrongNoise(Noise):
     stochastic_depth: float = knob(0.2, help="the student's stochastic depth", ge=0, lt=1)
 
 
-class NoisyStudent(FromProbabilities):
+class NoisyStudent(FromProbabilities, InRounds):
     """An un-noised teacher labels; as many images of every class teach a noised student, then the teacher."""
 
     source: ClassVar[str] = "Xie et al. 2020, Self-training with Noisy Student"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from workbench.recipe.fields import knob
-from workbench.recipe.offline import SIMILARITY_HELP, SIMILARITY_SOURCE, Similarity, Taught
+from workbench.recipe.offline import SIMILARITY_HELP, SIMILARITY_SOURCE, InRounds, Similarity, Taught
 
 
-class LabelPropagation(Taught):
+class LabelPropagation(Taught, InRounds):
     """Labels spread through the graph of nearest neighbours among the backbone's features."""
 
     source: ClassVar[str] = "Iscen et al. 2019, Label Propagation for Deep Semi-supervised Learning"
@@ -42,7 +42,7 @@ class LabelPropagation(Taught):
     )
 
 
-class Prototype(Taught):
+class Prototype(Taught, InRounds):
     """The class means of the labelled features, refined over the pool by soft k-means, label it.
 
     With `balance = "sinkhorn"` every refinement gives each class its share, so that none swallows another.

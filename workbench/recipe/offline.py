@@ -53,6 +53,29 @@ class Offline(PseudoLabel):
     noise: Noise = knob(Noise(), help="the student's noise: {policy, dropout, stochastic_depth}")
 
 
+class InRounds(Offline):
+    """Strategies whose teacher labels the pool more than once, each time a student follows from.
+
+    After each round the student and the model that taught it are compared on validation.
+    """
+
+    rounds: int = knob(1, help="how often the pool is labelled", ge=1, le=100)
+    next_teacher: Literal["best", "latest"] = knob(
+        "best",
+        help="who teaches the next round: the better of student and teacher on validation (accuracy, then "
+        "loss), or the student whatever it is worth (as published); the final model is the best of all "
+        "either way",
+    )
+    patience: int = knob(
+        2,
+        help="stop after so many rounds in a row whose student did not beat its teacher; 0: never",
+        unit="rounds",
+        only_if=("next_teacher", ["best"]),
+        ge=0,
+        le=100,
+    )
+
+
 class Taught(Offline):
     """Strategies that give every chosen image one class, or a probability of each."""
 

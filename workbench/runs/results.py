@@ -19,8 +19,8 @@ from workbench.support.regular_file import UnreadableFile, read_text
 from workbench.support.validate import validated
 
 _LIMIT_BYTES = 256 * 2**20
-"""Four confusions of a thousand classes are 12 MB."""
-EVALUATIONS = ("val", "test", "teacher_val", "teacher_test")
+"""Six confusions of a thousand classes are 18 MB."""
+EVALUATIONS = ("val", "test", "teacher_val", "teacher_test", "student_val", "student_test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,29 @@ class RoundResult:
     pseudo_label_accuracy: float | None
     flipped: int
     student_val_accuracy: float
+    taught_by: int | None = None
+    """The round whose student taught this one; 0: the teacher. None in runs that did not note it."""
+    improved: bool | None = None
+    """Whether the student is better on validation than every model before it; None as above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """One of a run's models on validation and test images."""
+
+    name: str
+    """`model` of a supervised run, `teacher` or `student` of one with pseudo-labels."""
+    val: Evaluation
+    test: Evaluation
+    is_final: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
     """All that a finished run says of itself.
 
-    `test` and `val` are the run's final model: the fit of a supervised run, the student of a pseudo-label
-    run.
+    `test` and `val` are the run's final model: the fit of a supervised run; of a pseudo-label run the best
+    student, or the teacher where no student beat it on validation.
     """
 
     classes: tuple[str, ...]
@@ -90,11 +105,44 @@ class Results:
     """Likewise of the unlabelled ones."""
     teacher_val: Evaluation | None = None
     teacher_test: Evaluation | None = None
+    student_val: Evaluation | None = None
+    """Of the best student, where the teacher is the final model; else `val` is the student's."""
+    student_test: Evaluation | None = None
+    student_test_p: float | None = None
+    """Two-sided p of McNemar's exact test, student against teacher on the test images."""
     probe_val_accuracy: float | None = None
     rounds: tuple[RoundResult, ...] = ()
     warnings: tuple[str, ...] = ()
     weights_sha256: str = ""
     """Of `checkpoint/final.safetensors`: equal for runs with equal outcome."""
+
+    @property
+    def models(self) -> tuple[Evaluated, ...]:
+        """The run's model; or the teacher, then the best student."""
+        if self.teacher_val is None or self.teacher_test is None:
+            return (Evaluated("model", self.val, self.test, True),)
+        student_val, student_test = self.student_val, self.student_test
+        if student_val is None or student_test is None:
+            return (
+                Evaluated("teacher", self.teacher_val, self.teacher_test, False),
+                Evaluated("student", self.val, self.test, True),
+            )
+        return (
+            Evaluated("teacher", self.val, self.test, True),
+            Evaluated("student", student_val, student_test, False),
+        )
+
+    @property
+    def student_words(self) -> str:
+        """The student beside the teacher on the test images, in one line; empty without a teacher."""
+        if len(self.models) < 2:
+            return ""
+        from workbench.runs.mcnemar import p_words  # it brings numpy, which listing runs does without
+
+        teacher, student = self.models
+        points = 100 * (student.test.accuracy - teacher.test.accuracy)
+        p = "" if self.student_test_p is None else f", McNemar's p {p_words(self.student_test_p)}"
+        return f"student less teacher on the {student.test.images:,} test images: {points:+.2f} points{p}"
 
 
 @dataclass(frozen=True, slots=True)

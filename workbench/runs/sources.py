@@ -9,7 +9,7 @@ from workbench.runs.issue_opinions import issue_opinions
 from workbench.runs.layout import RunDirectory
 from workbench.runs.opinions import Opinions, SplitName, round_opinions, split_opinions
 
-_SPLITS: tuple[SplitName, ...] = ("test", "val")
+_SPLITS: tuple[SplitName, ...] = ("val", "test")
 _TEACHER = "teacher-"
 _ROUND = "round:"
 LABEL_ISSUES = "label-issues"

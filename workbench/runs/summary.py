@@ -125,6 +125,18 @@ class RunSummary:
         return self.metrics.get("teacher.test.accuracy")
 
     @property
+    def keeps_teacher(self) -> bool:
+        """Whether no student beat the teacher on validation, so that the final model is the teacher."""
+        return "student.val.accuracy" in self.metrics
+
+    @property
+    def student_test_accuracy(self) -> float | None:
+        """Of the best student of a pseudo-label run, whether or not it is the final model."""
+        if self.teacher_test_accuracy is None:
+            return None
+        return self.metrics.get("student.test.accuracy", self.test_accuracy)
+
+    @property
     def reason(self) -> str:
         """What the latest attempt said when it ended; empty while another one is under way."""
         ended = self.ended

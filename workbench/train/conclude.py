@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
 from workbench.runs.events import EpochDone, Message, Reporter, SplitName
 from workbench.runs.layout import RunDirectory
+from workbench.runs.mcnemar import mcnemar
 from workbench.runs.predictions import save_predictions
 from workbench.runs.results import Evaluation, Results, write_results
 from workbench.support.spans import Part, spanned
@@ -18,22 +25,37 @@ TEACHER_WEIGHTS = "teacher.safetensors"
 
 @spanned(Part.RESULTS)
 def conclude(directory: RunDirectory, network: Network, state: RunState, reporter: Reporter) -> Results:
-    """Evaluate the epoch that validation chose, and the teacher's, on the test split, once; record it all."""
-    chosen = state.student
+    """Evaluate the models that validation chose on the test split, once; record it all.
+
+    The final model is the best of all on validation; of a pseudo-label run the first teacher and the best
+    student are both kept, whichever it is.
+    """
+    chosen = state.best
     assert chosen is not None  # the plan always ends with a fit or a student
-    teacher_val = teacher_test = None
-    if state.teacher is not None:
-        teacher_val, teacher_test = _evaluate(directory, network, state.teacher, reporter, prefix="teacher-")
-        _save_weights(directory, network, state.teacher, TEACHER_WEIGHTS)
-    val, test = _evaluate(directory, network, chosen, reporter, prefix="")
-    digest = _save_weights(directory, network, chosen, FINAL_WEIGHTS)
-    if teacher_test is not None and test.accuracy < teacher_test.accuracy:
-        _warn_of_worse_student(state, test, teacher_test, reporter)
+    judged: dict[str, _Judged] = {}
+    digest = ""
+    for name, best in (("teacher", state.teacher), ("student", state.student)):
+        if best is None:
+            continue
+        # Predictions of the final model have no prefix; a teacher's are kept under its name too.
+        prefixes = [""] if best is chosen else []
+        if best is not chosen or name == "teacher":
+            prefixes.append(f"{name}-")
+        judged[name] = _evaluate(directory, network, best, reporter, prefixes)
+        if name == "teacher":
+            _save_weights(directory, network, best, TEACHER_WEIGHTS)
+        if best is chosen:
+            digest = _save_weights(directory, network, best, FINAL_WEIGHTS)
+    teacher, student = judged.get("teacher"), judged["student"]
+    final, beside = student, None
+    if teacher is not None and chosen is state.teacher:
+        final, beside = teacher, student
+        _warn_of_lost_rounds(state, teacher.val, student.val, reporter)
     split = network.setup.split
     results = Results(
         classes=network.setup.classes,
-        val=val,
-        test=test,
+        val=final.val,
+        test=final.test,
         best_stage=chosen.stage,
         best_round=chosen.round,
         best_epoch=chosen.epoch,
@@ -46,8 +68,11 @@ def conclude(directory: RunDirectory, network: Network, state: RunState, reporte
         **network.setup.extra_images,
         classes_covered=len(set(network.setup.taught[split.labelled].tolist())),
         weights_sha256=digest,
-        teacher_val=teacher_val,
-        teacher_test=teacher_test,
+        teacher_val=None if teacher is None else teacher.val,
+        teacher_test=None if teacher is None else teacher.test,
+        student_val=None if beside is None else beside.val,
+        student_test=None if beside is None else beside.test,
+        student_test_p=None if teacher is None else _difference(teacher, student),
         probe_val_accuracy=state.probe_accuracy,
         rounds=tuple(state.rounds),
         warnings=tuple(state.warnings),
@@ -57,14 +82,23 @@ def conclude(directory: RunDirectory, network: Network, state: RunState, reporte
     return results
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    val: Evaluation
+    test: Evaluation
+    right: NDArray[np.bool_]
+    """(N,) bool, the test images that it got right."""
+
+
 def _evaluate(
-    directory: RunDirectory, network: Network, best: Best, reporter: Reporter, *, prefix: str
-) -> tuple[Evaluation, Evaluation]:
-    """(validation, test) of the weights in `best`; predictions are saved under `prefix` and the split."""
+    directory: RunDirectory, network: Network, best: Best, reporter: Reporter, prefixes: Sequence[str]
+) -> _Judged:
+    """Validation and test of the weights in `best`; predictions are saved under each prefix and the split."""
     network.reset()
     network.load(best.weights)
-    val = _evaluate_split(directory, network, best, "val", reporter, prefix=prefix)
-    return val, _evaluate_split(directory, network, best, "test", reporter, prefix=prefix)
+    val, _ = _evaluate_split(directory, network, best, "val", reporter, prefixes)
+    test, right = _evaluate_split(directory, network, best, "test", reporter, prefixes)
+    return _Judged(val, test, right)
 
 
 def _evaluate_split(
@@ -73,16 +107,16 @@ def _evaluate_split(
     best: Best,
     split: SplitName,
     reporter: Reporter,
-    *,
-    prefix: str,
-) -> Evaluation:
+    prefixes: Sequence[str],
+) -> tuple[Evaluation, NDArray[np.bool_]]:
     setup = network.setup
     positions = setup.split.validation if split == "val" else setup.split.test
     labels = setup.labels[positions]
     module = network.evaluated(setup.classifier, trunk_fixed=network.tuning.trunk_fixed)
-    probabilities = network.probabilities(positions, module, task=f"{prefix}{split}")
+    probabilities = network.probabilities(positions, module, task=f"{prefixes[-1]}{split}")
     ids = [setup.catalogue.records[p].id for p in positions]
-    save_predictions(directory.predictions(prefix + split), ids, probabilities, labels)
+    for prefix in prefixes:
+        save_predictions(directory.predictions(prefix + split), ids, probabilities, labels)
     evaluation = evaluate_probabilities(probabilities, labels)
     if split == "test":
         reporter.event(
@@ -90,7 +124,12 @@ def _evaluate_split(
                 best.stage, best.round, best.epoch, split, evaluation.loss, evaluation.accuracy, 0.0, 0.0, 0.0
             )
         )
-    return evaluation
+    return evaluation, probabilities.argmax(axis=1) == labels
+
+
+def _difference(teacher: _Judged, student: _Judged) -> float:
+    """Two-sided p of the student against the teacher on the same test images."""
+    return mcnemar(int((teacher.right & ~student.right).sum()), int((student.right & ~teacher.right).sum()))
 
 
 def _save_weights(directory: RunDirectory, network: Network, best: Best, name: str) -> str:
@@ -99,14 +138,12 @@ def _save_weights(directory: RunDirectory, network: Network, best: Best, name: s
     return save_tensors(directory.checkpoint / name, network.classifier.state_dict(), facts)
 
 
-def _warn_of_worse_student(
-    state: RunState, test: Evaluation, teacher: Evaluation, reporter: Reporter
+def _warn_of_lost_rounds(
+    state: RunState, teacher: Evaluation, student: Evaluation, reporter: Reporter
 ) -> None:
-    images = round((teacher.accuracy - test.accuracy) * test.images)
     text = (
-        f"the student is BELOW its teacher: {100 * test.accuracy:.2f} % against "
-        f"{100 * teacher.accuracy:.2f} % "
-        f"({images} of {test.images} test images)"
+        f"no round beat the teacher on validation ({100 * teacher.accuracy:.2f} %, the best student "
+        f"{100 * student.accuracy:.2f} %): keeping the teacher"
     )
     state.warnings.append(text)
     reporter.event(Message("warning", text))

@@ -50,8 +50,8 @@ class HeadStep:
             given = targets * (1 - self._smoothing) + self._smoothing / len(targets)
         logits = torch.addmm(bias.unsqueeze(1), weight, inputs.t())  # (C, B)
         log_shares = torch.log_softmax(logits, dim=0)
-        # Σ w·H(y, p) / Σ w is a sum over towards · log p, and its gradient by log p is `towards` itself.
-        towards = given * (batch.weights / -batch.weights.sum())
+        # Σ w·H(y, p) / W is a sum over towards · log p, and its gradient by log p is `towards` itself.
+        towards = given * (batch.weights / -batch.total_weight)
         loss = (towards * log_shares).sum()
         right = (logits.argmax(dim=0) == targets.argmax(dim=0)).sum()
         towards = torch._log_softmax_backward_data(towards, log_shares, 0, torch.float32)

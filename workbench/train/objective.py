@@ -7,17 +7,17 @@ from torch import Tensor
 
 
 def weighted_cross_entropy(
-    logits: Tensor, targets: Tensor, weights: Tensor, total_weight: Tensor, *, label_smoothing: float = 0.0
+    logits: Tensor, targets: Tensor, weights: Tensor, total_weight: float, *, label_smoothing: float = 0.0
 ) -> Tensor:
     """Σ_i w_i · H(targets_i, softmax(logits_i)) / total_weight, for hard or soft targets.
 
-    Dividing by the weight of the whole batch makes the losses of its micro-batches add up to the batch's own.
+    As the divisor is the whole batch's, the losses of its micro-batches add up to the batch's own.
 
     Args:
         logits: (B, C) of any float type; the loss is computed in float32.
         targets: (B, C) float32, rows sum to 1.
         weights: (B,) float32.
-        total_weight: () float32, the sum of weights of the batch that this is a part of.
+        total_weight: what the batch that this is a part of weighs on an average (see `Batch`).
         label_smoothing: share ε of the target spread evenly (Szegedy et al. 2016, Sec. 7).
     """
     if label_smoothing:
@@ -27,7 +27,7 @@ def weighted_cross_entropy(
 
 
 def positive_and_negative_loss(
-    logits: Tensor, targets: Tensor, weights: Tensor, total_weight: Tensor, *, label_smoothing: float = 0.0
+    logits: Tensor, targets: Tensor, weights: Tensor, total_weight: float, *, label_smoothing: float = 0.0
 ) -> Tensor:
     """`weighted_cross_entropy` that also knows negative labels: −Σ_c |t_c| · log(1 − p_c) where t_c < 0.
 

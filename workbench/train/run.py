@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from workbench.loader import Samples
 from workbench.loader.samples import PLAIN
 from workbench.recipe import Recipe
-from workbench.recipe.offline import Offline
+from workbench.recipe.offline import InRounds, Offline
 from workbench.runs.events import Message, Reporter
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import beat
@@ -74,11 +74,13 @@ def execute(
     warn_of_copies(setup, state, reporter)
     network.load(weights_under("model/", tensors))
     with CheckpointWriter(directory.checkpoint) as writer:
-        for index in range(state.stage_index, len(stages)):
-            stage = stages[index]
+        while state.stage_index < len(stages):
+            stage = stages[state.stage_index]
             restored = tensors if within_stage else None
             best = _train(directory, stage, network, state, writer, reporter, stop, restored)
             _enter(state, stage, best, setup, reporter)
+            if stage.name == "student" and isinstance(recipe.pseudo_label, InRounds):
+                _choose_teacher(recipe.pseudo_label, network, state, len(stages), reporter)
             within_stage = False
             whole = {f"model/{name}": t for name, t in network.weights().items()}
             _save(writer, whole, state, within_stage=False)
@@ -180,10 +182,42 @@ def _enter(state: RunState, stage: Stage, best: Best, setup: Setup, reporter: Re
     state.progress = StageProgress()
 
 
+def _teacher_of(state: RunState, setup: Setup) -> int:
+    """The round whose student taught the round that has just ended; 0: the first teacher."""
+    knobs = setup.recipe.pseudo_label
+    if isinstance(knobs, InRounds) and knobs.next_teacher == "latest":
+        return len(state.rounds)
+    return 0 if state.best is None else state.best.round
+
+
+def _choose_teacher(
+    knobs: InRounds, network: Network, state: RunState, stages: int, reporter: Reporter
+) -> None:
+    """Let the best model on validation teach the next round; end the rounds if students keep losing."""
+    best, result = state.best, state.rounds[-1]
+    if best is None or result.improved or knobs.next_teacher == "latest":
+        return
+    network.reset()
+    network.load(best.weights)
+    name = f"student of round {best.round}" if best.round else "teacher"
+    text = (
+        f"round {result.round}: the student ({100 * result.student_val_accuracy:.2f} %) is not above the "
+        f"{name} ({100 * best.accuracy:.2f} %) on validation"
+    )
+    if state.stage_index < stages:
+        if knobs.patience and state.rounds_lost >= knobs.patience:
+            state.stage_index = stages
+            text += f"; the rounds end (pseudo_label.patience = {knobs.patience})"
+        else:
+            text += f": the {name} teaches on"
+    reporter.event(Message("info", text))
+
+
 def _round_result(state: RunState, stage: Stage, best: Best, setup: Setup) -> RoundResult:
-    selection = state.selection
+    selection, before = state.selection, state.best
+    improved = before is None or best.better_than(before.accuracy, before.loss)
     if stage.online is not None:
-        return _online_result(state, stage, best, setup)
+        return _online_result(state, stage, best, setup, improved=improved)
     assert selection is not None  # an offline student always has one
     rows, first = np.unique(selection.rows[selection.positive], return_index=True)
     truth = setup.labels[setup.split.unlabelled][rows]
@@ -195,10 +229,12 @@ def _round_result(state: RunState, stage: Stage, best: Best, setup: Setup) -> Ro
         pseudo_label_accuracy=share_right(taught, truth),
         flipped=state.flipped,
         student_val_accuracy=best.accuracy,
+        taught_by=_teacher_of(state, setup),
+        improved=improved,
     )
 
 
-def _online_result(state: RunState, stage: Stage, best: Best, setup: Setup) -> RoundResult:
+def _online_result(state: RunState, stage: Stage, best: Best, setup: Setup, *, improved: bool) -> RoundResult:
     """Of an online student, by the last epoch's pseudo-labels."""
     share = state.progress.pool_share or 0.0
     return RoundResult(
@@ -208,6 +244,8 @@ def _online_result(state: RunState, stage: Stage, best: Best, setup: Setup) -> R
         pseudo_label_accuracy=state.progress.pool_accuracy,
         flipped=0,
         student_val_accuracy=best.accuracy,
+        taught_by=0,
+        improved=improved,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import operator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,6 +129,20 @@ class RunState:
     training_seconds: float = 0.0
     images_trained: int = 0
     peak_memory_bytes: int = 0
+
+    @property
+    def best(self) -> Best | None:
+        """The best model yet on validation: the student only where it beats the teacher."""
+        teacher, student = self.teacher, self.student
+        if teacher is None or student is None:
+            return teacher or student
+        return student if student.better_than(teacher.accuracy, teacher.loss) else teacher
+
+    @property
+    def rounds_lost(self) -> int:
+        """Rounds in a row, up to the last, whose student did not become the best model."""
+        results = (bool(result.improved) for result in reversed(self.rounds))
+        return sum(1 for _ in itertools.takewhile(operator.not_, results))
 
 
 def weights_under(prefix: str, weights: Weights) -> Weights:

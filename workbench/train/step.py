@@ -101,7 +101,7 @@ class Stepper:
 
     def _gradient(self, batch: Batch, unlabelled: PoolBatch | None) -> Stepped:
         self._optimizer.zero_grad(set_to_none=True)
-        total_weight = batch.weights.sum()
+        total_weight = batch.total_weight
         if not self._objective.can_be_cut:
             whole = Labelled(batch.inputs, batch.targets, batch.weights, total_weight, batch.heads)
             found = self._backward(whole, unlabelled)

@@ -30,7 +30,7 @@ def check_twice_differentiable(classifier: ImageClassifier, recipe: Recipe) -> N
     targets = torch.eye(classifier.classes, device=device)[torch.arange(_IMAGES) % classifier.classes]
     equal = torch.full((_IMAGES,), 1 / _IMAGES, device=device)
     everywhere = torch.ones(_IMAGES, 1, side, side, dtype=torch.bool, device=device)
-    batch = Labelled(images, targets, equal, equal.sum(), HeadMasks(everywhere, equal))
+    batch = Labelled(images, targets, equal, 1.0, HeadMasks(everywhere, equal))
     learning = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     classifier.eval()
     try:

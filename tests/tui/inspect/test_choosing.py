@@ -38,7 +38,7 @@ async def test_sources_go_from_the_rounds_to_the_splits_and_end_there(run: RunDi
             assert material.source is not None
             seen.append(material.source.key)
             await press(pilot, "greater_than_sign")
-        assert seen == ["round:1", "round:2", "test", "val", "teacher-test"]
+        assert seen == ["round:1", "round:2", "val", "test", "teacher-test"]
         assert said(pilot) == ["this is the last there is to look at"]
         assert screen_of(pilot).place.source == "teacher-test"
         await press(pilot, "comma", "comma", "comma", "comma", "comma")

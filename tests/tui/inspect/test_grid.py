@@ -135,7 +135,7 @@ async def test_a_broken_ledger_is_told_and_the_other_sources_stay_open(run: RunD
         await pilot.press("less_than_sign")
         await settle(pilot)
         assert "not a pseudo-label ledger" in screen_text(pilot)  # flips are counted over all rounds
-        await pilot.press("full_stop", "full_stop")
+        await pilot.press("full_stop", "full_stop", "full_stop")
         await settle(pilot)
         assert "test images" in screen_text(pilot)
         assert [opinion.id for opinion in screen_of(pilot).shown] == list(TEST)

@@ -22,8 +22,8 @@ class Labelled:
     """(B, C) float32, rows sum to 1."""
     weights: Tensor
     """(B,) float32."""
-    total_weight: Tensor
-    """() float32, of the whole batch: so the losses of its parts add up."""
+    total_weight: float
+    """As in `Batch`, of the whole batch: so the losses of its parts add up."""
     heads: HeadMasks | None = None
     """Where the animals' heads are, for a loss that asks."""
 

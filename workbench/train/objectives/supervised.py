@@ -10,7 +10,7 @@ from workbench.train.objectives.objective import Labelled, Loss, Objective
 
 
 class Supervised(Objective):
-    """Σ w·H(y, p(x)) / Σ w.
+    """Σ w·H(y, p(x)) / W, with W what such a batch weighs on average.
 
     Args:
         negative_labels: whether targets may say what an image is not (see `positive_and_negative_loss`).

@@ -119,9 +119,7 @@ def _validation(row: Row, colours: Palette) -> Text:
 
 def _test(row: Row, colours: Palette) -> Text:
     text = _share_text(row.summary.test_accuracy, colours)
-    teacher, own = row.summary.teacher_test_accuracy, row.summary.test_accuracy
-    below = teacher is not None and own is not None and own < teacher
-    text.append("↓" if below else " ", style=colours.bad)
+    text.append("↓" if row.summary.keeps_teacher else " ", style=colours.bad)
     return text
 
 
