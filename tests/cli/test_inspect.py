@@ -203,7 +203,7 @@ def test_damaged_predictions_are_named(world: World, tmp_path: Path, monkeypatch
         shown("latest", "--split", "test")
     other = load_predictions(world.supervised.predictions("val"))
     four = np.full((len(other.ids), 4), 0.25, dtype=np.float32)
-    save_predictions(run.predictions("test"), other.ids, four, other.labels)
+    save_predictions(run.predictions("test"), other.ids, four, other.labels % 4)
     with pytest.raises(UserError, match="4 probabilities an image for 10 classes"):
         shown("latest", "--split", "test")
 
