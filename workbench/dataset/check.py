@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from workbench.dataset.catalogue import long_words
 from workbench.dataset.check_layout import (
     DataSubject,
     Problem,
@@ -17,6 +18,7 @@ from workbench.dataset.check_layout import (
     oxford_subject,
     with_extra_images,
 )
+from workbench.dataset.depth import scale_words
 from workbench.dataset.examine import FileFacts, examine
 from workbench.dataset.open import locate
 from workbench.recipe.data import Data
@@ -86,6 +88,7 @@ def check_data(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Da
         if not row.train
     ]
     problems += _copies(pairs)
+    problems += _not_as_they_are(facts)
     problems.sort(key=lambda problem: (problem.level != "error", problem.kind, problem.place))
     unlabelled = sum(image.part == "extra_unlabelled" and not fact.error for image, fact in pairs)
     return DataReport(data.dataset, root, classes, subject.head_boxes, tuple(problems), unlabelled)
@@ -116,6 +119,18 @@ def _count(subject: DataSubject, pairs: list[tuple[SubjectImage, FileFacts]]) ->
         ClassImages(name, usable[name, "train"], usable[name, "test"], usable[name, "extra_labelled"])
         for name in subject.classes
     )
+
+
+def _not_as_they_are(facts: list[FileFacts]) -> list[Problem]:
+    """How the data set's images are read that are not read as they are: by depth, and by length."""
+    usable = [fact for fact in facts if not fact.error]
+    problems = [
+        Problem("warning", "deep pictures", "the data set", words)
+        for words in scale_words(fact.deep for fact in usable)
+    ]
+    if words := long_words(fact.size for fact in usable):
+        problems.append(Problem("warning", "long images", "the data set", words))
+    return problems
 
 
 def _copies(pairs: list[tuple[SubjectImage, FileFacts]]) -> list[Problem]:

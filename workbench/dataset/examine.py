@@ -9,8 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.dataset.depth import Deep
 from workbench.dataset.image_formats import readable_formats
-from workbench.dataset.probe import Decoded, UnreadableImage, decode_bytes, read_bytes
+from workbench.dataset.probe import (
+    Decoded,
+    UnreadableImage,
+    colour_bits,
+    decode_bytes,
+    deep_values,
+    read_bytes,
+)
 
 _MODES = {
     "1": "black and white",
@@ -36,6 +44,10 @@ class FileFacts:
     oddities: tuple[str, ...]
     error: str
     """Why it cannot be decoded; empty when it can."""
+    size: tuple[int, int] = (1, 1)
+    """(width, height) of the picture."""
+    deep: Deep | None = None
+    """The values of a picture with more than 8 bits a pixel."""
 
 
 def examine(path: Path) -> FileFacts:
@@ -49,7 +61,9 @@ def examine(path: Path) -> FileFacts:
         decoded = decode_bytes(content)
     except UnreadableImage as error:
         return FileFacts(digest, None, (), error.reason)
-    return FileFacts(digest, difference_hash(decoded.pixels), tuple(_oddities(path, decoded)), "")
+    oddities = [*_oddities(path, decoded), *_wide_colours(content, decoded)]
+    look, size = difference_hash(decoded.pixels), decoded.header.size
+    return FileFacts(digest, look, tuple(oddities), "", size, deep_values(content))
 
 
 def difference_hash(pixels: NDArray[np.uint8]) -> bytes | None:
@@ -67,6 +81,14 @@ def difference_hash(pixels: NDArray[np.uint8]) -> bytes | None:
     if grey.max() - grey.min() < _LEAST_CONTRAST:
         return None
     return np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes()
+
+
+def _wide_colours(content: bytes, decoded: Decoded) -> list[str]:
+    bits, highest = colour_bits(content), int(decoded.pixels.max(initial=0))
+    if bits <= 8:
+        return []
+    text = f"{bits} bits a channel, of which the upper eight are read"
+    return [text if highest > 63 else f"{text}: 0 to {highest} of 255 are left; convert it to 8 bits"]
 
 
 def _oddities(path: Path, decoded: Decoded) -> list[str]:

@@ -35,6 +35,7 @@ _SHALLOW = (b"\xff\xd8", b"GIF8", b"BM", b"RIFF")
 """How files begin that never have more than 8 bits: JPEG, GIF, BMP, WebP."""
 
 _ORIENTATION = 0x0112
+_BITS_PER_SAMPLE = 0x0102
 _SIDEWAYS = (5, 6, 7, 8)
 _JPEG_END = b"\xff\xd9"
 
@@ -159,6 +160,26 @@ def deep_values(content: bytes) -> Deep | None:
                 return deep_of(np.asarray(image))
     except UnreadableImage:
         return None  # decoding will tell what is wrong with it
+
+
+def colour_bits(content: bytes) -> int:
+    """Bits a channel of a PNG or TIFF file in colour or with transparency; 8 of all others.
+
+    Of more than 8 Pillow gives the upper eight, whatever the values are.
+    """
+    if content.startswith(b"\x89PNG"):  # its header: bit depth, colour type; 0 and 3 have one channel
+        return content[24] if len(content) > 25 and content[25] in (2, 4, 6) else 8
+    if not content.startswith((b"II", b"MM")):
+        return 8
+    try:
+        with _pillow_errors():
+            from PIL import Image
+
+            with Image.open(io.BytesIO(content), formats=("TIFF",)) as image:
+                bits = image.getexif().get(_BITS_PER_SAMPLE, 8)
+    except UnreadableImage:
+        return 8
+    return int(max(bits)) if isinstance(bits, tuple) and len(bits) > 1 else 8
 
 
 def _regular_file_length(path: Path) -> int:
