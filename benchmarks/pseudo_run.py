@@ -35,6 +35,8 @@ from workbench.recipe.dump import dump_recipe
 from workbench.recipe.load import load_recipe
 from workbench.runs.events import Silent
 from workbench.runs.layout import create_run
+from workbench.runs.process import write_process
+from workbench.runs.tenure import Tenure
 from workbench.train.interrupt import StopRequest
 from workbench.train.memory import keep_freed_memory
 from workbench.train.run import execute
@@ -103,7 +105,8 @@ def _execute(recipe: Recipe, places: Places) -> tuple[float, float]:
     with TemporaryDirectory() as home:
         directory = create_run(Path(home), recipe.name, dump_recipe(recipe), datetime.now())
         started = time.perf_counter()
-        results = execute(directory, recipe, places, Silent(), StopRequest())
+        tenure = Tenure(directory, write_process(directory, "cpu"))
+        results = execute(directory, recipe, places, Silent(), StopRequest(), tenure)
         seconds = time.perf_counter() - started
     return seconds, results.test.accuracy
 

@@ -116,6 +116,8 @@ def run(job: Job) -> Done:
 
     from workbench.runs.events import Silent
     from workbench.runs.layout import create_run
+    from workbench.runs.process import write_process
+    from workbench.runs.tenure import Tenure
     from workbench.train.interrupt import StopRequest
     from workbench.train.run import execute
     from workbench.train.setup import Places
@@ -131,7 +133,8 @@ def run(job: Job) -> Done:
     places = Places(job.data, job.cache, torch.device("cpu"))
     with tempfile.TemporaryDirectory() as home:
         directory = create_run(Path(home), recipe.name, dump_recipe(recipe), datetime.now())
-        results = execute(directory, recipe, places, Silent(), StopRequest())
+        tenure = Tenure(directory, write_process(directory, "cpu"))
+        results = execute(directory, recipe, places, Silent(), StopRequest(), tenure)
     assert results.teacher_test is not None  # every offline strategy has a teacher
     accuracies = (results.val.accuracy, results.test.accuracy, results.teacher_test.accuracy)
     return Done(job.labels, job.strategy, job.seed, *accuracies)

@@ -41,11 +41,13 @@ def _ending(
 def test_a_kill_out_of_nowhere_may_be_for_want_of_memory(run: RunDirectory) -> None:
     ending = _ending(run, -9)
     assert (ending.code, ending.signal) == (137, 9)
-    assert ending.reason == "killed by signal 9 (SIGKILL): out of memory, or by hand?"
+    assert ending.reason.startswith("killed by signal 9 (SIGKILL): out of memory, or by hand?")
+    assert "lower training.batch_size" in ending.reason
 
 
 def test_a_kill_while_the_kernel_killed_for_want_of_memory_says_so(run: RunDirectory) -> None:
-    assert _ending(run, -9, kernel=True).reason.endswith("the machine ran out of memory")
+    reason = _ending(run, -9, kernel=True).reason
+    assert "the machine ran out of memory; lower training.batch_size" in reason
 
 
 def test_a_crash_names_its_signal(run: RunDirectory) -> None:
@@ -62,6 +64,14 @@ def test_a_trainer_stopped_before_it_listened_is_stopped(
     run: RunDirectory, request_: Control | None, reason: str
 ) -> None:
     assert _ending(run, -signal.SIGTERM, request=request_) == Ending(130, 15, reason)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_every_signal_that_asks_to_stop_leaves_a_stopped_run(
+    run: RunDirectory, number: signal.Signals
+) -> None:
+    ending = _ending(run, -number)
+    assert ending == Ending(130, number, f"stopped by {number.name} before it had begun")
 
 
 def test_a_trainer_killed_after_its_grace_is_stopped_and_says_what_is_lost(run: RunDirectory) -> None:

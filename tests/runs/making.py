@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ import tomli_w
 
 from workbench.runs.events import EpochDone, StageName
 from workbench.runs.layout import RunDirectory, create_run
-from workbench.runs.process import write_exit
+from workbench.runs.process import write_exit, write_process
 from workbench.runs.results import Evaluation, Results, RoundResult, write_results
 
 NOW = datetime(2026, 11, 22, 12, 0, 0)
@@ -107,3 +108,10 @@ def epoch(
 def rewrite_json(path: Path, **changes: object) -> None:
     """Change fields of a JSON file on disk."""
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def elsewhere(run: RunDirectory, pid: int, **changes: object) -> None:
+    """A trainer of another machine has it."""
+    write_process(run, "cpu", pid=pid)
+    values = {"boot_id": "0b0b0b0b", "host": "elsewhere", "started": time.time() - 1000}
+    rewrite_json(run.process, **values, **changes)

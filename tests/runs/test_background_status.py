@@ -225,14 +225,26 @@ def test_a_queued_run_of_another_machine_is_queued_while_its_heart_beats(
     rewrite_json(run.process, host="elsewhere", boot_id="0b", started=time.time() - 1000)
     assert status_of(run) is RunStatus.QUEUED
     then = time.time() - 61
-    os.utime(run.heartbeat, (then, then))
+    for path in (run.heartbeat, run.process):
+        os.utime(path, (then, then))
     assert status_of(run) is RunStatus.LOST
+
+
+def test_a_stopped_run_is_stopping_until_its_trainer_has_let_go_of_the_device(
+    run: RunDirectory, children: tuple[Child, Child]
+) -> None:
+    record = _trained(run, *children)
+    write_exit(run, code=130, reason="stopped on request", attempt=record.attempt)
+    assert status_of(run) is RunStatus.STOPPING
+    _end(children[1])
+    assert status_of(run) is RunStatus.STOPPED  # whatever its supervisor, or a notification, still does
 
 
 def test_records_of_before_background_runs_can_still_be_read(run: RunDirectory) -> None:
     record = write_process(run, "cpu")
     values = json.loads(run.process.read_text())
-    for key in ("role", "supervisor_pid", "supervisor_ticks"):
+    for key in ("role", "supervisor_pid", "supervisor_ticks", "namespace"):
         del values[key]
     run.process.write_text(json.dumps(values))
-    assert read_process(run) == record
+    assert read_process(run) == replace(record, namespace="")
+    assert status_of(run) is RunStatus.LIVE

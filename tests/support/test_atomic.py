@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.support.atomic import atomic_path, atomic_write
+from workbench.support.atomic import atomic_path, atomic_write, temporaries
+from workbench.support.regular_file import open_to_append
 
 
 def test_a_write_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -68,3 +69,43 @@ def test_readers_see_the_old_file_until_the_writer_is_done(tmp_path: Path) -> No
 def test_a_missing_directory_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         atomic_write(tmp_path / "nowhere" / "a", "x")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_every_writer_leaves_the_mode_that_the_umask_asks_for(tmp_path: Path, umask: int) -> None:
+    """safetensors makes its file anew, for the owner alone."""
+    import torch
+    from safetensors.torch import save_file
+
+    before = os.umask(umask)
+    try:
+        atomic_write(tmp_path / "text", "a")
+        with atomic_path(tmp_path / "weights") as temporary:
+            save_file({"a": torch.zeros(1)}, temporary)
+        os.close(open_to_append(tmp_path / "log"))
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("text", "weights", "log"), 0o666 & ~umask)
+
+
+def test_nothing_is_appended_through_a_link_or_to_a_pipe(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("theirs")
+    (tmp_path / "link").symlink_to(other)
+    os.mkfifo(tmp_path / "pipe")
+    for name, said in (("link", "a link"), ("pipe", "a named pipe")):
+        with pytest.raises(OSError, match=said):
+            open_to_append(tmp_path / name)
+    atomic_write(tmp_path / "link", "mine")
+    assert other.read_text() == "theirs"
+    assert not (tmp_path / "link").is_symlink()
+
+
+def test_a_temporary_file_tells_what_it_was_for_and_whose_it_was(tmp_path: Path) -> None:
+    (tmp_path / ".hidden").touch()
+    (tmp_path / "plain.tmp").touch()
+    with atomic_path(tmp_path / "a.toml") as temporary:
+        assert list(temporaries(tmp_path)) == [(temporary, "a.toml", os.getpid())]
+    assert list(temporaries(tmp_path)) == []
+    assert list(temporaries(tmp_path / "nowhere")) == []

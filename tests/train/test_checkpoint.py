@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.loader.conftest import Recorder
+from workbench.runs.tenure import TakenOver
 from workbench.support.fingerprint import file_sha256
 from workbench.train import checkpoint
 from workbench.train.checkpoint import (
@@ -21,6 +22,7 @@ from workbench.train.checkpoint import (
     load_tensors,
     save_checkpoint,
     save_tensors,
+    sweep_checkpoints,
 )
 
 
@@ -133,6 +135,7 @@ def test_a_damaged_checkpoint_does_not_push_out_the_sound_one(tmp_path: Path) ->
     _, newest = _save(tmp_path, 1, 2)
     _flip(newest, 200)
     assert _loaded_number(tmp_path, Recorder()) == 1
+    sweep_checkpoints(tmp_path)
     (third,) = _save(tmp_path, 3)
     _flip(third, 200)
     assert _loaded_number(tmp_path, Recorder()) == 1
@@ -179,3 +182,30 @@ def test_a_directory_that_is_gone_is_an_error_of_the_system(tmp_path: Path) -> N
     # safetensors has its own kind of error, which nobody above knows as a disk's.
     with pytest.raises(OSError, match=re.escape("No such file or directory")):
         save_tensors(tmp_path / "gone" / "a.safetensors", _tensors(), {})
+
+
+def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    _save(tmp_path, 1, 2)
+    save_tensors(tmp_path / "final.safetensors", _tensors(), {})
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    (tmp_path / ".000003.safetensors.4711-0123abcd.tmp").write_bytes(b"half")
+    (tmp_path / "000003.sha256").write_text("0" * 64)
+    (tmp_path / "mine.txt").touch()
+    sweep_checkpoints(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*kept, "mine.txt"]
+
+
+def test_an_attempt_that_lost_its_run_puts_no_file_into_place(tmp_path: Path) -> None:
+    _save(tmp_path, 1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    asked = 0
+
+    def taken_between() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:  # while the file was written
+            raise TakenOver
+
+    with pytest.raises(TakenOver):
+        save_checkpoint(tmp_path, _tensors(), {"number": 2}, taken_between)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

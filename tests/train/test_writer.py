@@ -28,7 +28,7 @@ class Disk:
         self.written: list[object] = []
         monkeypatch.setattr(module, "save_checkpoint", self._save)
 
-    def _save(self, folder: Path, tensors: dict[str, Tensor], plain: dict[str, Any]) -> Path:
+    def _save(self, folder: Path, tensors: dict[str, Tensor], plain: dict[str, Any], check: object) -> Path:
         self.ready.wait()
         if self.full:
             raise OSError(errno.ENOSPC, "No space left on device")

@@ -97,7 +97,13 @@ def resume(
         from workbench.cli.launch import told
         from workbench.jobs import resume_run
 
-        launched = resume_run(directory, data_home=data_dir, device=device, command_line=sys.argv)
+        launched = resume_run(
+            directory,
+            data_home=data_dir,
+            device=device,
+            command_line=sys.argv,
+            told=lambda text: console.print(text, soft_wrap=True),
+        )
         console.print(told(launched), soft_wrap=True)
         return
     recorder = Recorder() if profile else None

@@ -180,7 +180,7 @@ def unarchive(runs: RunIds, runs_dir: RunsDir = None) -> None:
 def remove(runs: RunIds, runs_dir: RunsDir = None) -> None:
     """Move runs to the trash; runs restore brings them back. A running run is refused."""
     home = runs_home(runs_dir)
-    for moved in move_to_trash([find_run(home, run) for run in runs]):
+    for moved in move_to_trash([find_run(home, run) for run in runs], _say):
         console.print(
             f"{clean(moved.id)}: in the trash; petbench runs restore {as_word(moved.handle)}", soft_wrap=True
         )
@@ -206,7 +206,7 @@ def trash(
     held = [summarise(run) for run in trashed_runs(home)]
     if empty:
         _confirm(f"Delete {len(held)} runs for good?", yes)
-        console.print(f"{empty_trash(home)} deleted")
+        console.print(f"{empty_trash(home, _say)} deleted")
     elif yes:
         raise UserError("--yes goes with --empty")
     elif as_json:
@@ -235,6 +235,10 @@ def _set_archived(runs: list[str], runs_dir: Path | None, archived: bool) -> Non
     for found in [find_run(home, run) for run in runs]:
         change_notes(found, archived=archived)
         console.print(f"{clean(found.id)}: {'archived' if archived else 'listed again'}", soft_wrap=True)
+
+
+def _say(text: str) -> None:
+    error_console.print(clean(text), soft_wrap=True)
 
 
 def _confirm(question: str, yes: bool) -> None:

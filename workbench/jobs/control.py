@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
+import os
+import re
 import signal
+from pathlib import Path
 
 from workbench.runs.control import GRACE_SECONDS, Wanted, read_request, write_control
 from workbench.runs.layout import RunDirectory
@@ -10,17 +15,18 @@ from workbench.runs.process import ProcessRecord, is_local, read_process
 from workbench.runs.status import RunStatus, status_of
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
-from workbench.support.identity import send_signal
+from workbench.support.identity import ProcessId, is_running, send_signal
 
 
 def stop_run(run: RunDirectory, *, grace_seconds: float = GRACE_SECONDS) -> None:
     """Ask a run to checkpoint at the end of its batch and end; one that waits leaves the queue.
 
     Returns at once. In the background its supervisor kills it if it does not end within the grace; asking
-    again changes the grace. A run in the foreground is asked once and never killed.
+    again changes the grace. A run in the foreground is asked once and never killed. One of another machine
+    finds the wish in the directory, within seconds.
 
     Raises:
-        UserError: it is not active, it runs in the foreground of another machine, or it cannot be reached.
+        UserError: it is not active, or it cannot be reached.
     """
     _ask(run, "stop", grace_seconds)
 
@@ -58,8 +64,11 @@ def is_background(run: RunDirectory) -> bool:
 def _ask(run: RunDirectory, wanted: Wanted, grace_seconds: float) -> None:
     status = status_of(run)
     process = read_process(run)
-    if process is None or not status.is_active:
+    # One of another machine that seems lost may live by another clock: the wish waits for it, and harms none.
+    may_live = process is not None and status is RunStatus.LOST and not is_local(process)
+    if process is None or not (status.is_active or may_live):
         raise UserError(f"it is not running: it is {status.value}", where=run.id, hint=_advice(run, status))
+    _refuse_strangers(run, process)
     asked_before = read_request(run, process.attempt) is not None
     try:
         write_control(run, wanted, process.attempt, grace_seconds=grace_seconds)
@@ -67,15 +76,32 @@ def _ask(run: RunDirectory, wanted: Wanted, grace_seconds: float) -> None:
         raise UserError(
             f"it cannot be asked: {error.strerror or error}", where=clean(run.control), hint="free some space"
         ) from error
-    if process.supervisor is None and not is_local(process):
-        raise UserError(
-            f"it runs in the foreground of {clean(process.host)}",
-            where=run.id,
-            hint="stop it there, with Ctrl-C",
-        )
     # A second SIGTERM would end a trainer in the foreground at once, without a checkpoint.
     if is_local(process) and not (process.supervisor is None and asked_before):
         _signal(run, process, kill=grace_seconds <= 0)
+
+
+def _refuse_strangers(run: RunDirectory, process: ProcessRecord) -> None:
+    """A file that was changed, or made elsewhere, may name any process; that one is left alone."""
+    if not is_local(process):
+        return
+    for one in {process.identity, process.supervisor or process.identity}:
+        try:
+            if not is_running(one) or is_petbench_of(run, one):
+                continue
+        except PermissionError as error:
+            raise _of_another_user(run, one) from error
+        raise UserError(
+            f"process {one.pid}, which process.json names, is no petbench at work on this run",
+            where=run.id,
+            hint="it is left alone: the file was changed or made elsewhere; remove it to go on with the run",
+        )
+
+
+def _of_another_user(run: RunDirectory, process: ProcessId) -> UserError:
+    return UserError(
+        f"process {process.pid} belongs to another user", where=run.id, hint="ask them to stop it"
+    )
 
 
 def _signal(run: RunDirectory, process: ProcessRecord, *, kill: bool) -> None:
@@ -83,15 +109,61 @@ def _signal(run: RunDirectory, process: ProcessRecord, *, kill: bool) -> None:
 
     A trainer whose supervisor is gone ends by itself; one that hangs is killed if no grace is given.
     """
+
+    def is_ours(one: ProcessId) -> bool:
+        return is_petbench_of(run, one)
+
     try:
         if process.supervisor is None:
-            send_signal(process.identity, signal.SIGTERM)
-        elif not send_signal(process.supervisor, signal.SIGTERM) and kill:
-            send_signal(process.identity, signal.SIGKILL)
+            send_signal(process.identity, signal.SIGTERM, if_=is_ours)
+        elif not send_signal(process.supervisor, signal.SIGTERM, if_=is_ours) and kill:
+            send_signal(process.identity, signal.SIGKILL, if_=is_ours)
     except PermissionError as error:
-        raise UserError(
-            f"process {process.pid} belongs to another user", where=run.id, hint="ask them to stop it"
-        ) from error
+        raise _of_another_user(run, process.identity) from error
+
+
+def is_petbench_of(run: RunDirectory, process: ProcessId) -> bool:
+    """Whether a process of this machine is a supervisor or trainer of this very run, whatever a file says.
+
+    One in the background names the run's directory on its command line; a trainer has the run's metrics open
+    for writing.
+
+    Raises:
+        PermissionError: it is another user's.
+    """
+    proc = Path(f"/proc/{process.pid}")
+    try:
+        if proc.stat().st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        words = (proc / "cmdline").read_bytes().split(b"\0")
+        named = (word for before, word in itertools.pairwise(words) if before in _BEFORE_DIRECTORY)
+        return any(_is_same(os.fsdecode(word), run.path) for word in named) or _writes(proc, run.metrics)
+    except (FileNotFoundError, ProcessLookupError):
+        return not Path("/proc/self").exists()  # no /proc here, so nobody to ask
+
+
+_BEFORE_DIRECTORY = (b"workbench.jobs.supervisor", b"--run-dir")
+"""What stands before the run's directory on the command lines of supervisors and of their trainers."""
+
+
+def _writes(proc: Path, path: Path) -> bool:
+    """Whether a process has a file open for writing."""
+    for descriptor in (proc / "fd").iterdir():
+        if not _is_same(str(descriptor), path):
+            continue
+        flags = re.search(
+            r"^flags:\s*([0-7]+)", (proc / "fdinfo" / descriptor.name).read_text(), re.MULTILINE
+        )
+        if flags and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY:
+            return True
+    return False
+
+
+def _is_same(one: str, other: Path) -> bool:
+    try:
+        return os.path.samestat(os.stat(one), other.stat())  # noqa: PTH116 - `/proc/1/fd/3` is no real path
+    except (OSError, ValueError):
+        return False
 
 
 def _advice(run: RunDirectory, status: RunStatus) -> str:

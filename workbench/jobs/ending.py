@@ -7,13 +7,15 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.runs.control import Control
+from workbench.runs.control import STOP_SIGNALS, Control
 from workbench.runs.layout import RunDirectory
 from workbench.support.clean import clean
 from workbench.support.regular_file import open_regular
 
 _VMSTAT = Path("/proc/vmstat")
 _TAIL_BYTES = 4096
+LOWER = "lower training.batch_size or data.image_size, or take a smaller backbone"
+"""What to do about too little memory."""
 _REASON_LIMIT = 300
 
 
@@ -47,7 +49,7 @@ def ending_of(
     if killed_after_seconds is not None:
         reason = f"{asked or 'stopped'}: killed, as it did not end within {killed_after_seconds:.0f} s"
         return Ending(130, number, f"{reason}; what followed its last checkpoint is lost")
-    if number in (signal.SIGTERM, signal.SIGINT):
+    if number in STOP_SIGNALS:
         return Ending(130, number, asked or f"stopped by {signal.Signals(number).name} before it had begun")
     if number is not None:
         return Ending(128 + number, number, _killed(number, kernel_killed))
@@ -87,8 +89,8 @@ def _killed(number: int, kernel_killed: bool) -> str:
     if number != signal.SIGKILL:
         return f"the trainer crashed: signal {number} ({name}); run.log may tell more"
     if kernel_killed:
-        return f"killed by signal 9 ({name}): the machine ran out of memory"
-    return f"killed by signal 9 ({name}): out of memory, or by hand?"
+        return f"killed by signal 9 ({name}): the machine ran out of memory; {LOWER}"
+    return f"killed by signal 9 ({name}): out of memory, or by hand? If the former, {LOWER}"
 
 
 def _name(number: int) -> str:

@@ -7,11 +7,15 @@ import select
 import signal
 from types import FrameType
 
-_HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+from workbench.runs.control import STOP_SIGNALS
+
+_ASKING = tuple(number for number in STOP_SIGNALS if number != signal.SIGHUP)
+"""No terminal is a supervisor's own, so none that goes means it."""
+_HEARD = (*_ASKING, signal.SIGCHLD)
 
 
 class Signals:
-    """Main thread only. SIGTERM and SIGINT ask to stop; SIGCHLD only wakes."""
+    """Main thread only. SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 ask to stop; SIGCHLD only wakes."""
 
     def __init__(self) -> None:
         self.stop_asked = False

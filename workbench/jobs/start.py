@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,15 +20,16 @@ import workbench
 from workbench.jobs.device import wanted_devices
 from workbench.jobs.queue import join_queue
 from workbench.runs.layout import RunDirectory, create_run
-from workbench.runs.process import write_process
+from workbench.runs.process import Signs, ensure_unattended, write_process
 from workbench.runs.status import RunStatus, status_of
 from workbench.support.errors import UserError
+from workbench.support.regular_file import open_to_append
 
 if TYPE_CHECKING:
     from workbench.recipe import Recipe
 
 NOTIFY = "PETBENCH_NOTIFY"
-_HELD_BACK = (signal.SIGTERM, signal.SIGINT)
+_HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,12 @@ def resume_run(
     device: str = "auto",
     command_line: Sequence[str] = (),
     notify: str | None = None,
+    told: Callable[[str], None] = lambda _: None,
 ) -> Launched:
     """A new attempt at a run that was stopped, lost or failed, by a new supervisor, queued like a launch.
+
+    Args:
+        told: hears what takes long: a run that another machine had is watched for a while.
 
     Raises:
         UserError: it is active or finished, there is no such device, or the queue cannot be written.
@@ -110,7 +115,7 @@ def resume_run(
         raise UserError("it is finished", where=run.id, hint=f"petbench runs show {run.handle}")
     if status.is_active:
         raise UserError(f"it is {status.value}", where=run.id, hint=f"petbench stop {run.handle} ends that")
-    return _start(run, data_home, device, command_line, notify)
+    return _start(run, data_home, device, command_line, notify, ensure_unattended([run], told))
 
 
 def _start(
@@ -119,13 +124,14 @@ def _start(
     device: str,
     command_line: Sequence[str],
     notify: str | None,
+    seen: Signs | None = None,
 ) -> Launched:
     try:
         child = _spawn(run, data_home, device, command_line, notify)
     except OSError as error:
         raise UserError(f"no supervisor can be started: {error.strerror or error}", where=run.id) from error
     try:
-        process = write_process(run, device, pid=child.pid, role="waiting")
+        process = write_process(run, device, pid=child.pid, role="waiting", seen=seen)
         position = join_queue(run, process, device, wanted_devices(device))
     except (OSError, UserError) as error:
         child.kill()
@@ -154,7 +160,7 @@ def _spawn(
         f"--notify={hook}",
         f"--launched-by={shlex.join(command_line)}",
     ]
-    with run.log.open("ab") as log, _signals_held_back():
+    with os.fdopen(open_to_append(run.log), "ab") as log, _signals_held_back():
         return subprocess.Popen(
             [*python_module("workbench.jobs.supervisor"), *arguments],
             stdin=subprocess.DEVNULL,

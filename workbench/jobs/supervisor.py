@@ -29,11 +29,14 @@ from workbench.recipe.toml_text import read_toml
 from workbench.runs.control import GRACE_SECONDS, Control, read_request
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import (
+    PULSE_SECONDS,
     ProcessRecord,
-    beat,
+    holds,
     note_start,
+    pulse,
     read_exit,
     read_process,
+    withdraw,
     write_exit,
     write_process,
 )
@@ -44,9 +47,10 @@ _CLAIM_SECONDS = 5.0
 """How long the launcher may take to write down who supervises."""
 _TURN_SECONDS, _TURN_LIMIT_SECONDS = 0.25, 5.0
 """How often the queue is looked at: by the first in line, and by the last of many."""
-_BEAT_SECONDS = 20.0
 _LOOK_SECONDS = 2.0
 """How often control.json is looked at, should the signal that goes with it not have come."""
+_REFUSED = 2
+"""The trainer's exit code where its input is wrong; a run that had begun is then left as it was."""
 _RECORD_TRIES, _RECORD_PAUSE_SECONDS = 24, 5.0
 """A full disk may be cleared; for two minutes `exit.json` is tried again."""
 
@@ -91,6 +95,7 @@ class Supervisor:
         self._run = order.run
         self._process = process
         self._signals = signals
+        self._shown = time.monotonic()
 
     def supervise(self) -> int:
         """Wait, train, record; returns the exit code."""
@@ -110,7 +115,7 @@ class Supervisor:
         """The lease, once it is this run's turn; None if it was asked to stop first."""
         wanted = wanted_devices(self._order.device)
         say(f"waits for {' or '.join(device.name for device in wanted)}")
-        complained, beaten = False, time.monotonic()
+        complained = False
         while not self._stop_asked():
             place = 1
             try:
@@ -118,9 +123,7 @@ class Supervisor:
                 if isinstance(turn, Lease):
                     return turn
                 place = turn
-                if time.monotonic() - beaten > _BEAT_SECONDS:
-                    beat(self._run)  # for readers on other machines, who cannot see this process
-                    beaten = time.monotonic()
+                self._show()
             except OSError as error:
                 if not complained:
                     say(f"the queue cannot be read or written: {error}; trying again")
@@ -153,6 +156,11 @@ class Supervisor:
         found = read_exit(self._run)
         if found is not None and found.attempt >= self._process.attempt:
             return found.code
+        if not holds(self._run, self._process):
+            return child.returncode  # refused and taken back, or another attempt has the run: it says no more
+        if child.returncode == _REFUSED and self._process.attempt > 1:
+            withdraw(self._run, self._process)
+            return _REFUSED
         ending = ending_of(
             self._run,
             child.returncode,
@@ -171,6 +179,7 @@ class Supervisor:
         grace = GRACE_SECONDS
         killed = False
         while not _has_ended(child.pid):
+            self._show()
             if self._stop_asked() and not killed:
                 request = self._request()
                 if deadline is None:
@@ -191,6 +200,12 @@ class Supervisor:
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         return grace if killed else None
+
+    def _show(self) -> None:
+        """Show readers on other machines, who cannot see this process, that it is there."""
+        if time.monotonic() - self._shown >= PULSE_SECONDS:
+            pulse(self._run, self._process)
+            self._shown = time.monotonic()
 
     def _command(self, lease: Lease, lifeline: int) -> list[str]:
         name = "cuda" if lease.device.visible else "cpu"
@@ -214,6 +229,9 @@ def record_end(
     run: RunDirectory, attempt: int, code: int, number: int | None, reason: str, signals: Signals
 ) -> None:
     """Write `exit.json`; where the disk is full, try again for a while, and say so."""
+    found = read_process(run)
+    if found is not None and found.attempt > attempt:
+        return  # another attempt has followed, and the log is its own
     say(f"ended with code {code}{': ' + reason if reason else ''}")
     for _ in range(_RECORD_TRIES):
         try:

@@ -217,6 +217,8 @@ def store_entries(
     if not fresh and not gone:
         return
     path = runs_home / INDEX
+    with contextlib.suppress(OSError):  # sqlite's own mode knows no umask: colleagues share the directory
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666))
     try:
         with _opened(path) as database:
             database.execute("BEGIN IMMEDIATE")

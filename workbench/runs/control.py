@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,8 @@ from workbench.support.records import read_record, write_record
 Wanted = Literal["run", "pause", "stop"]
 GRACE_SECONDS = 120.0
 """How long a trainer may take to end its batch and checkpoint before its supervisor kills it."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""What asks a run to stop: a person, a machine that shuts down, a terminal that goes, a cluster's warning."""
 _REASONS = {"pause": "paused", "stop": "stopped on request"}
 
 

@@ -18,6 +18,11 @@ from workbench.support.slug import slug
 
 PROFILE = "profile.json"
 TRACE = "trace.json"
+OF_ATTEMPTS = (
+    *("process.json", "exit.json", "provenance.toml", "dirty.patch", "split.json", "corrections.toml"),
+    *("results.toml", PROFILE, TRACE),
+)
+"""Files of the run's own folder that only its attempts write; notes and the like are written at any time."""
 
 _ID = re.compile(r"(?P<stamp>\d{8}-\d{6})-(?P<slug>[a-z0-9_-]+)-(?P<hex>[0-9a-f]{4})", re.IGNORECASE)
 _STAMP = "%Y%m%d-%H%M%S"
@@ -147,6 +152,12 @@ class RunDirectory:
     def lock(self) -> Path:
         """Held for moments while process.json or notes.toml is read and replaced."""
         return self.path / ".lock"
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """What is written in place, and the folders that files are put into: no link may stand for one."""
+        folders = [self.path / name for name in ("checkpoint", "predictions", "pseudo")]
+        return (self.metrics, self.log, self.heartbeat, self.lock, *folders)
 
     def predictions(self, name: str) -> Path:
         """`predictions/NAME.npz`; names are `val`, `test`, `unlabelled-NN`, `out-of-fold`."""

@@ -17,6 +17,7 @@ from workbench.runs.events import (
     StepDone,
 )
 from workbench.support.clean import clean
+from workbench.support.regular_file import open_to_append
 
 
 class RunLog:
@@ -45,7 +46,7 @@ class RunLog:
         self._append("".join(f"    {clean(line)}\n" for line in lines))
 
     def _append(self, text: str) -> None:
-        with self._path.open("a", encoding="utf-8") as stream:
+        with open(open_to_append(self._path), "a", encoding="utf-8") as stream:  # noqa: PTH123
             stream.write(text)
 
 

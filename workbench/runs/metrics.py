@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, get_args
 
 from workbench.runs.events import Event, Reporter
-from workbench.support.regular_file import UnreadableFile, open_regular, parse_json
+from workbench.support.regular_file import UnreadableFile, open_regular, open_to_append, parse_json
 from workbench.support.units import human_bytes
 from workbench.support.validate import validated
 
@@ -36,11 +36,11 @@ class MetricsWriter:
     "nan", "inf" and "-inf", which `float` reads back.
 
     Raises:
-        OSError: when the disk is full; the file stays readable.
+        OSError: when the disk is full; the file stays readable. Or it is a link or no regular file.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._file = open_to_append(path)
         self._torn = not _ends_with_newline(self._file)
 
     def event(self, event: Event) -> None:

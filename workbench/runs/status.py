@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from enum import StrEnum
 
-from workbench.runs.control import read_request
+from workbench.runs.control import STOP_SIGNALS, read_request
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import (
+    STALE_SECONDS,
     ExitRecord,
     ProcessRecord,
     is_alive,
     is_attended,
     is_local,
+    is_over,
     read_exit,
     read_process,
+    seconds_still,
 )
 from workbench.support.identity import is_running
 
-STALE_SECONDS = 60.0
 INTERRUPTED = 130
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class RunStatus(StrEnum):
@@ -35,7 +35,7 @@ class RunStatus(StrEnum):
     STALLED = "stalled"
     """Alive, but its heartbeat is older than a minute."""
     STOPPING = "stopping"
-    """Asked to stop or pause: it ends its batch and writes a checkpoint."""
+    """Asked to stop or pause: it ends its batch, writes a checkpoint and lets go of its device."""
     LOST = "lost"
     """Dead without a word: killed, or the machine went down; it can be resumed."""
     FINISHED = "finished"
@@ -63,29 +63,49 @@ def derive_status(run: RunDirectory, process: ProcessRecord | None, ended: ExitR
     """As `status_of`, from records already read.
 
     An exit counts only for the attempt it belongs to: a resumed run is not what its earlier attempt was. A
-    run started on another machine that shares the directory is alive while its heartbeat is fresh.
+    run of another machine that shares the directory is alive while its times move.
     """
-    if ended is not None and (process is None or ended.attempt >= process.attempt):
-        return _status_after(ended)
     if process is None:
-        return RunStatus.LOST
-    fresh = time.time() - last_sign(run, process) <= STALE_SECONDS
+        return RunStatus.LOST if ended is None else _status_after(ended)
+    if ended is not None and is_over(process, ended):
+        after = _status_after(ended)
+        # A trainer in the background has its device until its process is gone, which may take seconds.
+        holds_device = process.supervisor is not None and process.role == "trainer" and is_alive(process)
+        return RunStatus.STOPPING if after is RunStatus.STOPPED and holds_device else after
     if not is_local(process):
-        return _status_of_living(run, process, fresh) if fresh else RunStatus.LOST
+        if seconds_still(run) > STALE_SECONDS:
+            return RunStatus.LOST
+        return _status_of_living(run, process, _is_moving(run, process))
     if is_alive(process):
-        return _status_of_living(run, process, fresh)
+        return _status_of_living(run, process, _is_moving(run, process))
     # A supervisor outlives its trainer for the moment in which it writes down how that ended.
     return RunStatus.STOPPING if is_attended(process) else RunStatus.LOST
 
 
-def _status_of_living(run: RunDirectory, process: ProcessRecord, fresh: bool) -> RunStatus:
+def _status_of_living(run: RunDirectory, process: ProcessRecord, is_moving: bool) -> RunStatus:
     if read_request(run, process.attempt) is not None or _is_orphan(process):
         return RunStatus.STOPPING
     if process.role == "waiting":
         return RunStatus.QUEUED
     if process.role == "starting":
         return RunStatus.STARTING
-    return RunStatus.LIVE if fresh else RunStatus.STALLED
+    return RunStatus.LIVE if is_moving else RunStatus.STALLED
+
+
+def _is_moving(run: RunDirectory, process: ProcessRecord) -> bool:
+    """Whether the batch loop is: its heartbeat is no older than a minute, by the clock or by the process.
+
+    The process shows itself in files of the same disk, so that no two clocks are compared; one that cannot
+    even do that is told by this machine's clock.
+    """
+    try:
+        beaten = run.heartbeat.lstat().st_mtime
+        shown = run.process.lstat().st_mtime
+    except OSError:
+        beaten = shown = process.started
+    if shown - beaten > STALE_SECONDS:
+        return False
+    return not is_local(process) or time.time() - max(shown, beaten) <= STALE_SECONDS
 
 
 def _is_orphan(process: ProcessRecord) -> bool:
@@ -97,7 +117,7 @@ def _is_orphan(process: ProcessRecord) -> bool:
 def _status_after(ended: ExitRecord) -> RunStatus:
     if ended.code == 0:
         return RunStatus.FINISHED
-    if ended.code == INTERRUPTED or ended.signal in _STOPPING:
+    if ended.code == INTERRUPTED or ended.signal in STOP_SIGNALS:
         return RunStatus.STOPPED
     return RunStatus.FAILED
 
@@ -105,7 +125,7 @@ def _status_after(ended: ExitRecord) -> RunStatus:
 def last_sign(run: RunDirectory, process: ProcessRecord) -> float:
     """When the latest attempt last gave a sign of life, in seconds since the epoch."""
     try:
-        beaten = run.heartbeat.stat().st_mtime
+        beaten = run.heartbeat.lstat().st_mtime
     except OSError:
         return process.started
     return max(beaten, process.started)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from workbench.runs.find import choose
 from workbench.runs.layout import RunDirectory, run_directories
+from workbench.runs.process import ensure_unattended
 from workbench.runs.status import RunStatus, status_of
 from workbench.support.errors import UserError
 
@@ -20,8 +21,13 @@ _ACTIVE = {
 }
 
 
-def move_to_trash(runs: Sequence[RunDirectory]) -> list[RunDirectory]:
+def move_to_trash(
+    runs: Sequence[RunDirectory], told: Callable[[str], None] = lambda _: None
+) -> list[RunDirectory]:
     """Move runs to the trash beside them, once all are seen to be movable; returns where they lie now.
+
+    Args:
+        told: hears what takes long: lost runs of other machines are watched for a while.
 
     Raises:
         UserError: a run is running, is in the trash or has a namesake there, or it cannot be moved.
@@ -37,6 +43,7 @@ def move_to_trash(runs: Sequence[RunDirectory]) -> list[RunDirectory]:
             raise UserError(
                 f"it is {_ACTIVE.get(status, 'running')}", where=run.id, hint=_stop_first(run, status)
             )
+    ensure_unattended(runs, told)
     return [_move(run, run.path.parent / TRASH / run.id) for run in runs]
 
 
@@ -56,15 +63,19 @@ def restore_run(runs_home: Path, query: str) -> RunDirectory:
     return _move(run, runs_home / run.id)
 
 
-def empty_trash(runs_home: Path) -> int:
+def empty_trash(runs_home: Path, told: Callable[[str], None] = lambda _: None) -> int:
     """Delete for good what the trash holds; returns how many entries went.
 
+    Args:
+        told: as of `move_to_trash`.
+
     Raises:
-        UserError: something cannot be deleted.
+        UserError: a run in it is running, or something cannot be deleted.
     """
     trash = runs_home / TRASH
     if trash.is_symlink():
         raise UserError("the trash is a link to somewhere else and is not emptied", where=str(trash))
+    ensure_unattended(trashed_runs(runs_home), told)  # moved there by hand while they ran
     entries = list(trash.iterdir()) if trash.is_dir() else []
     for entry in entries:
         try:

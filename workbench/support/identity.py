@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -33,8 +34,13 @@ def is_running(process: ProcessId) -> bool:
     return process.boot_id == boot_id() and _start_ticks(process.pid) == process.start_ticks
 
 
-def send_signal(process: ProcessId, number: signal.Signals) -> bool:
+def send_signal(
+    process: ProcessId, number: signal.Signals, *, if_: Callable[[ProcessId], bool] = lambda _: True
+) -> bool:
     """Signal exactly this process, never one that got its pid since; whether it was there to be signalled.
+
+    Args:
+        if_: looked at once the process is held fast; False leaves it alone, as if it were not there.
 
     Raises:
         PermissionError: it is another user's.
@@ -46,7 +52,7 @@ def send_signal(process: ProcessId, number: signal.Signals) -> bool:
     except OSError:
         descriptor = None  # a kernel before 5.3, or one that hides it: a moment's race is left
     try:
-        if not is_running(process):
+        if not is_running(process) or not if_(process):
             return False
         if descriptor is None:
             os.kill(process.pid, number)
@@ -69,6 +75,15 @@ def boot_id() -> str:
         import psutil
 
         return f"{psutil.boot_time():.0f}"
+
+
+@cache
+def pid_namespace() -> str:
+    """Whose pids this process sees: containers of one machine share its boot, and have pids of their own."""
+    try:
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no file: `pid:[4026531836]`
+    except OSError:
+        return ""
 
 
 def _start_ticks(pid: int) -> int | None:

@@ -72,7 +72,7 @@ def regular_descriptor(path: Path, flags: int) -> int:
     try:
         if not flags & os.O_CREAT or os.path.lexists(path):
             _refuse_others(path, path.lstat() if flags & os.O_NOFOLLOW else path.stat())
-        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
         try:
             _refuse_others(path, os.fstat(descriptor))
         except BaseException:
@@ -106,6 +106,22 @@ def regular_size(path: Path) -> int:
         raise UnreadableFile(path, f"cannot be read: {error.strerror or error}") from error
     _refuse_others(path, found)
     return found.st_size
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor that appends to `path`, which is made if need be: a regular file, never through a link.
+
+    Raises:
+        FileNotFoundError: its folder is not there.
+        UnreadableFile: it is a link or no regular file.
+        OSError: as the system says it, such as of a full disk.
+    """
+    try:
+        return regular_descriptor(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW)
+    except UnreadableFile as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

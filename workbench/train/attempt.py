@@ -1,4 +1,8 @@
-"""One attempt at a run: it claims the directory, listens for signals, and always says how it ended."""
+"""One attempt at a run: it claims the directory, listens for signals, and always says how it ended.
+
+Two ends leave no word in the directory: of an attempt that was refused before training began, which leaves a
+run as it was, and of one that another attempt has followed, which would spoil what that one writes.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +13,36 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from torch import OutOfMemoryError
+
+from workbench.jobs.ending import LOWER
 from workbench.jobs.lifeline import Lifeline
 from workbench.recipe import Recipe
 from workbench.runs.control import Control, read_request
-from workbench.runs.events import Reporter
+from workbench.runs.events import Event, Message, Reporter, Silent
 from workbench.runs.layout import RunDirectory
 from workbench.runs.log import RunLog
 from workbench.runs.metrics import MetricsWriter, Tee
-from workbench.runs.process import join_attempt, read_process, write_exit, write_process
+from workbench.runs.process import (
+    ProcessRecord,
+    join_attempt,
+    read_process,
+    withdraw,
+    write_exit,
+    write_process,
+)
 from workbench.runs.results import Results
+from workbench.runs.tenure import TakenOver, Tenure
 from workbench.support.clean import clean
 from workbench.support.errors import RunFailed, UserError
+from workbench.train.checkpoint import has_checkpoint
 from workbench.train.interrupt import Interrupted, StopRequest
+from workbench.train.memory import is_want_of_memory
 from workbench.train.run import execute
 from workbench.train.setup import Places
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOBODY_WATCHES = (errno.EIO, errno.EPIPE, errno.ENXIO, errno.ENOTTY, errno.EBADF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +75,26 @@ def attempt(
         UserError: another process runs this run, or its directory cannot be written. Any other trouble is in
             the outcome and in `exit.json`.
     """
-    _claim(directory, places, lifeline)
+    before = _content_of(directory)
+    claimed = _claim(directory, places, lifeline, display)
     log = RunLog(directory.log)
     stop = StopRequest(patient=lifeline is not None)
+    tenure = Tenure(directory, claimed, asked=stop.ask)
+    files = _Files(tenure, held=claimed.attempt > 1)
     try:
-        with MetricsWriter(directory.metrics) as metrics, stop.listening(), _warnings_to(log):
-            reporter = Tee(metrics, log, display)
-            results = execute(directory, recipe, places, reporter, stop, command_line=command_line)
+        with _opened_metrics(directory) as metrics, stop.listening(), tenure.kept(), _warnings_to(log):
+            files.hears(Tee(metrics, log))
+            reporter = Tee(files, _Audience(display))
+            results = execute(
+                directory,
+                recipe,
+                places,
+                reporter,
+                stop,
+                tenure,
+                begun=files.begin,
+                command_line=command_line,
+            )
         outcome = Outcome(0, results)
     except Interrupted as error:
         outcome = _interrupted(directory, error)
@@ -74,25 +105,127 @@ def attempt(
         outcome = Outcome(2, reason=str(error))
     except RunFailed as error:
         outcome = Outcome(1, reason=error.reason, advice=error.advice or _resume(directory))
+    except TakenOver:
+        outcome = Outcome(1)
     except OSError as error:
         outcome = _outcome_of_disk(directory, log, error)
     except Exception as error:
-        outcome = _crashed(directory, log, error)
+        outcome = (
+            _out_of_memory(directory, log, error)
+            if is_want_of_memory(error)
+            else _crashed(directory, log, error)
+        )
+    if not tenure.holds:
+        return Outcome(
+            1,
+            reason=f"{tenure.successor} has taken the run over: this one ended and wrote nothing more",
+            advice=f"petbench runs show {directory.handle} tells how far it is",
+        )
+    is_refused = outcome.code == 2 and not files.has_begun
+    if is_refused and (lifeline is None or claimed.attempt > 1):
+        _take_back(directory, claimed, before if lifeline is None else None, log, outcome)
+        return outcome
     if outcome.code == 130 and lifeline is not None and lifeline.cut and not _request(directory):
         # Nobody asked for this end, so nobody would think of resuming it: it shall show as lost.
         with contextlib.suppress(OSError):
             log.line(f"its supervisor is gone: ended after a checkpoint; {outcome.advice}")
         return outcome
-    _record_end(directory, log, outcome)
+    _record_end(directory, log, outcome, claimed.attempt)
     return outcome
 
 
-def _claim(directory: RunDirectory, places: Places, lifeline: Lifeline | None) -> None:
+class _Files:
+    """What a run's own files hear: of a run that goes on, nothing before it is sure to go on.
+
+    And nothing once another attempt has taken over. Raises: TakenOver.
+    """
+
+    def __init__(self, tenure: Tenure, *, held: bool) -> None:
+        self._tenure = tenure
+        self._inner: Reporter = Silent()
+        self._kept: list[Event] = []
+        self._is_held = held
+        self.has_begun = False
+
+    def hears(self, inner: Reporter) -> None:
+        """What writes them."""
+        self._inner = inner
+
+    def begin(self) -> None:
+        """Training begins: pass on what was held back, and all that comes."""
+        self.has_begun = True
+        self._is_held = False
+        kept, self._kept = self._kept, []
+        for event in kept:
+            self.event(event)
+
+    def event(self, event: Event) -> None:
+        """Pass it on, or keep it for later."""
+        if self._is_held:
+            self._kept.append(event)
+            return
+        self._tenure.check()
+        self._inner.event(event)
+
+    def progress(self, task: str, done: int, total: int) -> None:
+        """Not recorded."""
+
+
+class _Audience:
+    """A display that may go away: a closed terminal or a pipe that nobody reads ends no run."""
+
+    def __init__(self, display: Reporter) -> None:
+        self._display = display
+        self._left = False
+
+    def event(self, event: Event) -> None:
+        """Pass it on while somebody watches."""
+        if not self._left:
+            try:
+                self._display.event(event)
+            except OSError as error:
+                self._leave(error)
+
+    def progress(self, task: str, done: int, total: int) -> None:
+        """Pass it on while somebody watches."""
+        if not self._left:
+            try:
+                self._display.progress(task, done, total)
+            except OSError as error:
+                self._leave(error)
+
+    def _leave(self, error: OSError) -> None:
+        if error.errno not in _NOBODY_WATCHES:
+            raise error
+        self._left = True
+
+
+def _opened_metrics(directory: RunDirectory) -> MetricsWriter:
+    try:
+        return MetricsWriter(directory.metrics)
+    except OSError as error:
+        raise UserError(
+            f"it cannot be written: {error.strerror or error}", where=clean(directory.metrics)
+        ) from error
+
+
+def _content_of(directory: RunDirectory) -> bytes:
+    """What `process.json` holds; empty where there is none."""
+    try:
+        return directory.process.read_bytes() if directory.process.is_file() else b""
+    except OSError:
+        return b""
+
+
+def _claim(
+    directory: RunDirectory, places: Places, lifeline: Lifeline | None, display: Reporter
+) -> ProcessRecord:
     try:
         if lifeline is None:
-            write_process(directory, str(places.device))
-        else:
-            join_attempt(directory, lifeline.attempt)
+            return write_process(
+                directory, str(places.device), told=lambda text: display.event(Message("info", text))
+            )
+        return join_attempt(directory, lifeline.attempt)
     except OSError as error:
         raise UserError(
             f"the run's directory cannot be written: {error.strerror or error}",
@@ -101,21 +234,48 @@ def _claim(directory: RunDirectory, places: Places, lifeline: Lifeline | None) -
         ) from error
 
 
+def _take_back(
+    directory: RunDirectory, claimed: ProcessRecord, before: bytes | None, log: RunLog, outcome: Outcome
+) -> None:
+    """A refusal leaves the run as it was; in the background the log alone can tell of it."""
+    with contextlib.suppress(OSError):
+        if before is None:
+            log.line(f"attempt {claimed.attempt} was refused: {outcome.reason}")
+        elif directory.metrics.is_file() and not directory.metrics.stat().st_size:
+            directory.metrics.unlink()
+        withdraw(directory, claimed, before)
+
+
 def _outcome_of_disk(directory: RunDirectory, log: RunLog, error: OSError) -> Outcome:
     """A disk that is full, gone or read-only is no fault of petbench; the traceback is logged as well."""
+    if error.errno == errno.ENOMEM:
+        return _out_of_memory(directory, log, error)
     with contextlib.suppress(OSError):
         log.crash(error)
     place = f": {error.filename}" if error.filename else ""
     if error.errno in _DISK_FULL:
+        whole = "the last checkpoint is whole: " if has_checkpoint(directory.checkpoint) else ""
         return Outcome(
             1,
             reason=f"the disk is full ({error.strerror}){place}",
-            advice=f"the last checkpoint is whole: free some space, then {_resume(directory)}",
+            advice=f"{whole}free some space, then {_resume(directory)}",
         )
     return Outcome(
         1,
         reason=f"{error.strerror or error}{place}",
         advice=f"when that is mended, {_resume(directory)}; the traceback is in {directory.log}",
+    )
+
+
+def _out_of_memory(directory: RunDirectory, log: RunLog, error: BaseException) -> Outcome:
+    with contextlib.suppress(OSError):
+        log.crash(error)
+    where = "the device" if isinstance(error, OutOfMemoryError) else "this machine"
+    said = clean(str(error).strip().partition("\n")[0].rpartition("] . ")[2], 160)
+    return Outcome(
+        1,
+        reason=f"{where} is out of memory{f': {said}' if said else ''}",
+        advice=f"{LOWER}, or end other programs; then {_resume(directory)}",
     )
 
 
@@ -129,12 +289,14 @@ def _crashed(directory: RunDirectory, log: RunLog, error: Exception) -> Outcome:
     )
 
 
-def _record_end(directory: RunDirectory, log: RunLog, outcome: Outcome) -> None:
+def _record_end(directory: RunDirectory, log: RunLog, outcome: Outcome, attempt: int) -> None:
     # On a full disk even these few bytes may fail; the run then shows as lost, and can be resumed too.
     with contextlib.suppress(OSError):
         log.line(f"ended with code {outcome.code}{': ' + outcome.reason if outcome.reason else ''}")
     with contextlib.suppress(OSError):
-        write_exit(directory, code=outcome.code, reason=outcome.reason, signal=outcome.signal)
+        write_exit(
+            directory, code=outcome.code, reason=outcome.reason, signal=outcome.signal, attempt=attempt
+        )
 
 
 def _interrupted(directory: RunDirectory, error: Interrupted) -> Outcome:
@@ -155,7 +317,9 @@ def _request(directory: RunDirectory) -> Control | None:
 
 
 def _resume(directory: RunDirectory) -> str:
-    return f"petbench resume {directory.handle} goes on from the last checkpoint"
+    if has_checkpoint(directory.checkpoint):
+        return f"petbench resume {directory.handle} goes on from the last checkpoint"
+    return f"petbench resume {directory.handle} begins anew: there is no checkpoint yet"
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from workbench.runs.events import Message, Reporter
-from workbench.support.atomic import atomic_path, atomic_write
+from workbench.support.atomic import atomic_path, atomic_write, temporaries
 from workbench.support.fingerprint import file_sha256
 
 KEPT = 2
 
 
-def save_checkpoint(folder: Path, tensors: dict[str, Tensor], plain: dict[str, Any]) -> Path:
+def save_checkpoint(
+    folder: Path, tensors: dict[str, Tensor], plain: dict[str, Any], check: Callable[[], None] = lambda: None
+) -> Path:
     """Write the next numbered checkpoint durably, then remove all but the two newest.
+
+    Args:
+        check: raises where nothing may be written any more.
 
     Raises:
         OSError: disk full or not writable; the older checkpoints are then untouched.
@@ -34,32 +40,55 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], plain: dict[str, A
     existing = _numbered(folder)
     number = int(existing[-1].stem) + 1 if existing else 1
     path = folder / f"{number:06d}.safetensors"
-    save_tensors(path, tensors, plain)
+    check()
+    save_tensors(path, tensors, plain, check)
     for old in existing[: len(existing) + 1 - KEPT]:
         remove_tensors(old)
     return path
 
 
-def load_newest(folder: Path, reporter: Reporter) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest checkpoint whose hash matches, or None; damaged ones are reported and passed over.
+Loaded = tuple[dict[str, Tensor], dict[str, Any]]
 
-    Damaged ones are removed once an older one has taken their place: kept, they would count among the two
-    newest and push it out.
-    """
-    damaged: list[Path] = []
+
+def load_newest(folder: Path, reporter: Reporter) -> Loaded | None:
+    """The newest checkpoint whose hash matches, or None; damaged ones are reported and passed over."""
     existing = _numbered(folder)
     for path in reversed(existing):
         try:
-            loaded = load_tensors(path)
+            return load_tensors(path)
         except DamagedFile as error:
-            damaged.append(path)
             then = "the run begins anew" if path == existing[0] else "using the checkpoint before it"
             reporter.event(Message("warning", f"checkpoint {error}; {then}"))
-        else:
-            for useless in damaged:
-                remove_tensors(useless)
-            return loaded
     return None
+
+
+def sweep_checkpoints(folder: Path) -> None:
+    """Remove what attempts before this one left in vain: temporary files, and checkpoints that are damaged.
+
+    Kept, a damaged one would count among the two newest and push a sound one out.
+    """
+    for path, _, _ in temporaries(folder):
+        path.unlink(missing_ok=True)
+    for path in folder.glob("*.sha256"):  # written first, and the file it is about never came
+        if not path.with_suffix(".safetensors").exists():
+            path.unlink(missing_ok=True)
+    for path in reversed(_numbered(folder)):
+        if is_whole(path):
+            return
+        remove_tensors(path)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is a numbered checkpoint that is what was written."""
+    return any(is_whole(path) for path in reversed(_numbered(folder)))
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file that `save_tensors` wrote matches its hash."""
+    try:
+        return file_sha256(path) == _written_hash(path)
+    except (OSError, ValueError, IndexError):
+        return False
 
 
 def discard_checkpoints(folder: Path) -> None:
@@ -72,7 +101,9 @@ class DamagedFile(Exception):
     """A weights file that is not what was written."""
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], plain: dict[str, Any]) -> str:
+def save_tensors(
+    path: Path, tensors: dict[str, Tensor], plain: dict[str, Any], check: Callable[[], None] = lambda: None
+) -> str:
     """Write a safetensors file and its SHA-256 beside it, both durably; returns the hash in hex.
 
     The hash goes first: a crash between the two leaves a hash without a file, which nobody looks at.
@@ -87,6 +118,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], plain: dict[str, Any]) 
         except SafetensorError as error:
             raise _os_error(error, path) from error
         digest = file_sha256(temporary)
+        check()
         atomic_write(_hash_path(path), f"{digest}  {path.name}\n")
     return digest
 
@@ -105,8 +137,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         DamagedFile: the file or its hash is missing, they disagree, or it is not a checkpoint of petbench.
     """
     try:
-        written = _hash_path(path).read_text().split()[0]
-        if file_sha256(path) != written:
+        if file_sha256(path) != _written_hash(path):
             raise DamagedFile(f"{path.name} does not match its SHA-256")
         with safe_open(path, framework="pt") as stream:
             plain = json.loads((stream.metadata() or {})["petbench"])
@@ -119,6 +150,10 @@ def remove_tensors(path: Path) -> None:
     """Remove a file that `save_tensors` wrote, and its hash."""
     path.unlink(missing_ok=True)
     _hash_path(path).unlink(missing_ok=True)
+
+
+def _written_hash(path: Path) -> str:
+    return _hash_path(path).read_text().split()[0]
 
 
 def _hash_path(path: Path) -> Path:

@@ -13,6 +13,7 @@ from workbench.runs.layout import RunDirectory
 from workbench.runs.mcnemar import mcnemar
 from workbench.runs.predictions import save_predictions
 from workbench.runs.results import Evaluation, Results, write_results
+from workbench.runs.tenure import Tenure
 from workbench.support.spans import Part, spanned
 from workbench.train.checkpoint import discard_checkpoints, save_tensors
 from workbench.train.metrics import evaluate_probabilities
@@ -24,7 +25,9 @@ TEACHER_WEIGHTS = "teacher.safetensors"
 
 
 @spanned(Part.RESULTS)
-def conclude(directory: RunDirectory, network: Network, state: RunState, reporter: Reporter) -> Results:
+def conclude(
+    directory: RunDirectory, network: Network, state: RunState, reporter: Reporter, tenure: Tenure
+) -> Results:
     """Evaluate the models that validation chose on the test split, once; record it all.
 
     The final model is the best of all on validation; of a pseudo-label run the first teacher and the best
@@ -41,11 +44,11 @@ def conclude(directory: RunDirectory, network: Network, state: RunState, reporte
         prefixes = [""] if best is chosen else []
         if best is not chosen or name == "teacher":
             prefixes.append(f"{name}-")
-        judged[name] = _evaluate(directory, network, best, reporter, prefixes)
+        judged[name] = _evaluate(directory, network, best, reporter, prefixes, tenure)
         if name == "teacher":
-            _save_weights(directory, network, best, TEACHER_WEIGHTS)
+            _save_weights(directory, network, best, TEACHER_WEIGHTS, tenure)
         if best is chosen:
-            digest = _save_weights(directory, network, best, FINAL_WEIGHTS)
+            digest = _save_weights(directory, network, best, FINAL_WEIGHTS, tenure)
     teacher, student = judged.get("teacher"), judged["student"]
     final, beside = student, None
     if teacher is not None and chosen is state.teacher:
@@ -77,6 +80,7 @@ def conclude(directory: RunDirectory, network: Network, state: RunState, reporte
         rounds=tuple(state.rounds),
         warnings=tuple(state.warnings),
     )
+    tenure.check()
     write_results(directory.results, results)
     discard_checkpoints(directory.checkpoint)
     return results
@@ -91,13 +95,18 @@ class _Judged:
 
 
 def _evaluate(
-    directory: RunDirectory, network: Network, best: Best, reporter: Reporter, prefixes: Sequence[str]
+    directory: RunDirectory,
+    network: Network,
+    best: Best,
+    reporter: Reporter,
+    prefixes: Sequence[str],
+    tenure: Tenure,
 ) -> _Judged:
     """Validation and test of the weights in `best`; predictions are saved under each prefix and the split."""
     network.reset()
     network.load(best.weights)
-    val, _ = _evaluate_split(directory, network, best, "val", reporter, prefixes)
-    test, right = _evaluate_split(directory, network, best, "test", reporter, prefixes)
+    val, _ = _evaluate_split(directory, network, best, "val", reporter, prefixes, tenure)
+    test, right = _evaluate_split(directory, network, best, "test", reporter, prefixes, tenure)
     return _Judged(val, test, right)
 
 
@@ -108,6 +117,7 @@ def _evaluate_split(
     split: SplitName,
     reporter: Reporter,
     prefixes: Sequence[str],
+    tenure: Tenure,
 ) -> tuple[Evaluation, NDArray[np.bool_]]:
     setup = network.setup
     positions = setup.split.validation if split == "val" else setup.split.test
@@ -116,6 +126,7 @@ def _evaluate_split(
     probabilities = network.probabilities(positions, module, task=f"{prefixes[-1]}{split}")
     ids = [setup.catalogue.records[p].id for p in positions]
     for prefix in prefixes:
+        tenure.check()
         save_predictions(directory.predictions(prefix + split), ids, probabilities, labels)
     evaluation = evaluate_probabilities(probabilities, labels)
     if split == "test":
@@ -132,10 +143,10 @@ def _difference(teacher: _Judged, student: _Judged) -> float:
     return mcnemar(int((teacher.right & ~student.right).sum()), int((student.right & ~teacher.right).sum()))
 
 
-def _save_weights(directory: RunDirectory, network: Network, best: Best, name: str) -> str:
+def _save_weights(directory: RunDirectory, network: Network, best: Best, name: str, tenure: Tenure) -> str:
     """Save the whole classifier as it stands; returns the file's SHA-256."""
     facts = {"stage": best.stage, "round": best.round, "epoch": best.epoch}
-    return save_tensors(directory.checkpoint / name, network.classifier.state_dict(), facts)
+    return save_tensors(directory.checkpoint / name, network.classifier.state_dict(), facts, tenure.check)
 
 
 def _warn_of_lost_rounds(

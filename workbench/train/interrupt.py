@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM: once, a run checkpoints at the end of the batch; twice, it ends at once.
+"""Ctrl-C, SIGTERM and their kind: once, a run checkpoints at the end of the batch; twice, it ends at once.
+
+Only a person's second Ctrl-C or a second SIGTERM is meant so: a terminal that closes may send two SIGHUPs,
+and a cluster warns by SIGUSR1 before it sends SIGTERM. A signal other than these two that was ignored when
+the run began stays so, as nohup means it.
 
 In the background only the first one counts: a machine that shuts down signals trainer and supervisor, which
 passes it on, and the supervisor has SIGKILL for a trainer that does not end.
@@ -8,10 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from types import FrameType
 
+from workbench.runs.control import STOP_SIGNALS
 from workbench.runs.events import Event, Reporter
+
+_INSISTENT = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):
@@ -29,6 +37,7 @@ class StopRequest:
         """`patient`: signals after the first change nothing."""
         self.signal_name: str | None = None
         self._patient = patient
+        self._insisted = False
 
     def __bool__(self) -> bool:
         return self.signal_name is not None
@@ -38,10 +47,15 @@ class StopRequest:
         if self.signal_name is not None:
             raise Interrupted(self.signal_name)
 
+    def ask(self) -> None:
+        """As SIGTERM would, from any thread."""
+        self.signal_name = self.signal_name or signal.SIGTERM.name
+
     @contextlib.contextmanager
     def listening(self) -> Iterator[StopRequest]:
-        """Take over SIGINT and SIGTERM for the duration. Main thread only."""
-        previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        """Take over the signals that ask a run to stop, for the duration. Main thread only."""
+        heard = [number for number in STOP_SIGNALS if is_heard(number)]
+        previous = {number: signal.signal(number, self._note) for number in heard}
         try:
             yield self
         finally:
@@ -49,19 +63,31 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal_name is not None:
-            if self._patient:
-                return
+        insists = number in _INSISTENT
+        if insists and self._insisted and not self._patient:
             raise KeyboardInterrupt
-        self.signal_name = signal.Signals(number).name
+        self._insisted = self._insisted or insists
+        self.signal_name = self.signal_name or signal.Signals(number).name
+
+
+def is_heard(number: signal.Signals) -> bool:
+    """Whether a signal is listened to; SIGINT also where a shell that put petbench in the background has it
+    ignored.
+    """
+    return number in _INSISTENT or signal.getsignal(number) is not signal.SIG_IGN
 
 
 class Interruptible:
-    """A reporter that ends long work outside the loop (decoding, features) at its next sign of progress."""
+    """A reporter that ends long work outside the loop (decoding, features) at its next sign of progress.
 
-    def __init__(self, reporter: Reporter, stop: StopRequest) -> None:
+    The heart beats meanwhile: such work may take minutes.
+    """
+
+    def __init__(self, reporter: Reporter, stop: StopRequest, heartbeat: Callable[[], None]) -> None:
         self._reporter = reporter
         self._stop = stop
+        self._heartbeat = heartbeat
+        self._beaten = 0.0
 
     def event(self, event: Event) -> None:
         """Pass it on."""
@@ -71,3 +97,6 @@ class Interruptible:
         """Pass it on. Raises: Interrupted, if a signal has come."""
         self._reporter.progress(task, done, total)
         self._stop.raise_if_set()
+        if time.monotonic() - self._beaten >= 1:
+            self._heartbeat()
+            self._beaten = time.monotonic()

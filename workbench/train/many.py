@@ -21,13 +21,14 @@ from workbench.jobs.control import pause_run, stop_run
 from workbench.jobs.device import devices
 from workbench.jobs.lease import lease_if_free
 from workbench.recipe import Recipe, dump_recipe, load_recipe
+from workbench.runs.control import STOP_SIGNALS
 from workbench.runs.events import EpochDone, Event, Reporter, Silent
 from workbench.runs.layout import RunDirectory, create_run
 from workbench.runs.status import INTERRUPTED
 from workbench.runs.sweeps import is_first_stage
 from workbench.support.errors import RunFailed, UserError
 from workbench.train.attempt import attempt
-from workbench.train.interrupt import Interrupted
+from workbench.train.interrupt import Interrupted, is_heard
 from workbench.train.setup import Places
 
 
@@ -186,7 +187,9 @@ def _train_beside(
 def _begin_worker(threads: int) -> None:
     """A group of its own: Ctrl-C in the terminal reaches the parent alone, which asks each run once."""
     os.setpgrp()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in STOP_SIGNALS:
+        if number != signal.SIGINT:
+            signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(threads)
 
 
@@ -202,7 +205,8 @@ def _signals_as_interrupt() -> Iterator[None]:
         raise KeyboardInterrupt
 
     # SIGINT too: a shell starts what it puts in the background with SIGINT ignored.
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in STOP_SIGNALS if is_heard(number)]
+    before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +13,10 @@ from workbench.loader.samples import PLAIN
 from workbench.recipe import Recipe
 from workbench.recipe.offline import InRounds, Offline
 from workbench.runs.events import Message, Reporter
-from workbench.runs.layout import RunDirectory
-from workbench.runs.process import beat
+from workbench.runs.layout import OF_ATTEMPTS, RunDirectory
 from workbench.runs.results import Results, RoundResult, read_results
+from workbench.runs.tenure import Tenure
+from workbench.support.atomic import temporaries
 from workbench.support.spans import Part, spanned
 from workbench.train.begin import (
     decide_compilation,
@@ -27,7 +28,7 @@ from workbench.train.begin import (
     warn_of_copies,
     warn_of_uncovered_classes,
 )
-from workbench.train.checkpoint import load_newest
+from workbench.train.checkpoint import load_newest, sweep_checkpoints
 from workbench.train.conclude import conclude
 from workbench.train.interrupt import Interruptible, StopRequest
 from workbench.train.labelling import label_pool, share_right
@@ -46,25 +47,31 @@ def execute(
     places: Places,
     reporter: Reporter,
     stop: StopRequest,
+    tenure: Tenure,
     *,
+    begun: Callable[[], None] = lambda: None,
     command_line: Sequence[str] = (),
 ) -> Results:
     """Train `recipe` in `directory`, from the newest checkpoint there if there is one, to its results.
+
+    Args:
+        tenure: the attempt's hold on the run, asked before anything is written.
+        begun: called once nothing is refused any more: from here on a run that had begun is changed.
 
     Raises:
         UserError: the recipe does not fit the data, the backbone or this machine.
         RunFailed: training could not go on; the directory keeps all there is.
         Interrupted: after a checkpoint, when a signal has come.
+        TakenOver: another attempt has the run by now.
     """
     if directory.results.exists():
         return read_results(directory.results)
-    patient = Interruptible(reporter, stop)
+    patient = Interruptible(reporter, stop, tenure.beat)
     checkpoint = load_newest(directory.checkpoint, reporter)
     corrections = pin_corrections(directory, recipe)
     setup = prepare(recipe, places, patient, corrections=corrections, pinned=directory.split)
     pin_split(directory, setup, reporter)
     require_same_weights(directory, setup)
-    record_provenance(directory, setup, command_line)
     state, tensors, within_stage = _stand(checkpoint)
     state.precision = state.precision or decide_precision(setup, reporter)
     state.compilation = state.compilation or decide_compilation(setup, state.precision, reporter)
@@ -73,11 +80,15 @@ def execute(
     warn_of_uncovered_classes(setup, state, reporter)
     warn_of_copies(setup, state, reporter)
     network.load(weights_under("model/", tensors))
-    with CheckpointWriter(directory.checkpoint) as writer:
+    begun()
+    tenure.check()
+    record_provenance(directory, setup, command_line)
+    sweep_leftovers(directory)
+    with CheckpointWriter(directory.checkpoint, tenure.check) as writer:
         while state.stage_index < len(stages):
             stage = stages[state.stage_index]
             restored = tensors if within_stage else None
-            best = _train(directory, stage, network, state, writer, reporter, stop, restored)
+            best = _train(directory, stage, network, state, writer, reporter, stop, tenure, restored)
             _enter(state, stage, best, setup, reporter)
             if stage.name == "student" and isinstance(recipe.pseudo_label, InRounds):
                 _choose_teacher(recipe.pseudo_label, network, state, len(stages), reporter)
@@ -85,7 +96,18 @@ def execute(
             whole = {f"model/{name}": t for name, t in network.weights().items()}
             _save(writer, whole, state, within_stage=False)
             stop.raise_if_set()
-    return conclude(directory, network, state, patient)
+    return conclude(directory, network, state, patient, tenure)
+
+
+def sweep_leftovers(directory: RunDirectory) -> None:
+    """Remove what attempts that were killed left half written; whoever calls has the run to itself."""
+    sweep_checkpoints(directory.checkpoint)
+    for folder in (directory.path / "predictions", directory.path / "pseudo"):
+        for path, _, _ in temporaries(folder):
+            path.unlink(missing_ok=True)
+    for path, name, _ in temporaries(directory.path):
+        if name in OF_ATTEMPTS:
+            path.unlink(missing_ok=True)
 
 
 def _train(
@@ -96,6 +118,7 @@ def _train(
     writer: CheckpointWriter,
     reporter: Reporter,
     stop: StopRequest,
+    tenure: Tenure,
     restored: Weights | None,
 ) -> Best:
     """Train one stage, labelling the pool first where a new round begins."""
@@ -108,7 +131,7 @@ def _train(
     around = Surroundings(
         reporter=reporter,
         stop=stop,
-        heartbeat=lambda: beat(directory),
+        heartbeat=tenure.beat,
         save=lambda tensors: _save(writer, tensors, state, within_stage=True),
     )
     samples, labelled = samples_of(setup, stage, state)

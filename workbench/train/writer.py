@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -23,10 +24,12 @@ class CheckpointWriter:
 
     Args:
         folder: of the run's numbered checkpoints.
+        check: raises if the run is another attempt's by now; asked before a file is put into its place.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, check: Callable[[], None] = lambda: None) -> None:
         self._folder = folder
+        self._check = check
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[Path] | None = None
 
@@ -38,7 +41,7 @@ class CheckpointWriter:
         """
         self.wait()
         self._writing = self._thread.submit(
-            save_checkpoint, self._folder, clone_weights(tensors), copy.deepcopy(plain)
+            save_checkpoint, self._folder, clone_weights(tensors), copy.deepcopy(plain), self._check
         )
 
     def wait(self) -> None:

@@ -116,7 +116,7 @@ class Thumbnails:
         stream = io.BytesIO()
         image.convert("RGB").save(stream, "JPEG", quality=_QUALITY, subsampling=0)
         place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+        temporary = place.with_name(f".{place.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
         temporary.write_bytes(stream.getvalue())
         temporary.replace(place)
         self._made += 1
