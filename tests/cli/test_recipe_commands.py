@@ -39,7 +39,9 @@ def run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_check_summarises_every_valid_recipe() -> None:
-    result = petbench_recipe("check", SHIPPED / "paper_final.toml", SHIPPED / "lite_pseudo_iter.toml")
+    result = petbench_recipe(
+        "check", "--no-data", SHIPPED / "paper_final.toml", SHIPPED / "lite_pseudo_iter.toml"
+    )
     assert result.exit_code == 0
     first, second = result.stdout.splitlines()
     assert first.startswith("valid  ")
@@ -164,7 +166,12 @@ def test_show_json_has_the_resolved_recipe_and_its_knobs() -> None:
 def test_show_prints_hostile_strings_harmless(tmp_path: Path) -> None:
     path = tmp_path / "hostile.toml"
     path.write_text('name = "a\\u001b[31m[bold]b\\u202e"\n')
-    for arguments in (["show", path], ["show", path, "--toml"], ["show", path, "--json"], ["check", path]):
+    for arguments in (
+        ["show", path],
+        ["show", path, "--toml"],
+        ["show", path, "--json"],
+        ["check", path, "--no-data"],
+    ):
         result = petbench_recipe(*arguments)
         assert result.exit_code == 0
         assert "\x1b[31m" not in result.output

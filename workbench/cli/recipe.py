@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from workbench.cli.arguments import Json, RecipeOrRun, RecipesOrRuns, Sets, Unsets, changes_of
+from workbench.cli.arguments import DataDir, Json, RecipeOrRun, RecipesOrRuns, Sets, Unsets, changes_of
 from workbench.cli.console import cell, console, error_console, make_table, print_json, print_text
 from workbench.cli.files import check_file, write_file
 from workbench.dataset.extra import list_extra
+from workbench.dataset.run_data import Catalogues, RunData, any_images, divide, network_has_a_say
 from workbench.recipe import (
     Explained,
     Problem,
@@ -46,12 +47,13 @@ from workbench.recipe.reference import reference
 from workbench.recipe.source import Change
 from workbench.recipe.sweep import load_sweep
 from workbench.recipe.toml_text import parse_toml
+from workbench.runs.events import Silent
 from workbench.runs.find import find_run
 from workbench.support.clean import as_word, clean
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import fingerprint
 from workbench.support.nearest import nearest
-from workbench.support.paths import runs_home
+from workbench.support.paths import cache_home, data_home, runs_home
 
 _EXTRA = ("labelled", "unlabelled")
 
@@ -107,9 +109,27 @@ def copy(
 
 
 @app.command()
-def check(files: RecipesOrRuns, sets: Sets = None, unsets: Unsets = None, as_json: Json = False) -> None:
-    """Say whether recipes are valid, and if not, all that is wrong with each; exit code 2 if any is not."""
-    reports = [_report(file, changes_of(sets, unsets)) for file in files]
+def check(
+    files: RecipesOrRuns,
+    sets: Sets = None,
+    unsets: Unsets = None,
+    no_data: Annotated[
+        bool,
+        typer.Option(
+            "--no-data", help="Look at the recipe and its network alone: quicker, and where no images are."
+        ),
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether recipes are valid, and if not, all that is wrong with each; exit code 2 if any is not.
+
+    Asks all that petbench run asks before it trains: the header of every image is read, but no image decoded
+    (petbench data check does that), and published weights are not fetched. A sample set that is not there is
+    drawn.
+    """
+    home = None if no_data else data_home(data_dir)
+    reports = [_report(file, changes_of(sets, unsets), home) for file in files]
     if as_json:
         print_json(reports)
     else:
@@ -222,16 +242,18 @@ def recipe_file(given: Path) -> Path:
         return given  # reading it tells what is wrong
 
 
-def _report(file: Path, overrides: Sequence[Change]) -> dict[str, Any]:
+def _report(file: Path, overrides: Sequence[Change], data_home: Path | None) -> dict[str, Any]:
+    """Whether a recipe is valid; without a data home its images are not looked at."""
     report: dict[str, Any] = {"file": clean(file), "valid": False}
     try:
         try:
             recipe = checked_recipe(file, overrides)
         except SweepGiven:
-            return report | _checked_sweep(file, overrides)
+            return report | _checked_sweep(file, overrides, data_home)
         with lines_named(recipe_file(file), overrides):
             _check_network(recipe)
             extra = list_extra(recipe.data)
+            found = None if data_home is None else fit_here(recipe, Catalogues(data_home), data_home)
     except UserError as error:
         problems = error.problems if isinstance(error, RecipeError) else (_as_problem(error),)
         return report | {"message": str(error), "problems": [asdict(problem) for problem in problems]}
@@ -241,10 +263,14 @@ def _report(file: Path, overrides: Sequence[Change]) -> dict[str, Any]:
         "fingerprint": recipe_fingerprint(recipe),
         "extra_labelled": extra.count("extra_labelled"),
         "extra_unlabelled": extra.count("extra_unlabelled"),
+        "images": None if found is None else _images(found),
+        "batch_size": recipe.training.batch_size
+        if found is None
+        else recipe.training.batch_of(len(found.split.labelled)),
     }
 
 
-def _checked_sweep(file: Path, overrides: Sequence[Change]) -> dict[str, Any]:
+def _checked_sweep(file: Path, overrides: Sequence[Change], data_home: Path | None) -> dict[str, Any]:
     """The report of a recipe with a [sweep]: every run of it is valid. Raises: UserError, if one is not."""
     sweep = load_sweep(recipe_file(file), overrides)
     networks = {
@@ -252,9 +278,17 @@ def _checked_sweep(file: Path, overrides: Sequence[Change]) -> dict[str, Any]:
         for run in sweep.runs
         for r in [run.recipe]
     }
+    divisions = {
+        repr((r.data, r.pseudo_label, r.model, r.finetune, r.training)): r
+        for r in (run.recipe for run in sweep.runs)
+    }
     with lines_named(recipe_file(file), overrides):
         for run in networks.values():
             _check_network(run.recipe)
+        if data_home is not None:
+            catalogues = Catalogues(data_home)
+            for recipe in divisions.values():
+                fit_here(recipe, catalogues, data_home)
     first = sweep.runs[0].recipe
     return {
         "valid": True,
@@ -262,6 +296,28 @@ def _checked_sweep(file: Path, overrides: Sequence[Change]) -> dict[str, Any]:
         f"{clean(summary(first))} …",
         "fingerprint": fingerprint([recipe_fingerprint(run.recipe) for run in sweep.runs]),
     }
+
+
+def fit_here(recipe: Recipe, catalogues: Catalogues, data_home: Path) -> RunData:
+    """What the recipe would train on here, after all that its run asks first.
+
+    Raises:
+        UserError: the run would refuse it.
+    """
+    _check_network(recipe)
+    found = divide(recipe, catalogues.open(recipe.data), typical=any_images)
+    if network_has_a_say(recipe, len(found.split.labelled)):
+        from workbench.train import Places, find_device
+        from workbench.train.setup import check as check_run
+
+        places = Places(data_home=data_home, cache=cache_home(), device=find_device("auto"))
+        check_run(recipe, places, Silent(), open_data=catalogues.open)
+    return found
+
+
+def _images(found: RunData) -> dict[str, int]:
+    parts = ("labelled", "unlabelled", "validation", "test")
+    return {part: len(getattr(found.split, part)) for part in parts}
 
 
 def _check_network(recipe: Recipe) -> None:
@@ -286,7 +342,12 @@ def _print_report(report: dict[str, Any]) -> None:
     if report["valid"]:
         counts = [f"{report[f'extra_{kind}']} {kind}" for kind in _EXTRA if report.get(f"extra_{kind}")]
         extra = f" (extra: {', '.join(counts)})" if counts else ""
-        line = Text.assemble(("valid", "green"), f"  {report['file']}: {report['summary']}{extra}")
+        images = report.get("images") or {}
+        counts = [f"{count:,} {part}" for part, count in images.items() if count]
+        told = f"; {', '.join(counts)} images" if counts else ""
+        if images and report["batch_size"] == images["labelled"]:
+            told += f"; a step takes all {images['labelled']} labelled"
+        line = Text.assemble(("valid", "green"), f"  {report['file']}: {report['summary']}{extra}{told}")
         console.print(line, soft_wrap=True)
     else:
         error_console.print(Text(report["message"], style="red"), soft_wrap=True)

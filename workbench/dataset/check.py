@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from workbench.dataset.catalogue import long_words
 from workbench.dataset.check_layout import (
     DataSubject,
@@ -20,8 +22,11 @@ from workbench.dataset.check_layout import (
 )
 from workbench.dataset.depth import scale_words
 from workbench.dataset.examine import FileFacts, examine
-from workbench.dataset.open import locate
+from workbench.dataset.open import locate, open_catalogue
+from workbench.dataset.run_data import divide, readable_split
+from workbench.recipe import Recipe
 from workbench.recipe.data import Data
+from workbench.support.errors import UserError
 from workbench.support.progress import QUIET, Progress
 
 OWN_PARTS = ("train", "test")
@@ -87,11 +92,27 @@ def check_data(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Da
         for row in classes
         if not row.train
     ]
+    if not any(problem.level == "error" for problem in problems):
+        problems += _refusals(data, data_home, {image.id for image, fact in pairs if fact.error})
     problems += _copies(pairs)
     problems += _not_as_they_are(facts)
     problems.sort(key=lambda problem: (problem.level != "error", problem.kind, problem.place))
     unlabelled = sum(image.part == "extra_unlabelled" and not fact.error for image, fact in pairs)
     return DataReport(data.dataset, root, classes, subject.head_boxes, tuple(problems), unlabelled)
+
+
+def _refusals(data: Data, data_home: Path, unreadable: set[str]) -> list[Problem]:
+    """Why a run would refuse the data, by asking what a run asks: all labels, and knobs as they come."""
+    recipe = Recipe(name="check").model_copy(update={"data": data})
+    try:
+        catalogue = open_catalogue(data, data_home=data_home)
+        found = divide(recipe, catalogue)
+        readable = np.array([record.id not in unreadable for record in catalogue.records])
+        readable_split(found.split, catalogue, lambda positions: positions[readable[positions]], recipe)
+    except UserError as error:
+        why = "; ".join(part for part in (error.what, error.allowed, error.hint) if part)
+        return [Problem("error", "a run refuses it", error.where or data.dataset, why)]
+    return []
 
 
 def _examine_all(images: tuple[SubjectImage, ...], reporter: Progress) -> list[FileFacts]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from workbench.dataset.catalogue import Catalogue
@@ -53,10 +54,11 @@ def locate(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Path:
     """
     given = Path(data.root).expanduser().absolute() if data.root else None
     if data.dataset == "folder":
-        if given is None or not given.is_dir():
+        if given is None or not os.path.isdir(given):  # noqa: PTH112 (no name is too long for it)
+            is_file = given is not None and os.path.lexists(given)
             raise UserError(
-                "no such directory",
-                where=clean(given or "data.root"),
+                "it is no directory" if is_file else "no such directory",
+                where=f"data.root: {clean(given or '')}",
                 hint="set data.root to the directory that holds the class sub-folders",
             )
         return given

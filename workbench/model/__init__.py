@@ -6,7 +6,7 @@ turns `[optimizer]` into rates.
 
 from workbench.model.architecture import LayerGroup
 from workbench.model.backbones import build, skeleton
-from workbench.model.check import check_network, look_at_network
+from workbench.model.check import check_batch, check_network, look_at_network
 from workbench.model.classifier import ImageClassifier
 from workbench.model.cut import Cut, find_cut
 from workbench.model.finetune import (
@@ -29,6 +29,7 @@ __all__ = [
     "LayerGroup",
     "Tuning",
     "build",
+    "check_batch",
     "check_network",
     "find_cut",
     "frozen_copy",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workbench.model.backbones import skeleton
 from workbench.model.classifier import ImageClassifier, outputs_at
-from workbench.model.finetune import layer_groups
+from workbench.model.finetune import layer_groups, tune
 from workbench.recipe import Recipe
 from workbench.recipe.layer_groups import LayerGroups, rates_of
 from workbench.support.errors import UserError
@@ -30,6 +30,35 @@ def look_at_network(recipe: Recipe) -> LayerGroups:
     classifier = skeleton(recipe.model, classes=2, image_size=recipe.data.image_size)
     _check_progressive(classifier, recipe)
     return layer_groups(classifier)
+
+
+def check_batch(recipe: Recipe, labelled: int) -> None:
+    """Refuse batches of one image for a network whose batch norms would see a single value a channel.
+
+    Args:
+        labelled: how many images the first stage trains on.
+
+    Raises:
+        UserError: there is such a norm.
+    """
+    if recipe.training.batch_of(labelled) > 1:
+        return  # and the last batch of an epoch is never a single image
+    classifier = skeleton(recipe.model, classes=2, image_size=recipe.data.image_size)
+    if tune(classifier, recipe.finetune).trunk_fixed:
+        return
+    for side in sorted(recipe.view_sides):
+        try:
+            outputs_at(classifier, side, training=True)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UserError(
+                f"one image of {side} pixels a side leaves batch norms of {classifier.backbone} a single "
+                "value a channel, whose spread nobody can tell",
+                where="training.batch_size" if labelled > 1 else "[pseudo_label]",
+                allowed="2 or more" if labelled > 1 else "two or more labelled images",
+                hint='or finetune.batch_norm_statistics = "frozen", or a larger data.image_size',
+            ) from error
 
 
 def _check_progressive(classifier: ImageClassifier, recipe: Recipe) -> None:

@@ -116,8 +116,11 @@ class ImageClassifier(nn.Module):
         return any(module is held for held in self._held)
 
 
-def outputs_at(classifier: ImageClassifier, size: int) -> torch.Size:
+def outputs_at(classifier: ImageClassifier, size: int, *, training: bool = False) -> torch.Size:
     """Shape of the logits for one image of `size` pixels a side, without computing or changing anything.
+
+    Args:
+        training: as when the image were a training batch.
 
     Raises:
         RuntimeError, AssertionError, ValueError: whatever the trunk raises for a size that it cannot take.
@@ -126,13 +129,13 @@ def outputs_at(classifier: ImageClassifier, size: int) -> torch.Size:
     named = (*classifier.named_parameters(), *classifier.named_buffers())
     shapes = {name: value.detach().to("meta") for name, value in named}
     image = torch.empty(1, 3, size, size, device="meta")
-    training = classifier.training
-    classifier.eval()
+    before = classifier.training
+    classifier.train(training)
     try:
         with torch.no_grad():
             logits: Tensor = torch.func.functional_call(classifier, shapes, (image,))
     finally:
-        classifier.train(training)
+        classifier.train(before)
     return logits.shape
 
 

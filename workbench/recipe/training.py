@@ -137,6 +137,10 @@ class Training(Table):
         "where timing the real model says that the run wins that back",
     )
 
+    def batch_of(self, images: int) -> int:
+        """Images a step of so many that there are: all of them where they do not fill a batch."""
+        return min(self.batch_size, images)
+
     def view_side(self, image_size: int, epoch: int, epochs: int) -> int:
         """Pixels a side of the training views in `epoch` (from 1) of a stage; its last epochs' are full."""
         growing = math.floor(self.progressive_share * epochs) if self.progressive else 0

@@ -96,7 +96,7 @@ def estimate(
     found = [(_differences(wanted, run.recipe), run) for run in past if _is_alike(wanted, run)]
     for differences, run in sorted(found, key=lambda pair: len(pair[0])):
         if _ran_on(run, machines):
-            return _scaled(wanted, run, differences, labels)
+            return _scaled(recipe, run, differences, labels)
     return None
 
 
@@ -176,12 +176,12 @@ def _ran_on(run: RunSummary, machines: Sequence[Machine]) -> bool:
 
 
 def _scaled(
-    wanted: Mapping[str, Any],
+    recipe: Recipe,
     run: RunSummary,
     differences: tuple[str, ...],
     labels: tuple[int, int] | None,
 ) -> Estimate:
-    there = run.recipe
+    wanted, there = flat(recipe), run.recipe
     past_labels = int(_number(run, "labelled")), int(_number(run, "unlabelled"))
     if labels is None and _same_labels(wanted, there):
         labels = past_labels
@@ -190,10 +190,11 @@ def _scaled(
         before = _or_nan(lambda: images_trained(there, *past_labels))
         ratio = images_trained(wanted, *labels) / before if before else math.nan
         total = _number(run, "training_seconds") * ratio if math.isfinite(ratio) else None
+    batch = recipe.training.batch_size if labels is None else recipe.training.batch_of(labels[0])
     same_batch = wanted["training.batch_size"] == there.get("training.batch_size")
     memory = int(_number(run, "peak_memory_bytes"))
     return Estimate(
-        step_seconds=wanted["training.batch_size"] / _number(run, "images_per_second"),
+        step_seconds=batch / _number(run, "images_per_second"),
         total_seconds=total,
         memory_bytes=memory if same_batch and memory else None,
         run_id=run.id,

@@ -175,7 +175,7 @@ def decide_compilation(setup: Setup, precision: Precision, reporter: Reporter) -
             wanted,
             setup.classifier,
             setup.recipe.data.image_size,
-            setup.recipe.training.batch_size,
+            setup.recipe.training.batch_of(len(setup.split.labelled)),
             steps,
             precision,
             setup.device,
@@ -190,6 +190,7 @@ def _steps_on_images(setup: Setup) -> int:
     """At least so many: what rules will select of the pool is not known yet."""
     recipe, split = setup.recipe, setup.split
     is_fixed = tune(setup.classifier, recipe.finetune).trunk_fixed
+    batch = recipe.training.batch_of(len(split.labelled))
     steps = 0
     for stage in plan(recipe):
         if stage.name == "probe" or (is_fixed and stage.sees_plain_views):
@@ -197,7 +198,7 @@ def _steps_on_images(setup: Setup) -> int:
         images = len(split.labelled)
         if stage.online is not None:
             images = len(split.unlabelled) // stage.online.unlabelled_ratio
-        steps += stage.epochs * max(1, images // recipe.training.batch_size)
+        steps += stage.epochs * max(1, images // batch)
     return steps
 
 

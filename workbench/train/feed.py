@@ -19,6 +19,9 @@ from workbench.train.views import image_batches, pool_batches
 class Feed:
     """A stage's batches, and the network that takes them.
 
+    Attributes:
+        batch: labelled images a step: all there are, where they do not fill `training.batch_size`.
+
     Args:
         heads: (K, 4) head boxes that guide training, as `guiding_heads` gives them.
         on_features: the head trains alone, on cached features.
@@ -38,6 +41,7 @@ class Feed:
         self._stage, self._network = stage, network
         self._recipe = network.setup.recipe
         self._on_features, self._is_compiled = on_features, is_compiled
+        self.batch = self._recipe.training.batch_of(len(samples))
         self.prefix = self._usable_prefix()
         self.labelled = self._batches(samples, heads)
         self.pool = self._pool()
@@ -66,7 +70,7 @@ class Feed:
             return Above(self._network.classifier, self.prefix, on_maps=self.keeps_maps)
         if self._on_features or not self._is_compiled:
             return module
-        labelled, online = self._recipe.training.batch_size, self._stage.online
+        labelled, online = self.batch, self._stage.online
         pool = online.unlabelled_ratio * labelled if online else 0
         return FullBatches(module, self._network.compiled, usual_sizes(labelled, pool))
 
@@ -85,12 +89,12 @@ class Feed:
         training, seed, augmentation = self._recipe.training, self._recipe.seed, self._stage.augmentation
         if self._on_features:
             features, rows = self._network.pretrained.of_samples(samples, augmentation)
-            return FeatureBatches(features, rows, samples, training.batch_size, seed)
+            return FeatureBatches(features, rows, samples, self.batch, seed)
         if self.prefix is not None and self._stage.sees_plain_views and not training.progressive:
             maps = self._network.sample_maps(samples, augmentation)
             if maps is not None:
-                return FeatureBatches(maps, np.arange(len(samples)), samples, training.batch_size, seed)
-        return image_batches(self._network.setup, samples, augmentation, training.batch_size, heads)
+                return FeatureBatches(maps, np.arange(len(samples)), samples, self.batch, seed)
+        return image_batches(self._network.setup, samples, augmentation, self.batch, heads)
 
     def _pool(self) -> PoolBatches | None:
         knobs = self._stage.online
@@ -103,5 +107,5 @@ class Feed:
             setup.split.unlabelled,
             weak,
             knobs.second_view(weak),
-            knobs.unlabelled_ratio * self._recipe.training.batch_size,
+            knobs.unlabelled_ratio * self.batch,
         )

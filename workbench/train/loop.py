@@ -105,7 +105,7 @@ class StageRun:
         recipe, feed, record = self.setup.recipe, self.feed, self.record
         beside = samples - labelled if feed.pool is None else len(self.setup.split.unlabelled)
         record.begun(labelled, beside, on_features=self.on_features)
-        record.online(self.steps, recipe.training.batch_size, trunk_fixed=self.learner.trunk_fixed)
+        record.online(self.steps, feed.batch, trunk_fixed=self.learner.trunk_fixed)
         if feed.prefix is not None:
             record.prefix(feed.prefix.cut.groups, is_kept=feed.keeps_maps)
         if not self.on_features:

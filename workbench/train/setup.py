@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,23 +10,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from workbench.dataset import (
-    Catalogue,
-    Corrected,
-    Review,
-    Split,
-    apply_corrections,
-    load_review,
-    load_split,
-    make_split,
-    open_catalogue,
-)
+from workbench.dataset import Catalogue, Corrected, Split, load_split
 from workbench.dataset.catalogue import long_words
 from workbench.dataset.depth import scale_words
-from workbench.dataset.review import named_review
-from workbench.loader import ImageStore, head_boxes, open_store
-from workbench.model import ImageClassifier, build, check_network, weights_id
+from workbench.dataset.run_data import (
+    Catalogues,
+    RunData,
+    any_images,
+    divide,
+    network_has_a_say,
+    readable_split,
+)
+from workbench.loader import ImageStore, open_store
+from workbench.model import ImageClassifier, build, check_batch, check_network, weights_id
 from workbench.recipe import Recipe
+from workbench.recipe.data import Data
+from workbench.recipe.model import is_weights_file
 from workbench.runs.events import Message, Reporter
 from workbench.support.errors import UserError
 from workbench.support.spans import Part, spanned
@@ -99,6 +99,31 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def check(
+    recipe: Recipe,
+    places: Places,
+    reporter: Reporter,
+    *,
+    open_data: Callable[[Data], Catalogue] | None = None,
+) -> RunData:
+    """Whether a run of the recipe would begin, found out by what `prepare` does first.
+
+    Headers of all images are read; no image is decoded. Weights are opened where the recipe names a file, but
+    none are fetched.
+
+    Args:
+        open_data: opens the catalogue, such as for many recipes of the same data.
+
+    Raises:
+        UserError: whatever in the recipe does not fit the backbone, this machine or the data.
+    """
+    check_network(recipe)
+    data = _fit(recipe, places, open_data or Catalogues(places.data_home, reporter).open, None)
+    if is_weights_file(recipe.model.weights):
+        _build(recipe, data.catalogue)
+    return data
+
+
 @spanned(Part.OPENING)
 def prepare(
     recipe: Recipe,
@@ -121,47 +146,68 @@ def prepare(
     """
     keep_freed_memory()
     check_network(recipe)
-    check_compiler(recipe.training.compile, places.device)
-    catalogue = open_catalogue(recipe.data, data_home=places.data_home, reporter=reporter)
-    classes = catalogue.classes(recipe.data.target)
-    if pinned is not None and pinned.exists():
-        catalogue.know_contents(reporter)
-        _pinned(pinned, catalogue)
-    classifier = build(recipe.model, len(classes), seed=recipe.seed, image_size=recipe.data.image_size)
+
+    def open_data(named: Data) -> Catalogue:
+        catalogue = Catalogues(places.data_home, reporter).open(named)
+        if pinned is not None and pinned.exists():
+            catalogue.know_contents(reporter)
+            _pinned(pinned, catalogue)
+        return catalogue
+
+    data = _fit(recipe, places, open_data, corrections)
+    catalogue = data.catalogue
+    classifier = _build(recipe, catalogue)
     weights = weights_id(classifier)[:16] if recipe.model.weights != "none" else ""
-    store = None
-    if recipe.pseudo_label is not None and recipe.pseudo_label.policy == "representative":
-        # The one policy that must look at the images before it divides them.
-        store = _placed(classifier, catalogue, recipe, places, reporter)
-        typical = TypicalImages(recipe, places, catalogue, classifier, store, reporter)
-        split = _pinned(pinned, catalogue) or make_split(catalogue, recipe.data, recipe.pseudo_label, typical)
-    else:
-        split = make_split(catalogue, recipe.data, recipe.pseudo_label)
-    review, corrected = _corrected(recipe, catalogue, split, corrections)
-    split = corrected.split
-    _check_batch(recipe, split)
-    _check_pool(recipe, split)
-    _check_heads(recipe, catalogue, split)
-    check_twice_differentiable(classifier, recipe)
     _say_passed_over(catalogue, reporter)
     catalogue.know_contents(reporter)
     _say_pixels(catalogue, reporter)
-    store = store or _placed(classifier, catalogue, recipe, places, reporter)
-    split = _without_unreadable(split, store)
+    store = _placed(classifier, catalogue, recipe, places, reporter)
+    if recipe.pseudo_label is not None and recipe.pseudo_label.policy == "representative":
+        # The one policy that must look at the images before it divides them.
+        data = divide(
+            recipe,
+            catalogue,
+            typical=TypicalImages(recipe, places, catalogue, classifier, store, reporter),
+            pinned=lambda: _pinned(pinned, catalogue),
+            corrections=corrections,
+        )
+    split = readable_split(data.split, catalogue, store.readable, recipe)
+    _say_small_batch(recipe, split, reporter)
     return Setup(
         recipe=recipe,
         places=places,
         catalogue=catalogue,
         split=split,
         labels=catalogue.labels(recipe.data.target),
-        taught=corrected.taught,
-        corrected=corrected,
-        corrections=review.fingerprint if recipe.data.corrections else "",
-        classes=classes,
+        taught=data.corrected.taught,
+        corrected=data.corrected,
+        corrections=data.review.fingerprint if recipe.data.corrections else "",
+        classes=catalogue.classes(recipe.data.target),
         classifier=classifier,
         weights=weights,
         store=store,
     )
+
+
+def _fit(
+    recipe: Recipe, places: Places, open_data: Callable[[Data], Catalogue], corrections: Path | None
+) -> RunData:
+    """All of data and machine that may speak against a run and is quick to find out. Raises: UserError."""
+    data = divide(recipe, open_data(recipe.data), typical=any_images, corrections=corrections)
+    labelled = len(data.split.labelled)
+    if network_has_a_say(recipe, labelled):
+        check_compiler(recipe.training.compile, places.device)
+        check_batch(recipe, labelled)
+        if recipe.training.saliency_weight:
+            untrained = recipe.model.model_copy(update={"weights": "none"})
+            network = _build(recipe.model_copy(update={"model": untrained}), data.catalogue)
+            check_twice_differentiable(network, recipe)
+    return data
+
+
+def _build(recipe: Recipe, catalogue: Catalogue) -> ImageClassifier:
+    classes = len(catalogue.classes(recipe.data.target))
+    return build(recipe.model, classes, seed=recipe.seed, image_size=recipe.data.image_size)
 
 
 def _say_passed_over(catalogue: Catalogue, reporter: Reporter) -> None:
@@ -198,51 +244,8 @@ def _pinned(path: Path | None, catalogue: Catalogue) -> Split | None:
     return load_split(path, catalogue, exact=True) if path is not None and path.exists() else None
 
 
-def _corrected(
-    recipe: Recipe, catalogue: Catalogue, split: Split, pinned: Path | None
-) -> tuple[Review, Corrected]:
-    """The review that the recipe names, and the split under it."""
-    if not recipe.data.corrections:
-        return Review(), Corrected(split, catalogue.labels(recipe.data.target))
-    path = pinned or named_review(recipe.data.corrections)
-    review = load_review(path)
-    return review, apply_corrections(review, catalogue, split, recipe.data.target, where=path)
-
-
-def _without_unreadable(split: Split, store: ImageStore) -> Split:
-    """The split less the images that the store could not decode; it has reported them by name."""
-    return Split(
-        labelled=store.readable(split.labelled),
-        unlabelled=store.readable(split.unlabelled),
-        validation=store.readable(split.validation),
-        test=store.readable(split.test),
-    )
-
-
-def _check_batch(recipe: Recipe, split: Split) -> None:
-    if len(split.labelled) < recipe.training.batch_size:
-        raise UserError(
-            f"{len(split.labelled)} labelled images do not fill one batch of {recipe.training.batch_size}",
-            where="training.batch_size",
-            allowed=f"1 to {len(split.labelled)}",
-            hint="lower training.batch_size, or label more images",
-        )
-
-
-def _check_pool(recipe: Recipe, split: Split) -> None:
-    if recipe.pseudo_label is not None and not len(split.unlabelled):
-        raise UserError(
-            f"all {len(split.labelled)} training images are labelled: none is left to pseudo-label",
-            where="[pseudo_label]",
-            hint="label fewer, or leave the table out for supervised training",
-        )
-
-
-def _check_heads(recipe: Recipe, catalogue: Catalogue, split: Split) -> None:
-    if not recipe.training.saliency_weight or not np.isnan(head_boxes(catalogue, split.labelled)).all():
-        return
-    raise UserError(
-        f"none of the {len(split.labelled)} labelled images has a head box to guide training",
-        where="training.saliency_weight",
-        allowed="0, or a data set with the XML files of annotations/xmls",
-    )
+def _say_small_batch(recipe: Recipe, split: Split, reporter: Reporter) -> None:
+    wanted, images = recipe.training.batch_size, len(split.labelled)
+    if recipe.training.batch_of(images) < wanted:
+        text = f"{images} labelled images do not fill a batch of {wanted}: a step takes all of them"
+        reporter.event(Message("warning", text))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.dataset.pictures import jpeg, make_folder
+from workbench.recipe import Recipe
 from workbench.recipe.by_confidence import OneShot
 from workbench.recipe.data import Data
 from workbench.tui.pictures.files import picture_files
@@ -30,15 +31,20 @@ def _put(path: Path, seed: int) -> None:
 
 
 def test_labels_and_pool_are_counted_with_extra_images_apart(data: Data, tmp_path: Path) -> None:
-    reader, labels = SplitReader(tmp_path), OneShot(labels_per_class=1)
-    plain = data.model_copy(update={"extra_labelled": "", "extra_unlabelled": ""})
-    assert split_key(plain, labels) != split_key(data, labels)
-    before, after = reader.read(plain, labels).summary, reader.read(data, labels).summary
+    reader = SplitReader(tmp_path)
+    recipe = Recipe(name="few", data=data, pseudo_label=OneShot(labels_per_class=1))
+
+    def on(**changes: str) -> Recipe:
+        return recipe.model_copy(update={"data": data.model_copy(update=changes)})
+
+    plain = on(extra_labelled="", extra_unlabelled="")
+    assert split_key(plain) != split_key(recipe)
+    before, after = reader.read(plain).summary, reader.read(recipe).summary
     assert before is not None
     assert after is not None
     assert (before.labelled_words, before.unlabelled_words) == ("2", "6")
     assert (after.labelled_words, after.unlabelled_words) == ("2 + 1 extra", "6 + 2 extra")
-    assert reader.read(data.model_copy(update={"extra_labelled": "/gone"}), labels).problem
+    assert reader.read(on(extra_labelled="/gone")).problem
 
 
 def test_extra_pictures_have_files_and_a_new_one_is_noticed(data: Data, tmp_path: Path) -> None:

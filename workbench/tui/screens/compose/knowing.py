@@ -65,7 +65,7 @@ class ComposeFacts(ComposeCore):
         """Ask for what is not known of this draft, and show what is."""
         self._look_at_network()
         recipe = self.draft.recipe
-        asked = "" if recipe is None else f"{split_key(recipe.data, recipe.pseudo_label)} {recipe!r}"
+        asked = "" if recipe is None else f"{split_key(recipe)} {recipe!r}"
         if asked != self._wanted_key:
             self._wanted_key = asked
             if recipe is not None:
@@ -95,7 +95,7 @@ class ComposeFacts(ComposeCore):
     # The split and the estimate
 
     def _read_before(self, recipe: Recipe) -> SplitFacts | None:
-        return None if self._reader is None else self._reader.known(recipe.data, recipe.pseudo_label)
+        return None if self._reader is None else self._reader.known(recipe)
 
     @work(exclusive=True, group="count")
     async def _count(self, key: str, recipe: Recipe) -> None:
@@ -106,7 +106,7 @@ class ComposeFacts(ComposeCore):
         with self._reading:
             if self._reader is None:
                 self._reader = SplitReader(self.bench.data_home)
-            split = self._reader.read(recipe.data, recipe.pseudo_label)
+            split = self._reader.read(recipe)
         view = self.bench.view
         past = view.summaries if view is not None else ()
         told = estimate(recipe, past, _machines(), labels=split.labels) if past else None

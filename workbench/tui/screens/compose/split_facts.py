@@ -5,20 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.dataset import (
-    Catalogue,
-    SplitSummary,
-    apply_corrections,
-    load_review,
-    make_split,
-    open_catalogue,
-    split_summary,
-)
+from workbench.dataset import SplitSummary, split_summary
 from workbench.dataset.open import sample_home
+from workbench.dataset.run_data import Catalogues, divide
 from workbench.dataset.split_summary import ClassCounts
-from workbench.recipe.data import Data
+from workbench.recipe import Recipe
 from workbench.recipe.dump import resolved
-from workbench.recipe.labels import PseudoLabel
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import fingerprint
@@ -44,12 +36,13 @@ class SplitFacts:
         return min(self.summary.classes, key=lambda row: row.labelled) if self.summary else None
 
 
-def split_key(data: Data, labels: PseudoLabel | None) -> str:
+def split_key(recipe: Recipe) -> str:
     """Equal for recipes whose split is the same, as far as their files stay as they are."""
-    amounts = None
+    labels, amounts = recipe.pseudo_label, None
     if labels is not None:
-        amounts = [labels.labelled_fraction, labels.labels_per_class, labels.stratified]
-    return fingerprint([resolved(data), amounts])
+        how = (labels.stratified, labels.representative)
+        amounts = [labels.labelled_fraction, labels.labels_per_class, *how]
+    return fingerprint([resolved(recipe.data), amounts, recipe.training.saliency_weight > 0])
 
 
 class SplitReader:
@@ -57,23 +50,23 @@ class SplitReader:
 
     def __init__(self, data_home: Path) -> None:
         self._home = data_home
-        self._catalogue: tuple[str, Catalogue] | None = None
+        self._catalogues = Catalogues(data_home)
         self._facts: dict[str, SplitFacts] = {}
 
-    def known(self, data: Data, labels: PseudoLabel | None) -> SplitFacts | None:
+    def known(self, recipe: Recipe) -> SplitFacts | None:
         """What was counted before."""
-        return self._facts.get(split_key(data, labels))
+        return self._facts.get(split_key(recipe))
 
-    def read(self, data: Data, labels: PseudoLabel | None) -> SplitFacts:
+    def read(self, recipe: Recipe) -> SplitFacts:
         """Count; reading a data set for the first time takes seconds.
 
         What is missing is told in the facts and looked for again next time.
         """
-        key = split_key(data, labels)
+        key = split_key(recipe)
         if key in self._facts:
             return self._facts[key]
         try:
-            facts = SplitFacts(self._count(data, labels))
+            facts = SplitFacts(self._count(recipe))
         except UserError as error:
             return SplitFacts(None, str(error))
         except OSError as error:
@@ -83,23 +76,12 @@ class SplitReader:
         self._facts[key] = facts
         return facts
 
-    def _count(self, data: Data, labels: PseudoLabel | None) -> SplitSummary:
+    def _count(self, recipe: Recipe) -> SplitSummary:
+        data = recipe.data
         if data.dataset == "sample" and not data.root and not sample_home(self._home).is_dir():
             raise UserError(
                 "the sample set is not drawn yet",
                 hint="the first run draws it, or petbench data sample does: a few seconds",
             )
-        catalogue = self._open(data)
-        split = make_split(catalogue, data, labels)
-        if not data.corrections:
-            return split_summary(catalogue, split, data.target)
-        path = Path(data.corrections).expanduser()
-        corrected = apply_corrections(load_review(path), catalogue, split, data.target, where=path)
-        return split_summary(catalogue, corrected.split, data.target, corrected.taught)
-
-    def _open(self, data: Data) -> Catalogue:
-        named = [data.dataset, data.root, data.test_fraction, data.split_seed, data.validation]
-        key = fingerprint([*named, data.target, data.extra_labelled, data.extra_unlabelled])
-        if self._catalogue is None or self._catalogue[0] != key:
-            self._catalogue = (key, open_catalogue(data, data_home=self._home))
-        return self._catalogue[1]
+        found = divide(recipe, self._catalogues.open(data))
+        return split_summary(found.catalogue, found.split, data.target, found.corrected.taught)

@@ -1,0 +1,170 @@
+"""What a run trains on: its images, divided and corrected. Who checks a recipe asks here, as the run does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from workbench.dataset.catalogue import Catalogue
+from workbench.dataset.corrections import Corrected, apply_corrections
+from workbench.dataset.open import open_catalogue
+from workbench.dataset.review import Review, load_review, named_review
+from workbench.dataset.split import Chooser, Positions, Split, make_split
+from workbench.recipe import Recipe
+from workbench.recipe.data import Data
+from workbench.recipe.model import is_weights_file
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.support.fingerprint import fingerprint
+from workbench.support.progress import QUIET, Progress
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A recipe's images and what each is for."""
+
+    catalogue: Catalogue
+    review: Review
+    """Empty where the recipe names no corrections."""
+    corrected: Corrected
+
+    @property
+    def split(self) -> Split:
+        """After corrections."""
+        return self.corrected.split
+
+
+class Catalogues:
+    """Opens the catalogues of recipes one after another; the last is kept for recipes of the same data."""
+
+    def __init__(self, data_home: Path, reporter: Progress = QUIET) -> None:
+        self._home, self._reporter = data_home, reporter
+        self._last: tuple[str, Catalogue] | None = None
+
+    def open(self, data: Data) -> Catalogue:
+        """As `open_catalogue`. Raises: UserError."""
+        named = [data.dataset, data.root, data.test_fraction, data.split_seed, data.validation, data.target]
+        key = fingerprint([*named, data.extra_labelled, data.extra_unlabelled])
+        if self._last is None or self._last[0] != key:
+            self._last = (key, open_catalogue(data, data_home=self._home, reporter=self._reporter))
+        return self._last[1]
+
+
+def divide(
+    recipe: Recipe,
+    catalogue: Catalogue,
+    *,
+    typical: Chooser | None = None,
+    pinned: Callable[[], Split | None] = lambda: None,
+    corrections: Path | None = None,
+) -> RunData:
+    """Divide a catalogue as the recipe says, lay its corrections over it, and see that a run can train on it.
+
+    Args:
+        typical: chooses representative labels; `any_images` where only the numbers matter.
+        pinned: reads a run's own division, if it has begun.
+        corrections: the review to apply in place of the file that `data.corrections` names.
+
+    Raises:
+        UserError: whatever in the recipe does not fit the data.
+    """
+    data, labels = recipe.data, recipe.pseudo_label
+    split = pinned() or make_split(catalogue, data, labels, typical)
+    review, corrected = Review(), Corrected(split, catalogue.labels(data.target))
+    if data.corrections:
+        path = corrections or named_review(data.corrections)
+        review = load_review(path)
+        corrected = apply_corrections(review, catalogue, split, data.target, where=path)
+    check_parts(corrected.split, recipe)
+    _check_heads(recipe, catalogue, corrected.split)
+    return RunData(catalogue, review, corrected)
+
+
+def network_has_a_say(recipe: Recipe, labelled: int) -> bool:
+    """Whether more than images and layer groups may speak against a run: what takes torch to find out.
+
+    Args:
+        labelled: how many images are.
+    """
+    training = recipe.training
+    single, guided = training.batch_of(labelled) == 1, training.saliency_weight > 0
+    return single or guided or training.compile == "on" or is_weights_file(recipe.model.weights)
+
+
+def any_images(pool: Positions, count: int) -> Positions:
+    """Stands in for a choice by features where it only matters how many are chosen."""
+    return pool[:count]
+
+
+def check_parts(split: Split, recipe: Recipe) -> None:
+    """See that every part that the run needs has an image.
+
+    Raises:
+        UserError: names the part.
+    """
+    for name in ("labelled", "validation", "test"):
+        if not len(getattr(split, name)):
+            raise UserError(
+                f"no {name} image is left",
+                where="[data]",
+                hint="petbench data check tells what is there; corrections and images that cannot be read "
+                "take images out",
+            )
+    if recipe.pseudo_label is not None and not len(split.unlabelled):
+        raise UserError(
+            f"all {len(split.labelled)} training images are labelled: none is left to pseudo-label",
+            where="[pseudo_label]",
+            hint="label fewer, or leave the table out for supervised training",
+        )
+
+
+def readable_split(
+    split: Split, catalogue: Catalogue, readable: Callable[[Positions], Positions], recipe: Recipe
+) -> Split:
+    """The split less the images that cannot be decoded, which only decoding tells.
+
+    Args:
+        readable: of these positions (K,) those whose images can be decoded.
+
+    Raises:
+        UserError: a part, or a class's labelled or test images, are all among them.
+    """
+    kept = replace(
+        split,
+        labelled=readable(split.labelled),
+        unlabelled=readable(split.unlabelled),
+        validation=readable(split.validation),
+        test=readable(split.test),
+    )
+    names, labels = catalogue.classes(recipe.data.target), catalogue.labels(recipe.data.target)
+    for before, after, what in (
+        (split.labelled, kept.labelled, "labelled"),
+        (split.test, kept.test, "test"),
+    ):
+        lost = sorted(set(labels[before].tolist()) - set(labels[after].tolist()) - {-1})
+        if lost:
+            more = f" (and {len(lost) - 1} more classes so)" if len(lost) > 1 else ""
+            count = int((labels[before] == lost[0]).sum())
+            raise UserError(
+                f"none of the {count} {what} images of {clean(names[lost[0]], 80)} can be decoded{more}",
+                where=clean(catalogue.root),
+                hint="petbench data check names every image that cannot be read",
+            )
+    check_parts(kept, recipe)
+    return kept
+
+
+def _check_heads(recipe: Recipe, catalogue: Catalogue, split: Split) -> None:
+    guided, cropped = recipe.training.saliency_weight > 0, recipe.data.head_crops == "only"
+    if not (guided or cropped):
+        return
+    if any(catalogue.records[position].head is not None for position in split.labelled.tolist()):
+        return
+    raise UserError(
+        f"none of the {len(split.labelled)} labelled images has a head box to "
+        + ("guide training" if guided else "cut out"),
+        where="training.saliency_weight" if guided else "data.head_crops",
+        allowed=("0" if guided else '"off" or "add"')
+        + ", or a data set with the XML files of annotations/xmls",
+    )
