@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +12,7 @@ from pathlib import Path
 import workbench
 from workbench.recipe.model import Finetune, Optimizer, is_weights_file
 from workbench.recipe.schema import Recipe
-from workbench.support.atomic import atomic_write
+from workbench.support.caches import read_json_cache, write_json_cache
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import file_sha256, fingerprint
@@ -159,17 +158,17 @@ def kept_groups(recipe: Recipe, look: Callable[[Recipe], LayerGroups]) -> LayerG
     Raises:
         UserError: as `look`, such as for a backbone that there is not.
     """
-    file = cache_home() / "networks" / f"{_network_key(recipe)}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        return _kept(json.loads(file.read_text("utf-8")))
+    file = cache_home() / "networks" / f"{_network_key(recipe)}.sealed"
+    with contextlib.suppress(KeyError, TypeError, AttributeError):
+        return _kept(read_json_cache(file))
     try:
         groups = look(recipe)
     except UserError as error:
         refusal = {"what": error.what, "where": error.where, "allowed": error.allowed, "hint": error.hint}
         if error.where in ("model.backbone", "data.image_size", "training.progressive"):
-            _keep(file, {"refusal": refusal})
+            write_json_cache(file, {"refusal": refusal})
         raise
-    _keep(file, asdict(groups))
+    write_json_cache(file, asdict(groups))
     return groups
 
 
@@ -185,12 +184,6 @@ def _kept(values: dict[str, object]) -> LayerGroups:
             raise TypeError(key)
         lists[key] = tuple(map(str, listed))
     return LayerGroups(str(values["backbone"]), **lists)
-
-
-def _keep(file: Path, values: dict[str, object]) -> None:
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(file, json.dumps(values))
 
 
 def _network_key(recipe: Recipe) -> str:

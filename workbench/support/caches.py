@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from workbench.support.atomic import atomic_write
 from workbench.support.regular_file import UnreadableFile, parse_json, read_bytes, regular_descriptor
 
@@ -30,9 +28,9 @@ SEALED_LIMIT = 512 * 2**20
 """Most bytes of a sealed file that are read: many times what ten million images need."""
 
 _SEAL = b"petbench-cache sha256="
-_KINDS = ("stores", "features", "contents", "thumbnails", "pictures", "compose", "inspect", "preview")
-_WHOLE_KINDS = ("contents", "thumbnails", "pictures", "compose")
+_WHOLE_KINDS = ("contents", "thumbnails", "pictures", "compose", "networks")
 """Folders of many small files, which go together."""
+_KINDS = ("stores", "features", "inspect", "preview", *_WHOLE_KINDS)
 
 
 class DamagedCache(Exception):
@@ -56,7 +54,7 @@ def read_sealed(path: Path, limit: int = SEALED_LIMIT) -> bytes | None:
     except UnreadableFile as error:
         raise DamagedCache(str(error)) from error
     seal, found, rest = content.partition(b"\n")
-    if not found or seal != _sealed(rest):
+    if not found or seal != _seal(rest):
         raise DamagedCache(f"{path.name}: not as it was written")
     return rest
 
@@ -69,7 +67,12 @@ def write_sealed(path: Path, content: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_way(path)
-    atomic_write(path, b"\n".join((_sealed(content), content)))
+    atomic_write(path, sealed(content))
+
+
+def sealed(content: bytes) -> bytes:
+    """What a sealed file holds, for whoever writes it in a way of its own."""
+    return _seal(content) + b"\n" + content
 
 
 def read_json_cache(path: Path) -> Any:
@@ -140,6 +143,8 @@ def locked_cache(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     Raises:
         OSError: it cannot be made.
     """
+    from filelock import FileLock, Timeout
+
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_way(path)
     lock = FileLock(path)
@@ -208,7 +213,7 @@ def mark_used(folder: Path) -> None:
         os.utime(folder)
 
 
-def _sealed(content: bytes) -> bytes:
+def _seal(content: bytes) -> bytes:
     return _SEAL + hashlib.sha256(content).hexdigest().encode()
 
 

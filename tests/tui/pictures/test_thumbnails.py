@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from workbench.support.caches import write_sealed
 from workbench.tui.pictures.thumbnails import Thumbnail, Thumbnails
 from workbench.tui.pictures.tiling import CAPTION_LINES, tiling
 
@@ -44,8 +46,9 @@ def test_the_second_time_it_comes_from_the_copy(tmp_path: Path, folder: Path) ->
     path = make_image(tmp_path / "a.png")
     first = Thumbnails(folder).one(path, 20, 20)
     (copy,) = copies(folder)
-    make_image(copy.with_suffix(".png"), (0, 0, 250), (48, 24)).rename(copy)
-    Image.open(copy).convert("RGB").save(copy, "JPEG")
+    stream = io.BytesIO()
+    Image.new("RGB", (48, 24), (0, 0, 250)).save(stream, "JPEG")
+    write_sealed(copy, stream.getvalue())
     second = Thumbnails(folder).one(path, 20, 20)
     assert first.pixels is not None
     assert second.pixels is not None

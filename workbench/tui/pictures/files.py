@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from workbench.dataset import open_catalogue
+from workbench.dataset.contents import stamp_of
 from workbench.recipe.data import Data
-from workbench.support.atomic import atomic_write
+from workbench.support.caches import read_json_cache, write_json_cache
+from workbench.support.fingerprint import fingerprint
 from workbench.support.paths import cache_home
 
 _VERSION = 1
@@ -37,22 +39,31 @@ def picture_files(data: Data, data_home: Path) -> dict[str, Path]:
     return files
 
 
+def look_of(files: Mapping[str, Path]) -> str:
+    """Changes when any of the files does: what was found out about the pictures holds no longer."""
+    stamps: list[object] = []
+    for id_, path in files.items():
+        with contextlib.suppress(OSError, ValueError):
+            stamps.append([id_, stamp_of(path)])
+    return fingerprint(stamps)
+
+
 def _place(data: Data, data_home: Path) -> Path:
     root = str(Path(data.root).expanduser().absolute()) if data.root else ""
     extra = [str(folder) for folder in _extra_folders(data)]
     told = json.dumps([_VERSION, data.dataset, root, str(data_home), *extra])
-    return cache_home() / "pictures" / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.json"
+    return cache_home() / "pictures" / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.sealed"
 
 
 def _remembered(kept: Path) -> dict[str, Path] | None:
     """What was remembered, unless a directory was changed since: a file was added, removed or renamed."""
     try:
-        values: Any = json.loads(kept.read_text("utf-8"))
+        values: Any = read_json_cache(kept)
         for name, changed in values["directories"].items():
             if Path(name).stat().st_mtime_ns != changed:
                 return None
         return {id_: Path(name) for id_, name in values["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -69,8 +80,7 @@ def _remember(kept: Path, files: Mapping[str, Path], roots: Sequence[Path]) -> N
             },
             "files": {id_: str(path) for id_, path in files.items()},
         }
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(kept, json.dumps(values))
+        write_json_cache(kept, values)
 
 
 def _directories(files: Iterable[Path], roots: Sequence[Path]) -> set[Path]:

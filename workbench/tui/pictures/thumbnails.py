@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.support.caches import DamagedCache, clear_way, read_sealed, sealed
 from workbench.support.paths import cache_home
 from workbench.tui.pictures.half_cells import Pixels, fit, shrink
 
@@ -41,7 +42,7 @@ class Thumbnail:
 class Thumbnails:
     """Small copies of image files below `folder`, made when first wanted; safe to delete at any time.
 
-    A copy's name is made from the file's path, length and modification time, so that a replaced file gets a
+    A copy's name is made from the file's path and how it looks from outside, so that a replaced file gets a
     new one. Several threads and processes may use one folder.
     """
 
@@ -88,9 +89,9 @@ class Thumbnails:
 
         kept = self._place(path, side)
         if kept is not None:
-            # A copy that a crash left damaged is made again.
-            with contextlib.suppress(OSError, ValueError, SyntaxError):
-                small = Pillow.open(io.BytesIO(kept.read_bytes()), formats=["JPEG"])
+            # A damaged copy is made again.
+            with contextlib.suppress(DamagedCache, OSError, ValueError, SyntaxError):
+                small = Pillow.open(io.BytesIO(read_sealed(kept) or b""), formats=["JPEG"])
                 small.load()
                 _touch(kept)
                 return small
@@ -103,13 +104,15 @@ class Thumbnails:
 
     def _place(self, path: Path, side: int) -> Path | None:
         """Where the copy belongs; None when the file cannot even be looked at."""
+        from workbench.dataset.contents import stamp_of
+
         try:
-            status = path.stat()
+            stamp = stamp_of(path)
         except (OSError, ValueError):
             return None
-        told = f"{status.st_mtime_ns} {status.st_size} ".encode() + os.fsencode(path)
+        told = f"{stamp} ".encode() + os.fsencode(path)
         digest = hashlib.sha256(told).hexdigest()[:32]
-        return self._folder / digest[:2] / f"{digest[2:]}-{side}.jpg"
+        return self._folder / digest[:2] / f"{digest[2:]}-{side}.sealed"
 
     def _keep(self, place: Path, image: Image) -> None:
         # Renamed into place, but not forced to disk as atomic_write does: making it anew takes less.
@@ -117,7 +120,8 @@ class Thumbnails:
         image.convert("RGB").save(stream, "JPEG", quality=_QUALITY, subsampling=0)
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = place.with_name(f".{place.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-        temporary.write_bytes(stream.getvalue())
+        temporary.write_bytes(sealed(stream.getvalue()))
+        clear_way(place)
         temporary.replace(place)
         self._made += 1
         if self._made % _SWEEP_EVERY == 1:

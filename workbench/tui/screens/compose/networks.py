@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import workbench
-from workbench.support.atomic import atomic_write
+from workbench.support.caches import read_json_cache, write_json_cache
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.paths import cache_home
@@ -64,7 +63,7 @@ class BackboneRow:
 
 def cached_network(backbone: str) -> Network | None:
     """What the cache has of a backbone."""
-    values = _read(_file("network", backbone))
+    values = read_json_cache(_file("network", backbone))
     with contextlib.suppress(KeyError, TypeError, ValueError):
         return _network(backbone, values)
     return None
@@ -83,7 +82,7 @@ async def fetch_network(backbone: str) -> Network:
 def cached_backbones() -> tuple[BackboneRow, ...]:
     """Every backbone in the cache's list; empty where there is none yet."""
     with contextlib.suppress(KeyError, TypeError, ValueError):
-        return _rows(_read(_file("backbones", "")))
+        return _rows(read_json_cache(_file("backbones", "")))
     return ()
 
 
@@ -101,9 +100,7 @@ async def _ask(file: Path, *arguments: str) -> Any:
     if not result.ok:
         raise UserError(told_problem(result, arguments[0]))
     values = result.json()
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(file, json.dumps(values))
+    write_json_cache(file, values)
     return values
 
 
@@ -128,11 +125,4 @@ def _file(kind: str, name: str) -> Path:
     digest = hashlib.sha256(f"{workbench.__version__} {name}".encode("utf-8", "surrogatepass")).hexdigest()[
         :16
     ]
-    return cache_home() / "compose" / f"{kind}-{digest}.json"
-
-
-def _read(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
+    return cache_home() / "compose" / f"{kind}-{digest}.sealed"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import work
@@ -17,11 +17,15 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from workbench.recipe import parse_recipe
 from workbench.recipe.dump import dump_recipe
 from workbench.support.atomic import atomic_write
+from workbench.support.caches import discard, read_json_cache, write_json_cache
 from workbench.support.clean import clean
+from workbench.support.errors import UserError
 from workbench.support.paths import cache_home
 from workbench.tui.helper import run_petbench
+from workbench.tui.pictures.files import look_of, picture_files
 from workbench.tui.screens.compose.draft import Draft
 from workbench.tui.screens.compose.failing import told_problem
 from workbench.tui.screens.compose.offered import Values
@@ -140,41 +144,55 @@ async def draw_preview(
     Raises:
         PreviewProblem: what petbench said.
     """
-    request = f"{toml}\n{data_home} {images} {views} {seed}"
+    look = await asyncio.to_thread(_look_of_data, toml, data_home)
+    request = f"{toml}\n{data_home} {images} {views} {seed} {look}"
     home = cache_home() / "preview"
     folder = home / hashlib.sha256(request.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    listing = folder / "preview.json"
-    if not listing.exists():
-        _forget_oldest(home)
-        folder.mkdir(parents=True, exist_ok=True)
-        recipe = folder / "recipe.toml"
-        atomic_write(recipe, toml)
-        result = await run_petbench(
-            *("preview", str(recipe), "--out", str(folder), "--data-dir", str(data_home), "--json"),
-            *("--images", str(images), "--views", str(views), "--seed", str(seed)),
-        )
-        if not result.ok:
-            raise PreviewProblem(told_problem(result, "preview"))
-        atomic_write(listing, result.output)
-    return read_listing(listing)
+    listing = folder / "preview.sealed"
+    kept = _listed(read_json_cache(listing))
+    if kept is not None:
+        return kept
+    discard(folder)
+    _forget_oldest(home)
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = folder / "recipe.toml"
+    atomic_write(recipe, toml)
+    result = await run_petbench(
+        *("preview", str(recipe), "--out", str(folder), "--data-dir", str(data_home), "--json"),
+        *("--images", str(images), "--views", str(views), "--seed", str(seed)),
+    )
+    if not result.ok:
+        raise PreviewProblem(told_problem(result, "preview"))
+    try:
+        answer = result.json()
+    except ValueError as error:
+        raise PreviewProblem(f"the preview cannot be read: {clean(error)}") from error
+    drawn = _listed(answer)
+    if drawn is None:
+        raise PreviewProblem("the preview cannot be read: it is no list of images")
+    write_json_cache(listing, answer)
+    return drawn
 
 
-def read_listing(path: Path) -> list[PreviewedImage]:
-    """What `petbench preview --json` said.
+def _look_of_data(toml: str, data_home: Path) -> str:
+    """Changes when the images do; empty where they cannot be looked at, which the helper will say."""
+    try:
+        return look_of(picture_files(parse_recipe(toml).data, data_home))
+    except (UserError, OSError):
+        return ""
 
-    Raises:
-        PreviewProblem: it is damaged.
-    """
+
+def _listed(answer: Any) -> list[PreviewedImage] | None:
+    """What `petbench preview --json` said; None where that is no such answer."""
     try:
         return [
             PreviewedImage(
                 str(row["id"]), str(row["label"]), Path(row["plain"]), tuple(map(Path, row["views"]))
             )
-            for row in json.loads(path.read_text("utf-8"))
+            for row in answer
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        path.unlink(missing_ok=True)
-        raise PreviewProblem(f"the preview cannot be read: {clean(error)}") from error
+    except (KeyError, TypeError):
+        return None
 
 
 def _forget_oldest(home: Path) -> None:

@@ -68,6 +68,7 @@ class InspectCore(PlaceScreen[InspectPlace]):
 
         files: Mapping[str, Path]
         problem: str
+        look: str = ""
 
     def __init__(self, place: InspectPlace) -> None:
         super().__init__(place)
@@ -189,10 +190,11 @@ class InspectCore(PlaceScreen[InspectPlace]):
 
     @work(thread=True, exclusive=True, group="files")
     def _find_files(self, data: Data, data_home: Path) -> None:
-        from workbench.tui.pictures.files import picture_files
+        from workbench.tui.pictures.files import look_of, picture_files
 
         try:
-            self.post_message(self.FilesFound(picture_files(data, data_home), ""))
+            files = picture_files(data, data_home)
+            self.post_message(self.FilesFound(files, "", look_of(files)))
         except UserError as error:
             self.post_message(self.FilesFound({}, str(error)))
         except OSError as error:
@@ -202,6 +204,8 @@ class InspectCore(PlaceScreen[InspectPlace]):
     def _files_found(self, message: FilesFound) -> None:
         message.stop()
         self.files, self.files_problem = message.files, message.problem
+        if self.helped is not None:
+            self.helped.of_data(message.look)
         self.grid.again()
         self.show()
 

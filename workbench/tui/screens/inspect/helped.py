@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workbench.runs.layout import RunDirectory
-from workbench.support.atomic import atomic_write
+from workbench.support.caches import read_json_cache, write_json_cache
 from workbench.support.paths import cache_home
 from workbench.tui.helper import HelperResult
 
@@ -47,15 +46,19 @@ class HelperFailed(Exception):
 
 
 class Helped:
-    """Asks helpers about the images of one run and remembers their answers until its networks change."""
+    """Asks helpers about the images of one run; remembers answers until its networks or the images change."""
 
     def __init__(self, run: RunDirectory, data_home: Path, ask: Runner) -> None:
         self._run, self._data_home, self._ask = run, data_home, ask
-        self._folder = cache_home() / "inspect" / _digest(str(run.path), *_networks(run))
+        self.of_data("")
+
+    def of_data(self, look: str) -> None:
+        """Answers are about the data set that looks so: `files.look_of`; of others nothing is known."""
+        self._folder = cache_home() / "inspect" / _digest(str(self._run.path), *_networks(self._run), look)
 
     def known_neighbours(self, image: str) -> tuple[Neighbour, ...] | None:
         """What was found before; None where nobody asked."""
-        return _neighbours(_read_json(self._place("neighbours", image)))
+        return _neighbours(read_json_cache(self._place("neighbours", image)))
 
     async def neighbours(self, images: Sequence[str]) -> None:
         """Find the neighbours of several images by one process. `known_neighbours` has them then.
@@ -65,11 +68,11 @@ class Helped:
         """
         for answer in await self._answers("neighbours", images, "--count", str(_NEIGHBOURS)):
             if isinstance(answer, dict) and _neighbours(answer) is not None:
-                _write_json(self._place("neighbours", str(answer.get("id"))), answer)
+                write_json_cache(self._place("neighbours", str(answer.get("id"))), answer)
 
     def known_overlay(self, image: str, *, teacher: bool) -> Overlay | None:
         """What was drawn before; None where nobody asked."""
-        return _overlay(_read_json(self._place(_saliency(teacher), image)))
+        return _overlay(read_json_cache(self._place(_saliency(teacher), image)))
 
     async def overlay(self, image: str, *, teacher: bool) -> None:
         """Have the overlay of an image drawn. `known_overlay` has it then.
@@ -83,7 +86,7 @@ class Helped:
         for answer in await self._answers("saliency", [image], *options):
             if isinstance(answer, dict) and isinstance(answer.get("overlay"), str):
                 picture = out / answer["overlay"]  # an absolute path stays what it is
-                _write_json(place, {**answer, "overlay": str(picture)})
+                write_json_cache(place, {**answer, "overlay": str(picture)})
 
     async def label_issues(self) -> None:
         """Judge the labels of the run's labelled images; what is found lies in the run's directory then.
@@ -107,7 +110,7 @@ class Helped:
         return values if isinstance(values, list) else []
 
     def _place(self, kind: str, image: str) -> Path:
-        return self._folder / kind / f"{_digest(image)}.json"
+        return self._folder / kind / f"{_digest(image)}.sealed"
 
 
 def _saliency(teacher: bool) -> str:
@@ -126,19 +129,6 @@ def _networks(run: RunDirectory) -> list[str]:
 def _digest(*texts: str) -> str:
     told = "\0".join(texts).encode("utf-8", "surrogatepass")
     return hashlib.sha256(told).hexdigest()[:24]
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _write_json(path: Path, values: object) -> None:
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, json.dumps(values))
 
 
 def _neighbours(answer: Any) -> tuple[Neighbour, ...] | None:
