@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.worker import WorkerFailed, get_current_worker
 
@@ -23,6 +24,7 @@ from workbench.support.errors import UserError
 from workbench.tui.clipboard import copy
 from workbench.tui.faults import log_fault
 from workbench.tui.feed import GpusRead, RunsChanged, endings, feed
+from workbench.tui.few_colours import FewColours
 from workbench.tui.marks import STATUS_MARKS
 from workbench.tui.palette import ActionEntries, PlaceEntries, RecipeEntries, RunEntries
 from workbench.tui.places import Place, RunsPlace, pack_place, surviving, unpack_place
@@ -55,6 +57,7 @@ class PetbenchApp(Guarded, TypeAhead):
         data_home: where data sets lie.
         session: what was kept; `Session(None)` keeps nothing.
         now: seconds since the epoch; tests stop the clock with it.
+        few_colours: whether the terminal has 16 colours or 8.
         live: whether to follow the runs directory; tests that show a fixed view turn it off.
     """
 
@@ -77,6 +80,7 @@ class PetbenchApp(Guarded, TypeAhead):
         session: Session,
         *,
         now: Callable[[], float] = time.time,
+        few_colours: bool = False,
         live: bool = True,
     ) -> None:
         super().__init__()
@@ -87,6 +91,7 @@ class PetbenchApp(Guarded, TypeAhead):
         self.faults: list[Exception] = []
         """Faults of petbench's own so far; tests look at them."""
         self.follows = live
+        self._few_colours = FewColours(enabled=few_colours)
         self._statuses: dict[str, RunStatus] = {}
         self._places: list[Place] = []
         self._fault_open = False
@@ -312,6 +317,11 @@ class PetbenchApp(Guarded, TypeAhead):
         self._fault_open = False
         if to_runs:
             self._leave_to(1)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's, and after them the terminal's own colours where it has no others."""
+        few = self._few_colours
+        return [*super().get_line_filters(), few] if few.enabled else super().get_line_filters()
 
     def _handle_exception(self, error: Exception) -> None:
         # Textual would end the app with a traceback over the terminal; here a widget that failed is blank.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -9,10 +10,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from workbench.runs.status import INTERRUPTED
 from workbench.support.errors import UserError
 from workbench.tui.app import PetbenchApp
+from workbench.tui.few_colours import has_few_colours
 from workbench.tui.pictures import choose_protocol
 from workbench.tui.session import Session, session_path
+
+_TYPEWRITERS = ("", "dumb", "unknown")
+"""Values of TERM for what can only add to its last line."""
 
 
 def start(runs_home: Path, data_home: Path, *, fresh: bool = False, images: str = "auto") -> int:
@@ -26,22 +32,51 @@ def start(runs_home: Path, data_home: Path, *, fresh: bool = False, images: str 
         the exit code: 0, or 1 when the app itself failed (its log was named on the screen).
 
     Raises:
-        UserError: standard input or output is no terminal, or there is no such way to draw.
+        UserError: standard input or output is no terminal or one that cannot place its cursor, or there is no
+            such way to draw.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError(
             "the app needs a terminal, and standard input or output is none",
             hint="petbench --help lists the commands that work without one, such as petbench runs ls",
         )
+    kind = os.environ.get("TERM", "")
+    if kind in _TYPEWRITERS:
+        raise UserError(
+            "the app draws on the whole screen, and this terminal says that it cannot",
+            where=f"TERM={kind}",
+            hint="petbench runs ls, petbench runs show RUN and petbench run RECIPE work here; "
+            "or set TERM to what the terminal is, such as TERM=xterm-256color",
+        )
     choose_protocol(images)  # asks the terminal where it must, which only works before the app has it
     session = Session(session_path(runs_home))
     session.claim()
     if fresh:
         session.forget()
-    app = PetbenchApp(runs_home, data_home, session)
+    app = PetbenchApp(runs_home, data_home, session, few_colours=has_few_colours())
     with _hang_up_keeps(session):
-        app.run()
+        asyncio.run(_with_interrupts(app))
     return app.return_code or 0
+
+
+async def _with_interrupts(app: PetbenchApp) -> None:
+    """Run the app; SIGINT closes it as q does, and once the terminal is as it was ends what is left at once.
+
+    While the app has the terminal ^C is a key like others, so the signal comes before, after, or by `kill`.
+    """
+    has_terminal = True
+
+    def close(_number: int, _frame: object) -> None:
+        if not has_terminal:
+            os._exit(app.return_code or INTERRUPTED)
+        if app.is_running:
+            app.call_later(app.exit)
+
+    signal.signal(signal.SIGINT, close)  # to the process's end: nothing after this has more to put away
+    try:
+        await app.run_async()
+    finally:
+        has_terminal = False
 
 
 @contextlib.contextmanager

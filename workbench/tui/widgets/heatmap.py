@@ -18,6 +18,7 @@ from textual.widget import Widget
 
 from workbench.support.clean import clean
 from workbench.tui.draw.heatmap import EMPTY_HEAT, Fit, HeatData, draw_heat, fit
+from workbench.tui.few_colours import FewColours
 from workbench.tui.themes import palette_of
 
 _STRIDE = 10  # rows or columns that shift and an arrow go
@@ -27,7 +28,7 @@ class HeatMap(Widget, can_focus=True):
     """Shows a matrix; the whole where it fits, else the part around the cursor; `z` shows it all in blocks.
 
     Counts are shown as shares of their row. With `diverging` the values are differences and shown as they
-    are. Under `NO_COLOR` cells are shade characters.
+    are. Under `NO_COLOR`, and where there are few colours, cells are shade characters.
     """
 
     DEFAULT_CSS = """
@@ -76,6 +77,11 @@ class HeatMap(Widget, can_focus=True):
         self._data = EMPTY_HEAT
         self._drawn: tuple[object, list[Strip], Fit] | None = None
         self.set_reactive(HeatMap.shades, bool(os.environ.get("NO_COLOR")))
+
+    def on_mount(self) -> None:
+        """A terminal of 16 colours has no steps between black and red either."""
+        if any(isinstance(one, FewColours) for one in self.app.get_line_filters()):
+            self.shades = True
 
     def show(
         self,
