@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import safetensors.torch
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor
 from torchvision import models
 
@@ -287,3 +289,98 @@ def test_weights_id_follows_the_trunk_alone() -> None:
     with torch.no_grad():
         next(twin.trunk.parameters())[0, 0, 0, 0] += 1e-3
     assert weights_id(twin) != first
+
+
+def _ones(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """An average that can be told from what it is of."""
+    return {name: torch.ones_like(value) for name, value in state.items()}
+
+
+def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: value for name, value in state.items()}
+
+
+WRAPPED: dict[str, Callable[[dict[str, Tensor]], object]] = {
+    "data parallel": lambda state: _under("module.", state),
+    "lightning": lambda state: {"state_dict": _under("model.", state), "hyper_parameters": {"lr": 1e-3}},
+    "a backbone beside another head": lambda state: {
+        "state_dict": {
+            **_under("backbone.", {n: v for n, v in state.items() if not n.startswith("fc.")}),
+            "classifier.weight": torch.zeros(9, 512),
+        }
+    },
+    "a prefix that nobody has heard of": lambda state: _under("my_net.encoder_q.", state),
+    "a prefix without a dot": lambda state: _under("net_", state),
+    "a compiled network in a wrapper": lambda state: {"model": _under("model._orig_mod.", state), "opt": {}},
+    "compiled parts": lambda state: {n.replace("layer1.", "layer1._orig_mod."): v for n, v in state.items()},
+    "containers in containers": lambda state: {"checkpoint": {"net": {"params": state}}, "epoch": 3},
+    "an average beside them": lambda state: {"state_dict": state, "state_dict_ema": _ones(state)},
+    "an average under a prefix": lambda state: {**state, **_under("ema.", _ones(state))},
+    "both under prefixes": lambda state: {
+        **_under("model.", state),
+        **_under("model_ema.module.", _ones(state)),
+    },
+    "swa's": lambda state: {**_under("module.", state), "n_averaged": torch.tensor(3)},
+    "half precision": lambda state: {n: v.half() if v.is_floating_point() else v for n, v in state.items()},
+    "an optimiser's tensors": lambda state: {
+        "model": state,
+        "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]},
+    },
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+def test_whatever_weights_are_wrapped_in_is_taken_off_and_told(
+    wrap: Callable[[dict[str, Tensor]], object], tmp_path: Path
+) -> None:
+    state = models.resnet18(num_classes=5).state_dict()
+    torch.save(wrap(state), tmp_path / "weights.ckpt")
+    classifier = load("resnet18", tmp_path / "weights.ckpt")
+    for name, value in classifier.trunk.state_dict().items():
+        assert torch.allclose(value.float(), state[name].float(), rtol=1e-3, atol=1e-6), name
+    assert classifier.weights_notes or wrap in (WRAPPED["half precision"], WRAPPED["compiled parts"])
+
+
+@pytest.mark.parametrize(
+    ("wrap", "entry"),
+    [
+        (WRAPPED["an average beside them"], "state_dict_ema"),
+        (WRAPPED["an average under a prefix"], "ema"),
+        (WRAPPED["both under prefixes"], "model_ema"),
+    ],
+)
+def test_an_average_is_named_and_can_be_chosen(
+    wrap: Callable[[dict[str, Tensor]], object], entry: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pth.tar"
+    torch.save(wrap(models.resnet18(num_classes=5).state_dict()), path)
+    (*_, told) = load("resnet18", path).weights_notes
+    assert f'model.weights_entry = "{entry}' in told
+    model = Model(backbone="resnet18", weights=str(path), weights_entry=entry)
+    chosen = build(model, 5, seed=0)
+    assert float(chosen.trunk.get_parameter("conv1.weight").detach().min()) == 1
+    assert entry in chosen.weights_notes[0]
+    with pytest.raises(UserError, match="no entry 'state_dict_emo'") as error:
+        build(model.model_copy(update={"weights_entry": "state_dict_emo"}), 5, seed=0)
+    assert entry in error.value.allowed
+
+
+def test_two_networks_in_a_file_are_asked_about(tmp_path: Path) -> None:
+    state = original("resnet18").state_dict()
+    torch.save({"student": state, "teacher": _ones(state)}, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match="nothing says which") as error:
+        load("resnet18", tmp_path / "weights.pth")
+    assert error.value.hint.endswith("student, teacher")
+
+
+def test_missing_norm_statistics_are_told_as_that(tmp_path: Path) -> None:
+    state = {f"model.{name}": value for name, value in original("resnet18").named_parameters()}
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match=r"read under model; tensors 40 missing: bn1\.running_mean") as error:
+        load("resnet18", tmp_path / "weights.pth")
+    assert "model.state_dict()" in error.value.hint
+
+
+def test_an_entry_needs_a_file() -> None:
+    with pytest.raises(ValidationError, match="weights_entry needs weights to name a file"):
+        Model(backbone="resnet18", weights_entry="ema")

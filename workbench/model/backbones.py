@@ -20,7 +20,7 @@ from workbench.model.torchvision_nets import (
     torchvision_architecture,
     torchvision_names,
 )
-from workbench.model.weights import load_weights, read_tensors
+from workbench.model.weights import load_weights, read_entries, read_tensors
 from workbench.recipe import Model
 from workbench.recipe.model import is_weights_file
 from workbench.support.clean import clean
@@ -51,8 +51,8 @@ def build(
     with _seeded(seed):
         classifier = ImageClassifier(architecture, classes, dropout=model.dropout)
     if loads:
-        tensors, source = _tensors(model)
-        load_weights(classifier, architecture, tensors, source=source)
+        entries, source = _entries(model)
+        load_weights(classifier, architecture, entries, source=source, entry=model.weights_entry)
     set_noise(classifier, model.dropout, model.stochastic_depth)
     if image_size is not None:
         _refuse_size(classifier, image_size)
@@ -92,16 +92,16 @@ def _architecture(model: Model, image_size: int | None, *, initialise: bool) -> 
     return torchvision_architecture(name, model.weights, image_size=image_size, initialise=initialise)
 
 
-def _tensors(model: Model) -> tuple[Tensors, str]:
+def _entries(model: Model) -> tuple[dict[str, Tensors], str]:
     """The weights that the recipe names, and what to call them in an error."""
     name, weights = model.backbone, model.weights
     if is_weights_file(weights):
         path = Path(weights).expanduser()
-        return read_tensors(path), str(path)
+        return read_entries(path), str(path)
     if name.startswith(PREFIX):
-        return timm_tensors(name, weights), name
+        return {"": timm_tensors(name, weights)}, name
     if name not in LITE:
-        return published_tensors(name, weights), f"{name} {weights}"
+        return {"": published_tensors(name, weights)}, f"{name} {weights}"
     if weights != "default":
         raise UserError(
             f"{name} has no weights named {clean(weights, 80)!r}",
@@ -109,7 +109,7 @@ def _tensors(model: Model) -> tuple[Tensors, str]:
             allowed='"default", "none", or a .safetensors, .pth or .pt path',
         )
     path = lite_weights_file(name)
-    return read_tensors(path), str(path)
+    return {"": read_tensors(path)}, str(path)
 
 
 def _refuse_size(classifier: ImageClassifier, size: int) -> None:

@@ -35,6 +35,7 @@ class ImageClassifier(nn.Module):
         groups: input to output, the last is "head"; every parameter and buffer is in exactly one.
         backbone, mean, std, feature_width, native_size: see `Architecture`.
         published_head: the old head, where the weights came with one; not in the state dict.
+        weights_notes: what to tell of the weights file, such as which of its entries was read.
 
     Raises:
         ValueError: if a tensor is in no group or in several, or two groups share a name (a fault of the
@@ -60,6 +61,7 @@ class ImageClassifier(nn.Module):
         self.feature_width = architecture.feature_width
         self.native_size = architecture.native_size
         self.published_head: PublishedHead | None = None
+        self.weights_notes: tuple[str, ...] = ()
         self._held: list[nn.Module] = []
         _refuse_gaps(self)
 

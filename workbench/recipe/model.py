@@ -5,9 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from workbench.recipe.fields import ABOVE_ZERO, Described, GroupName, Names, Probability, Table, knob
+from workbench.recipe.fields import (
+    ABOVE_ZERO,
+    Described,
+    GroupName,
+    Names,
+    Probability,
+    Table,
+    disagreement,
+    knob,
+)
 
 _WEIGHTS_FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".tar", ".bin")
 NormGroups = Literal["all", "tuned", "frozen"] | Names
@@ -36,6 +45,14 @@ class Model(Table):
         min_length=1,
         max_length=1024,
     )
+    weights_entry: str | None = knob(
+        None,
+        help="which entry of a weights file that holds several sets of weights, such as state_dict_ema for "
+        "the average over training; with dots where one stands in another",
+        unset="the weights themselves, not an average of them",
+        min_length=1,
+        max_length=200,
+    )
     dropout: float = knob(0.0, help="dropout before the head's linear layer", unit="probability", ge=0, lt=1)
     stochastic_depth: float = knob(
         0.0,
@@ -45,6 +62,16 @@ class Model(Table):
         ge=0,
         lt=1,
     )
+
+    @model_validator(mode="after")
+    def _entry_of_a_file(self) -> Model:
+        if self.weights_entry is not None and not is_weights_file(self.weights):
+            raise disagreement(
+                "weights_entry needs weights to name a file, one of whose entries it is",
+                "weights_entry",
+                "weights",
+            )
+        return self
 
 
 def is_weights_file(weights: str) -> bool:

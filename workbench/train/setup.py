@@ -157,6 +157,8 @@ def prepare(
     data = _fit(recipe, places, open_data, corrections)
     catalogue = data.catalogue
     classifier = _build(recipe, catalogue)
+    for note in classifier.weights_notes:
+        reporter.event(Message(\"info\", note))
     weights = weights_id(classifier)[:16] if recipe.model.weights != "none" else ""
     _say_passed_over(catalogue, reporter)
     catalogue.know_contents(reporter)
