@@ -158,7 +158,7 @@ def prepare(
     catalogue = data.catalogue
     classifier = _build(recipe, catalogue)
     for note in classifier.weights_notes:
-        reporter.event(Message(\"info\", note))
+        reporter.event(Message("info", note))
     weights = weights_id(classifier)[:16] if recipe.model.weights != "none" else ""
     _say_passed_over(catalogue, reporter)
     catalogue.know_contents(reporter)
