@@ -23,6 +23,7 @@ from workbench.runs.results import (
     write_results,
 )
 from workbench.support.errors import UserError
+from workbench.support.regular_file import UnreadableFile
 
 counts = st.integers(0, 2**40)
 shares = st.floats(0, 1)
@@ -110,7 +111,7 @@ def test_a_class_named_with_undecodable_bytes_does_not_spoil_the_file(tmp_path: 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("x = ", "damaged"), ("x = 1", "classes"), ('test = "x"', "damaged"), ("[val]\n", "damaged")],
+    [("x = ", "damaged"), ("x = 1\n", "classes"), ('test = "x"', "damaged"), ("[val]\n", "damaged")],
 )
 def test_damaged_results_are_one_message_with_the_file(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "results.toml"
@@ -128,3 +129,40 @@ def test_the_most_confused_pairs_come_first_and_ties_keep_the_classes_order() ->
     ]
     assert len(most_confused(confusion, CLASSES, 99)) == 3
     assert most_confused([[0, 0], [0, 0]], ("a", "b"), 5) == []
+
+
+def _written(path: Path) -> bytes:
+    write_results(path, make_results(teacher_accuracy=0.7))
+    return path.read_bytes()
+
+
+def test_results_cut_short_anywhere_are_damaged_for_every_reader(tmp_path: Path) -> None:
+    path = tmp_path / "results.toml"
+    content = _written(path)
+    for kept in range(len(content)):
+        path.write_bytes(content[:kept])
+        with pytest.raises(UserError, match="damaged results"):
+            read_results(path)
+        with pytest.raises(UnreadableFile):
+            read_headline(path)
+
+
+def test_a_flipped_bit_anywhere_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "results.toml"
+    content = _written(path)
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 7
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="damaged results"):
+            read_results(path)
+        with pytest.raises(UnreadableFile):
+            read_headline(path)
+
+
+def test_results_of_before_there_were_checksums_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "results.toml"
+    lines = _written(path).decode().splitlines(keepends=True)
+    path.write_text("".join(lines[1:-1]))
+    assert read_results(path) == make_results(teacher_accuracy=0.7)
+    assert read_headline(path)["test"]["accuracy"] == 0.8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,14 @@ from workbench.dataset import Catalogue
 from workbench.recipe import Recipe
 from workbench.recipe.pseudo_label import OFFLINE
 from workbench.runs.events import ConfusionSeen, EpochDone, RoundLabelled, Silent, StageStarted
+from workbench.runs.layout import RunDirectory
 from workbench.runs.ledger import read_ledger
 from workbench.runs.predictions import load_predictions
 from workbench.runs.process import read_exit
 from workbench.runs.results import read_results
+from workbench.runs.status import RunStatus, status_of
 from workbench.support.fingerprint import file_sha256
+from workbench.train.checkpoint import save_checkpoint
 from workbench.train.setup import prepare
 from workbench.train.state import Best
 
@@ -45,6 +49,8 @@ def test_a_supervised_run_leaves_results_predictions_and_weights(sample: Path, t
     predictions = load_predictions(trained.directory.predictions("test"))
     assert float((predictions.probabilities.argmax(1) == predictions.labels).mean()) == results.test.accuracy
     assert sorted(path.name for path in trained.directory.checkpoint.iterdir()) == [
+        "conclusion.safetensors",
+        "conclusion.sha256",
         "final.safetensors",
         "final.sha256",
     ]
@@ -73,6 +79,7 @@ def test_a_pseudo_label_run_goes_through_teacher_and_rounds(sample: Path, tmp_pa
         assert event.threshold == pytest.approx(min(row.confidence for row in chosen))
         assert event.flipped == sum(row.flipped for row in ledger)
     assert {p.name for p in trained.directory.checkpoint.glob("*.safetensors")} == {
+        "conclusion.safetensors",
         "final.safetensors",
         "teacher.safetensors",
     }
@@ -111,6 +118,75 @@ def test_a_finished_run_gives_its_results_again_without_training(sample: Path, t
     again = go_on(trained.directory, tiny(HEAD, sample), tmp_path)
     assert again.results == trained.results
     assert again.recorder.events == []
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "damage"),
+    [
+        (HEAD, "results.toml", _cut),
+        (HEAD + PSEUDO, "results.toml", _cut),
+        (TRUNK, "results.toml", Path.unlink),
+        (HEAD + PSEUDO, "predictions/teacher-val.npz", Path.unlink),
+        (HEAD, "predictions/test.npz", _cut),
+    ],
+)
+def test_a_finished_run_with_damaged_results_is_concluded_again_to_the_same_digits(
+    base: str, name: str, damage: Callable[[Path], None], sample: Path, tmp_path: Path
+) -> None:
+    recipe = tiny(base, sample)
+    trained = train(recipe, tmp_path)
+    run = trained.directory
+    before = _contents(run)
+    damage(run.path / name)
+    again = go_on(run, recipe, tmp_path)
+    assert again.outcome.code == 0, again.outcome
+    assert again.results == trained.results
+    assert status_of(run) is RunStatus.FINISHED
+    after = _contents(run)
+    changed = {path for path in before if after[path] != before[path]}
+    assert changed <= {"metrics.jsonl", "run.log", "process.json", "exit.json"}
+    assert after.keys() == before.keys()
+    assert [e for e in again.recorder.events if isinstance(e, EpochDone)] == []
+
+
+def test_a_run_that_cannot_be_concluded_again_is_refused_and_stays_as_it_is(
+    sample: Path, tmp_path: Path
+) -> None:
+    recipe = tiny(HEAD, sample)
+    run = train(recipe, tmp_path).directory
+    _cut(run.results)
+    _cut(run.checkpoint / "final.safetensors")
+    before = _contents(run)
+    again = go_on(run, recipe, tmp_path)
+    assert again.outcome.code == 2
+    assert "final.safetensors does not match its SHA-256" in again.outcome.reason
+    assert _contents(run) == before
+    assert status_of(run) is RunStatus.FINISHED
+
+
+def test_what_a_run_killed_at_its_very_end_left_is_cleared_by_the_next_attempt(
+    sample: Path, tmp_path: Path
+) -> None:
+    recipe = tiny(HEAD, sample)
+    trained = train(recipe, tmp_path)
+    run = trained.directory
+    before = set(_contents(run))
+    save_checkpoint(run.checkpoint, {}, {})
+    (run.checkpoint / ".final.safetensors.99-0123abcd.tmp").touch()
+    (run.path / ".results.toml.99-0123abcd.tmp").touch()
+    (run.path / ".notes.toml.99-0123abcd.tmp").touch()  # a front end's: it may be writing now
+    run.exit.unlink()
+    assert go_on(run, recipe, tmp_path).results == trained.results
+    assert set(_contents(run)) == {*before, ".notes.toml.99-0123abcd.tmp"}
+
+
+def _contents(run: RunDirectory) -> dict[str, bytes]:
+    files = (path for path in run.path.rglob("*") if path.is_file())
+    return {str(path.relative_to(run.path)): path.read_bytes() for path in files}
 
 
 def test_data_that_changed_since_the_run_began_are_refused(sample: Path, tmp_path: Path) -> None:

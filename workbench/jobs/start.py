@@ -111,11 +111,22 @@ def resume_run(
     """
     wanted_devices(device)
     status = status_of(run)
-    if status is RunStatus.FINISHED:
+    if status is RunStatus.FINISHED and _has_results(run):
         raise UserError("it is finished", where=run.id, hint=f"petbench runs show {run.handle}")
     if status.is_active:
         raise UserError(f"it is {status.value}", where=run.id, hint=f"petbench stop {run.handle} ends that")
     return _start(run, data_home, device, command_line, notify, ensure_unattended([run], told))
+
+
+def _has_results(run: RunDirectory) -> bool:
+    """Whether a finished run's are whole; else it can be concluded again."""
+    from workbench.runs.results import read_results
+
+    try:
+        read_results(run.results)
+    except (FileNotFoundError, UserError):
+        return False
+    return True
 
 
 def _start(

@@ -51,7 +51,11 @@ def read_toml(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
         FileNotFoundError: there is none.
         UnreadableFile: no regular file, too large, not text, not TOML, nested too deep, a huge number.
     """
-    text = read_text(path, max_bytes)
+    return as_toml(path, read_text(path, max_bytes), max_bytes=max_bytes)
+
+
+def as_toml(path: Path, text: str, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """The values of `text`, which came from `path`. Raises: as `read_toml`."""
     try:
         return parse_toml(text, "", max_bytes=max_bytes).values
     except UserError as error:

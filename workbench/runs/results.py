@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ from typing import Any
 
 import tomli_w
 
-from workbench.recipe.toml_text import read_toml
+from workbench.recipe.toml_text import as_toml
+from workbench.runs.layout import RunDirectory
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
@@ -175,7 +177,7 @@ def write_results(path: Path, results: Results) -> None:
     """Write `results` as TOML that a person can read: a matrix has a line a row.
 
     TOML has no null: a key whose value is None is left out, and in `recall` it is nan. A class named with
-    bytes that are no Unicode text has `?` for them.
+    bytes that are no Unicode text has `?` for them. The first line promises a checksum in the last.
     """
     values = {key: value for key, value in asdict(results).items() if value is not None}
     evaluations = {name: values.pop(name) for name in EVALUATIONS if name in values}
@@ -183,7 +185,34 @@ def write_results(path: Path, results: Results) -> None:
     parts = [tomli_w.dumps(values, multiline_strings=False)]
     parts += [f"[{name}]\n{_evaluation_toml(value)}" for name, value in evaluations.items()]
     parts += [f"[[rounds]]\n{tomli_w.dumps(row)}" for row in rounds]
-    atomic_write(path, "\n".join(parts).encode("utf-8", "replace"))
+    content = "\n".join([_PROMISE, *parts]).encode("utf-8", "replace")
+    atomic_write(path, content + f"{_CHECKSUM}{hashlib.sha256(content).hexdigest()}\n".encode())
+
+
+_PROMISE = "# results of petbench; the last line is the SHA-256 of all before it"
+_CHECKSUM = "# SHA-256 "
+
+
+def _checked_text(path: Path) -> str:
+    """The text of a results file that is what was written; one of before there were checksums is believed.
+
+    Raises:
+        FileNotFoundError: the run has none yet.
+        UnreadableFile: it was changed or cut short, or cannot be read.
+    """
+    text = read_text(path, _LIMIT_BYTES)
+    body, mark, written = text.rpartition(_CHECKSUM)
+    if not mark:
+        if text.startswith(_PROMISE[:_PROMISED]) or not text.endswith("\n"):
+            raise UnreadableFile(path, "it was cut short: its last line, the checksum, is missing")
+        return text
+    if written != f"{hashlib.sha256(body.encode()).hexdigest()}\n":
+        raise UnreadableFile(path, "its content does not match its checksum: it was changed or damaged")
+    return text
+
+
+_PROMISED = 20
+"""So much of the promise at a file's beginning binds: TOML that petbench wrote before began with a key."""
 
 
 def read_results(path: Path) -> Results:
@@ -194,7 +223,7 @@ def read_results(path: Path) -> Results:
         UserError: the file is damaged.
     """
     try:
-        values = read_toml(path, max_bytes=_LIMIT_BYTES)
+        values = as_toml(path, _checked_text(path), max_bytes=_LIMIT_BYTES)
         for name in EVALUATIONS:
             if name in values:
                 values[name]["recall"] = [None if math.isnan(r) else r for r in values[name]["recall"]]
@@ -204,9 +233,17 @@ def read_results(path: Path) -> Results:
             _refuse_other_classes(getattr(results, name), name, len(results.classes))
         return results
     except UnreadableFile as error:
-        raise UserError(f"damaged results: {clean(error.reason)}", where=clean(path)) from error
+        raise _damaged(path, error.reason) from error
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"damaged results: {clean(error)}", where=clean(path)) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, why: object) -> UserError:
+    return UserError(
+        f"damaged results: {clean(why)}",
+        where=clean(path),
+        hint=f"petbench resume {RunDirectory(path.parent).handle} concludes the run again from its weights",
+    )
 
 
 def _refuse_other_classes(on: Evaluation | None, name: str, classes: int) -> None:
@@ -226,7 +263,7 @@ def read_headline(path: Path) -> dict[str, dict[str, float]]:
     """
     tables: dict[str, dict[str, float]] = {"": {}}
     table = tables[""]
-    for match in _NUMBER_LINE.finditer(read_text(path, _LIMIT_BYTES)):
+    for match in _NUMBER_LINE.finditer(_checked_text(path)):
         if match["table"]:
             table = tables[match["table"]] = {}
         else:

@@ -1,9 +1,15 @@
-"""The end of a run: the chosen weights, the one look at the test split, `results.toml`."""
+"""The end of a run: the chosen weights, the one look at the test split, `results.toml`.
+
+What else the results tell of is kept beside the weights, so that a run whose results were lost or damaged is
+concluded again from them, to the same digits.
+"""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,30 +17,46 @@ from numpy.typing import NDArray
 from workbench.runs.events import EpochDone, Message, Reporter, SplitName
 from workbench.runs.layout import RunDirectory
 from workbench.runs.mcnemar import mcnemar
-from workbench.runs.predictions import save_predictions
-from workbench.runs.results import Evaluation, Results, write_results
+from workbench.runs.predictions import load_predictions, save_predictions
+from workbench.runs.results import Evaluation, Results, read_results, write_results
 from workbench.runs.tenure import Tenure
+from workbench.support.clean import clean
+from workbench.support.errors import UserError
+from workbench.support.fingerprint import file_sha256
 from workbench.support.spans import Part, spanned
-from workbench.train.checkpoint import discard_checkpoints, save_tensors
+from workbench.train.checkpoint import DamagedFile, discard_checkpoints, load_tensors, save_tensors
 from workbench.train.metrics import evaluate_probabilities
 from workbench.train.network import Network
-from workbench.train.state import Best, RunState
+from workbench.train.state import Best, RunState, pack, under, unpack, weights_under
 
 FINAL_WEIGHTS = "final.safetensors"
 TEACHER_WEIGHTS = "teacher.safetensors"
+CONCLUSION = "conclusion.safetensors"
+"""Where the run stood when it was concluded, less the weights that are kept anyway."""
 
 
 @spanned(Part.RESULTS)
 def conclude(
-    directory: RunDirectory, network: Network, state: RunState, reporter: Reporter, tenure: Tenure
+    directory: RunDirectory,
+    network: Network,
+    state: RunState,
+    reporter: Reporter,
+    tenure: Tenure,
+    *,
+    again: bool = False,
 ) -> Results:
     """Evaluate the models that validation chose on the test split, once; record it all.
 
     The final model is the best of all on validation; of a pseudo-label run the first teacher and the best
     student are both kept, whichever it is.
+
+    Args:
+        again: the weights are kept already, and stay as they are.
     """
     chosen = state.best
     assert chosen is not None  # the plan always ends with a fit or a student
+    if not again:
+        _keep_state(directory, state, tenure)
     judged: dict[str, _Judged] = {}
     digest = ""
     for name, best in (("teacher", state.teacher), ("student", state.student)):
@@ -45,10 +67,14 @@ def conclude(
         if best is not chosen or name == "teacher":
             prefixes.append(f"{name}-")
         judged[name] = _evaluate(directory, network, best, reporter, prefixes, tenure)
-        if name == "teacher":
+        if name == "teacher" and not again:
             _save_weights(directory, network, best, TEACHER_WEIGHTS, tenure)
         if best is chosen:
-            digest = _save_weights(directory, network, best, FINAL_WEIGHTS, tenure)
+            digest = (
+                file_sha256(directory.checkpoint / FINAL_WEIGHTS)
+                if again
+                else _save_weights(directory, network, best, FINAL_WEIGHTS, tenure)
+            )
     teacher, student = judged.get("teacher"), judged["student"]
     final, beside = student, None
     if teacher is not None and chosen is state.teacher:
@@ -84,6 +110,65 @@ def conclude(
     write_results(directory.results, results)
     discard_checkpoints(directory.checkpoint)
     return results
+
+
+def finished_results(directory: RunDirectory, reporter: Reporter) -> Results | None:
+    """The results of a run that has them whole, with the predictions that go with them; None of any other.
+
+    What is damaged is reported.
+    """
+    try:
+        results = read_results(directory.results)
+        names = [
+            "",
+            *(["teacher-"] if results.teacher_val else []),
+            *(["student-"] if results.student_val else []),
+        ]
+        for name in (prefix + split for prefix in names for split in ("val", "test")):
+            load_predictions(directory.predictions(name))
+    except FileNotFoundError as error:
+        if directory.results.exists():
+            missing = Path(str(error.filename)).name
+            reporter.event(
+                Message("warning", f"{missing} is gone: concluding the run again from its weights")
+            )
+        return None
+    except UserError as error:
+        reporter.event(Message("warning", f"{clean(error.where)}: {error.what}; concluding the run again"))
+        return None
+    return results
+
+
+def state_concluded(directory: RunDirectory) -> RunState | None:
+    """Where a run stood when it was concluded, with its final weights; None of one that never was.
+
+    Raises:
+        UserError: there is no whole copy of what that takes.
+    """
+    folder = directory.checkpoint
+    if not ((folder / FINAL_WEIGHTS).exists() or directory.results.exists()):
+        return None
+    try:
+        tensors, plain = load_tensors(folder / CONCLUSION)
+        if plain["teacher"] is not None:
+            tensors |= under("teacher/", load_tensors(folder / TEACHER_WEIGHTS)[0])
+        final, _ = load_tensors(folder / FINAL_WEIGHTS)
+        if not weights_under("student/", tensors):
+            tensors |= under("student/", final)
+        return unpack(tensors, plain)
+    except (DamagedFile, KeyError, TypeError) as error:
+        raise UserError(
+            f"it cannot be concluded again: {clean(error)}",
+            where=clean(folder),
+            hint=f"petbench run {shlex.quote(str(directory.recipe))} trains it anew, as another run",
+        ) from error
+
+
+def _keep_state(directory: RunDirectory, state: RunState, tenure: Tenure) -> None:
+    tensors, plain = pack(state)
+    # Kept as the final weights, unless the teacher is the run's model.
+    kept = under("student/", weights_under("student/", tensors)) if state.best is state.teacher else {}
+    save_tensors(directory.checkpoint / CONCLUSION, kept, plain, tenure.check)
 
 
 @dataclass(frozen=True, slots=True)

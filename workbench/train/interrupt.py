@@ -100,3 +100,17 @@ class Interruptible:
         if time.monotonic() - self._beaten >= 1:
             self._heartbeat()
             self._beaten = time.monotonic()
+
+
+class Unrecorded:
+    """A reporter of work that is on record already: its progress is shown, its events are not."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def event(self, event: Event) -> None:
+        """Not passed on."""
+
+    def progress(self, task: str, done: int, total: int) -> None:
+        """Pass it on."""
+        self._reporter.progress(task, done, total)

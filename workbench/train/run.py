@@ -14,7 +14,7 @@ from workbench.recipe import Recipe
 from workbench.recipe.offline import InRounds, Offline
 from workbench.runs.events import Message, Reporter
 from workbench.runs.layout import OF_ATTEMPTS, RunDirectory
-from workbench.runs.results import Results, RoundResult, read_results
+from workbench.runs.results import Results, RoundResult
 from workbench.runs.tenure import Tenure
 from workbench.support.atomic import temporaries
 from workbench.support.spans import Part, spanned
@@ -28,9 +28,9 @@ from workbench.train.begin import (
     warn_of_copies,
     warn_of_uncovered_classes,
 )
-from workbench.train.checkpoint import load_newest, sweep_checkpoints
-from workbench.train.conclude import conclude
-from workbench.train.interrupt import Interruptible, StopRequest
+from workbench.train.checkpoint import discard_checkpoints, load_newest, sweep_checkpoints
+from workbench.train.conclude import conclude, finished_results, state_concluded
+from workbench.train.interrupt import Interruptible, StopRequest, Unrecorded
 from workbench.train.labelling import label_pool, share_right
 from workbench.train.loop import StageRun, Surroundings
 from workbench.train.network import Network
@@ -64,15 +64,20 @@ def execute(
         Interrupted: after a checkpoint, when a signal has come.
         TakenOver: another attempt has the run by now.
     """
-    if directory.results.exists():
-        return read_results(directory.results)
+    finished = finished_results(directory, reporter)
+    if finished is not None:
+        begun()
+        sweep_leftovers(directory)
+        discard_checkpoints(directory.checkpoint)  # it may have been killed before it came to that
+        return finished
     patient = Interruptible(reporter, stop, tenure.beat)
     checkpoint = load_newest(directory.checkpoint, reporter)
+    concluded = state_concluded(directory) if checkpoint is None else None
     corrections = pin_corrections(directory, recipe)
     setup = prepare(recipe, places, patient, corrections=corrections, pinned=directory.split)
     pin_split(directory, setup, reporter)
     require_same_weights(directory, setup)
-    state, tensors, within_stage = _stand(checkpoint)
+    state, tensors, within_stage = _stand(checkpoint) if concluded is None else (concluded, {}, False)
     state.precision = state.precision or decide_precision(setup, reporter)
     state.compilation = state.compilation or decide_compilation(setup, state.precision, reporter)
     network = Network(setup, state.precision, patient)
@@ -82,6 +87,9 @@ def execute(
     network.load(weights_under("model/", tensors))
     begun()
     tenure.check()
+    if concluded is not None:
+        sweep_leftovers(directory)
+        return conclude(directory, network, state, Unrecorded(patient), tenure, again=True)
     record_provenance(directory, setup, command_line)
     sweep_leftovers(directory)
     with CheckpointWriter(directory.checkpoint, tenure.check) as writer:

@@ -150,6 +150,11 @@ def weights_under(prefix: str, weights: Weights) -> Weights:
     return {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
 
 
+def under(prefix: str, weights: Weights) -> Weights:
+    """The same entries, their names beginning with `prefix`: what `weights_under` takes off."""
+    return {prefix + name: tensor for name, tensor in weights.items()}
+
+
 def pack(state: RunState) -> tuple[Weights, dict[str, Any]]:
     """Split a state into named tensors and what JSON can hold."""
     tensors: Weights = {}
