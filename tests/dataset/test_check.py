@@ -132,7 +132,7 @@ def test_two_blank_pictures_are_not_called_alike(tmp_path: Path) -> None:
     root = small_oxford(tmp_path)
     for name, colour in (("Tom_1", "grey"), ("Tom_3", "silver")):
         Image.new("RGB", (40, 30), colour).save(root / "images" / f"{name}.jpg")
-    assert found(look_over(root)) == set()
+    assert {kind for _, kind, _ in found(look_over(root))} == {"blank image"}
 
 
 def test_folder_is_checked_like_any_set(tmp_path: Path) -> None:
@@ -162,3 +162,40 @@ def test_real_photographs_are_fit_to_train_on(real_data: Path) -> None:
     # Near copies on both sides of the official split: at 64 × 64 they differ by less than one grey level.
     alike = {problem.place for problem in report.problems if problem.kind == "alike in train and test"}
     assert {"japanese_chin_137", "keeshond_141", "leonberger_189"} <= alike
+
+
+def test_near_duplicates_are_found_within_the_training_part_and_under_two_labels(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"train/a": 3, "train/b": 3, "test/a": 2, "test/b": 2})
+    for source, copy in (
+        ("train/a/000.jpg", "train/a/small.png"),
+        ("train/b/000.jpg", "test/b/small.png"),
+        ("train/a/001.jpg", "train/b/small.png"),
+        ("test/a/000.jpg", "test/a/small.png"),
+    ):
+        with Image.open(tmp_path / source) as image:
+            image.resize((80, 60)).save(tmp_path / copy)
+    alike = {(kind, place) for _, kind, place in found(look_over(tmp_path, "folder")) if "alike" in kind}
+    assert alike == {
+        ("alike in train", "train/a/000.jpg"),
+        ("alike in train and test", "test/b/small.png"),
+        ("alike, two labels", "train/a/001.jpg"),
+        ("alike in test", "test/a/000.jpg"),
+    }
+
+
+def test_many_images_of_one_look_are_told_once_each(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"a": 1, "b": 2})
+    with Image.open(tmp_path / "a" / "000.jpg") as image:
+        for number in range(30):
+            image.resize((80 + number, 60)).save(tmp_path / "a" / f"copy{number}.png")
+    problems = [p for p in look_over(tmp_path, "folder").problems if "alike" in p.kind]
+    assert 1 <= len(problems) <= 3 * 31  # each once a kind
+    assert max(len(problem.what) for problem in problems) < 200
+
+
+def test_blank_images_are_named_with_their_colour(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"a": 3, "b": 3})
+    Image.new("RGB", (40, 30)).save(tmp_path / "a" / "black.jpg")
+    Image.new("L", (50, 30), 200).save(tmp_path / "b" / "grey.png")
+    blank = {p.place: p.what for p in look_over(tmp_path, "folder").problems if p.kind == "blank image"}
+    assert blank == {"a/black.jpg": "every pixel is #000000, black", "b/grey.png": "every pixel is #c8c8c8"}

@@ -13,6 +13,7 @@ from workbench.cli.arguments import DataDir, Device, Json, RunId, RunsDir
 from workbench.cli.console import cell, console, error_console, make_table, print_json
 from workbench.cli.display import Display
 from workbench.dataset import open_catalogue
+from workbench.dataset.near_duplicates import FEATURE_COSINE
 from workbench.recipe import load_recipe
 from workbench.runs.find import find_run
 from workbench.runs.issue_file import Duplicate
@@ -39,7 +40,7 @@ def label_issues(
     similarity: Annotated[
         float,
         typer.Option("--similarity", min=0.0, max=1.0, help="Cosine of the features of near-duplicates."),
-    ] = 0.95,
+    ] = FEATURE_COSINE,
     device: Device = "auto",
     as_json: Json = False,
     runs_dir: RunsDir = None,
@@ -76,7 +77,7 @@ def search_issues(
     folds: int = 5,
     seed: int = 0,
     pretrained: bool = False,
-    similarity: float = 0.95,
+    similarity: float = FEATURE_COSINE,
     device: str = "auto",
     data: Path,
 ) -> None:

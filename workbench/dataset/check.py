@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from workbench.dataset.catalogue import long_words
+from workbench.dataset.catalogue import Part, long_words
 from workbench.dataset.check_layout import (
     DataSubject,
     Problem,
@@ -22,6 +22,7 @@ from workbench.dataset.check_layout import (
 )
 from workbench.dataset.depth import scale_words
 from workbench.dataset.examine import FileFacts, examine
+from workbench.dataset.near_duplicates import alike_looks
 from workbench.dataset.open import locate, open_catalogue
 from workbench.dataset.run_data import divide, readable_split
 from workbench.recipe import Recipe
@@ -29,7 +30,8 @@ from workbench.recipe.data import Data
 from workbench.support.errors import UserError
 from workbench.support.progress import QUIET, Progress
 
-OWN_PARTS = ("train", "test")
+OWN_PARTS = ("train", "validation", "test")
+_LIKE_TEST = "extra image alike a test image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class ClassImages:
     test: int
     extra: int = 0
     """Beside the data set's own."""
+    validation: int = 0
+    """Of a folder's own validation part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +135,14 @@ def _of_one(image: SubjectImage, fact: FileFacts) -> list[Problem]:
         return [Problem("error", "missing image", image.id, fact.error)]
     if fact.error:
         return [Problem("warning", "unreadable image", image.id, fact.error)]
-    return [Problem("warning", "odd file", image.id, oddity) for oddity in fact.oddities]
+    odd = [Problem("warning", "odd file", image.id, oddity) for oddity in fact.oddities]
+    return odd + ([Problem("warning", "blank image", image.id, fact.blank)] if fact.blank else [])
 
 
 def _count(subject: DataSubject, pairs: list[tuple[SubjectImage, FileFacts]]) -> tuple[ClassImages, ...]:
     usable = Counter((image.class_name, image.part) for image, fact in pairs if not fact.error)
-    return tuple(
-        ClassImages(name, usable[name, "train"], usable[name, "test"], usable[name, "extra_labelled"])
-        for name in subject.classes
-    )
+    parts: tuple[Part, ...] = ("train", "test", "extra_labelled", "validation")
+    return tuple(ClassImages(name, *(usable[name, part] for part in parts)) for name in subject.classes)
 
 
 def _not_as_they_are(facts: list[FileFacts]) -> list[Problem]:
@@ -155,7 +158,7 @@ def _not_as_they_are(facts: list[FileFacts]) -> list[Problem]:
 
 
 def _copies(pairs: list[tuple[SubjectImage, FileFacts]]) -> list[Problem]:
-    """Files with the same bytes, and pictures on both sides of the split that look the same."""
+    """Files with the same bytes, and pictures that look the same, wherever they are."""
     by_content: dict[str, list[SubjectImage]] = {}
     by_look: dict[bytes, list[SubjectImage]] = {}
     for image, fact in pairs:
@@ -167,21 +170,54 @@ def _copies(pairs: list[tuple[SubjectImage, FileFacts]]) -> list[Problem]:
         if fact.look is not None and len(same) == 1:
             by_look.setdefault(fact.look, []).append(image)
     problems = [_exact_copies(group) for group in by_content.values() if len(group) > 1]
-    for group in by_look.values():
-        tested = [image for image in group if image.part == "test"]
-        if not tested:
-            continue
-        if any(image.part == "train" for image in group):
-            what = "looks the same as " + _names([image for image in group[1:] if image.part in OWN_PARTS])
-            problems.append(Problem("warning", "alike in train and test", group[0].id, what))
-        problems += [
-            Problem(
-                "warning", "extra image alike a test image", image.id, f"looks the same as {tested[0].id}"
-            )
-            for image in group
-            if image.part not in OWN_PARTS
-        ]
-    return problems
+    return problems + _alike(by_look)
+
+
+def _alike(by_look: dict[bytes, list[SubjectImage]]) -> list[Problem]:
+    """Near-duplicates by look, told once an image and kind.
+
+    Of a thousand images of one look, each is told beside the first of every part, not beside all others.
+    """
+    groups = list(by_look.values())
+    links: dict[tuple[str, str], dict[str, SubjectImage]] = {}
+
+    def link(one: SubjectImage, other: SubjectImage) -> None:
+        kind = _alike_kind(one, other)
+        if one.part == "test" and kind == _LIKE_TEST:
+            one, other = other, one  # it is the extra image that is to go
+        links.setdefault((kind, one.id), {})[other.id] = other
+
+    for group in groups:
+        firsts: dict[Part, SubjectImage] = {}
+        for image in group:
+            for first in firsts.values():
+                link(first, image)
+            firsts.setdefault(image.part, image)
+    for here, there in alike_looks(list(by_look)).tolist():
+        for one in _first_of_each_part(groups[here]):
+            for other in _first_of_each_part(groups[there]):
+                link(one, other)
+    return [
+        Problem("warning", kind, place, f"looks the same as {_names(list(others.values()))}")
+        for (kind, place), others in links.items()
+    ]
+
+
+def _first_of_each_part(group: list[SubjectImage]) -> list[SubjectImage]:
+    firsts: dict[Part, SubjectImage] = {}
+    for image in group:
+        firsts.setdefault(image.part, image)
+    return list(firsts.values())
+
+
+def _alike_kind(one: SubjectImage, other: SubjectImage) -> str:
+    parts = {one.part, other.part}
+    if "test" in parts and not parts <= set(OWN_PARTS):
+        return _LIKE_TEST
+    if None not in (one.class_name, other.class_name) and one.class_name != other.class_name:
+        return "alike, two labels"
+    order = ("train", "extra_labelled", "extra_unlabelled", "validation", "test")
+    return "alike in " + " and ".join(part.replace("_", " ") for part in order if part in parts)
 
 
 def _exact_copies(group: list[SubjectImage]) -> Problem:
@@ -193,10 +229,12 @@ def _exact_copies(group: list[SubjectImage]) -> Problem:
     parts = {image.part for image in group}
     if "test" in parts and not parts <= set(OWN_PARTS):
         return Problem("warning", "extra copy of a test image", first.id, f"same file as {others}")
-    if parts == set(OWN_PARTS):
-        return Problem("warning", "copy in train and test", first.id, f"same file as {others}")
+    if len(parts) > 1 and parts <= set(OWN_PARTS):
+        named = " and ".join(part for part in OWN_PARTS if part in parts)
+        return Problem("warning", f"copy in {named}", first.id, f"same file as {others}")
     return Problem("warning", "copy", first.id, f"same file as {others}")
 
 
-def _names(images: list[SubjectImage]) -> str:
-    return ", ".join(image.id for image in images)
+def _names(images: list[SubjectImage], most: int = 5) -> str:
+    more = f" and {len(images) - most} more" if len(images) > most else ""
+    return ", ".join(image.id for image in images[:most]) + more

@@ -32,6 +32,9 @@ _MODES = {
 _LEAST_CONTRAST = 16
 """Grey levels that a reduced image must span to have a look: two blank walls are not the same photograph."""
 
+_BLANK_LEVELS = 2
+"""Levels of 256 that a compressed picture of one colour may differ by."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
@@ -46,6 +49,8 @@ class FileFacts:
     """Why it cannot be decoded; empty when it can."""
     size: tuple[int, int] = (1, 1)
     """(width, height) of the picture."""
+    blank: str = ""
+    """What colour it has all over; empty of a picture that shows something."""
     deep: Deep | None = None
     """The values of a picture with more than 8 bits a pixel."""
 
@@ -63,7 +68,16 @@ def examine(path: Path) -> FileFacts:
         return FileFacts(digest, None, (), error.reason)
     oddities = [*_oddities(path, decoded), *_wide_colours(content, decoded)]
     look, size = difference_hash(decoded.pixels), decoded.header.size
-    return FileFacts(digest, look, tuple(oddities), "", size, deep_values(content))
+    return FileFacts(digest, look, tuple(oddities), "", size, _blank(decoded.pixels), deep_values(content))
+
+
+def _blank(pixels: NDArray[np.uint8]) -> str:
+    """The one colour of all pixels, give or take what a JPEG adds to it; empty where there are more."""
+    lowest, highest = pixels.min(axis=(0, 1)), pixels.max(axis=(0, 1))
+    if (highest.astype(int) - lowest > _BLANK_LEVELS).any():
+        return ""
+    colour = "".join(f"{value:02x}" for value in lowest.tolist())
+    return f"every pixel is #{colour}" + (", black" if highest.max() <= _BLANK_LEVELS else "")
 
 
 def difference_hash(pixels: NDArray[np.uint8]) -> bytes | None:

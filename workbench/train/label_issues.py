@@ -26,8 +26,6 @@ from workbench.train.run_features import LabelledImages, feature_bank, labelled_
 Ints = NDArray[np.int64]
 
 FOLDS = 5
-LEAST_SIMILARITY = 0.95
-"""Cosine of two images' features from which on they count as near-duplicates."""
 
 _RIDGE = 0.01
 """Half of it times the squared weights joins the mean cross-entropy: features outnumber a class's images."""
