@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from tests.model.small import images, random_network, snapshot
 from workbench.train import precision as module
-from workbench.train.precision import Precision, choose_precision
+from workbench.train.precision import Precision, choose_precision, timing_key
 
 CPU = torch.device("cpu")
 
@@ -40,6 +41,37 @@ def test_auto_decides_training_and_inference_apart_by_what_was_timed(
     chosen = choose_precision("auto", random_network(), 32, CPU, trains_on_images=True)
     assert (chosen.training, chosen.inference) == expected
     assert "timed here" in chosen.reason
+
+
+def test_what_was_timed_once_is_kept_and_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kept = tmp_path / "precision" / "key.json"
+    gains = iter([2.0, 0.5])
+    monkeypatch.setattr(module, "has_bf16", lambda device: True)
+    monkeypatch.setattr(module, "_gain", lambda trial: next(gains))
+
+    def choose(trains_on_images: bool) -> Precision:
+        network = random_network()
+        return choose_precision("auto", network, 32, CPU, trains_on_images=trains_on_images, kept=kept)
+
+    first = choose(False)
+    assert "timed here" in first.reason
+    whole = choose(True)  # times training alone: how inference goes is known
+    again = choose(True)  # a third timing would find nothing to return
+    assert (whole.training, whole.inference) == (again.training, again.inference) == ("fp32", "bf16")
+    assert "timed on this machine before" in again.reason
+    kept.write_bytes(b"damaged")
+    gains = iter([0.5])
+    assert choose(False).inference == "fp32"
+
+
+def test_the_key_of_a_timing_tells_networks_apart() -> None:
+    keys = {
+        timing_key(name, "default", layers, size)
+        for name in ("resnet18", "resnet50")
+        for layers in ("all", ("head",))
+        for size in (128, 224)
+    }
+    assert len(keys) == 8
 
 
 def test_training_on_features_is_never_timed_nor_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def collect_provenance(
         "python": platform.python_version(),
         "platform": platform.platform(),
         "host": socket.gethostname(),
-        "cpu": _cpu_name(),
+        "cpu": processor_name(),
         "cpu_count": os.cpu_count() or 0,
         **extra,
     }
@@ -149,7 +149,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _cpu_name() -> str:
+def processor_name() -> str:
+    """The CPU's model as the kernel tells it, else what is known of it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

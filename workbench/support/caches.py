@@ -28,7 +28,7 @@ SEALED_LIMIT = 512 * 2**20
 """Most bytes of a sealed file that are read: many times what ten million images need."""
 
 _SEAL = b"petbench-cache sha256="
-_WHOLE_KINDS = ("contents", "thumbnails", "pictures", "compose", "networks")
+_WHOLE_KINDS = ("contents", "thumbnails", "pictures", "compose", "networks", "precision")
 """Folders of many small files, which go together."""
 _KINDS = ("stores", "features", "inspect", "preview", *_WHOLE_KINDS)
 

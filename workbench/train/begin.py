@@ -21,7 +21,7 @@ from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.spans import Part, spanned
 from workbench.train.compiled import Compilation, choose_compilation
-from workbench.train.precision import Precision, choose_precision
+from workbench.train.precision import Precision, choose_precision, timing_key
 from workbench.train.setup import Setup
 from workbench.train.stage import plan
 from workbench.train.state import RunState
@@ -153,6 +153,7 @@ def decide_precision(setup: Setup, reporter: Reporter) -> Precision:
         recipe.data.image_size,
         setup.device,
         trains_on_images=on_images,
+        kept=setup.places.cache / "precision" / f"{_timing_key(recipe)}.json",
     )
     reporter.event(
         Message(
@@ -161,6 +162,11 @@ def decide_precision(setup: Setup, reporter: Reporter) -> Precision:
         )
     )
     return precision
+
+
+def _timing_key(recipe: Recipe) -> str:
+    tuned = [recipe.finetune.layers, recipe.finetune.batch_norm]
+    return timing_key(recipe.model.backbone, recipe.model.weights, tuned, recipe.data.image_size)
 
 
 @spanned(Part.TRIAL, "compilation")

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import copy
+import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import nn
 
+from workbench.runs.provenance import processor_name
+from workbench.support.caches import locked_cache, read_json_cache, write_json_cache
+from workbench.support.fingerprint import fingerprint
 from workbench.train.threads import one_thread
 
 Dtype = Literal["fp32", "bf16"]
@@ -22,6 +28,7 @@ WORTHWHILE = 1.1
 CLEAR = 1.8
 TRIAL_IMAGES = 8
 TRIALS = 3
+TIMED_NOW = "timed here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ def choose_precision(
     device: torch.device,
     *,
     trains_on_images: bool,
+    kept: Path | None = None,
 ) -> Precision:
     """Resolve `training.precision`.
 
@@ -59,6 +67,8 @@ def choose_precision(
 
     Args:
         trains_on_images: False when every training step runs on cached features, so only inference matters.
+        kept: where what was timed is kept and, if it is there, taken from, so that equal recipes choose alike
+            on a machine; `timing_key` names it. None: time anew.
     """
     if wanted != "auto":
         return Precision(wanted, wanted, "as the recipe says")
@@ -66,14 +76,23 @@ def choose_precision(
         return Precision("fp32", "fp32", f"this {'GPU' if device.type == 'cuda' else 'CPU'} has no bf16")
     if device.type == "cuda":
         return Precision("bf16", "bf16", "the GPU has bf16")
-    inference_gain = _gain(_inference_trial(network, image_size, device))
+    inference_gain, when = _known_gain(
+        kept, "inference", lambda: _inference_trial(network, image_size, device)
+    )
     inference: Dtype = "bf16" if inference_gain >= WORTHWHILE else "fp32"
     if not trains_on_images:
-        return Precision("fp32", inference, f"timed here: bf16 inference is {inference_gain:.1f}x as fast")
-    training_gain = _gain(_training_trial(network, image_size, device))
+        return Precision("fp32", inference, f"{when}: bf16 inference is {inference_gain:.1f}x as fast")
+    training_gain, when = _known_gain(kept, "training", lambda: _training_trial(network, image_size, device))
     training: Dtype = "bf16" if training_gain >= WORTHWHILE else "fp32"
-    reason = f"timed here: bf16 trains {training_gain:.1f}x and infers {inference_gain:.1f}x as fast"
+    reason = f"{when}: bf16 trains {training_gain:.1f}x and infers {inference_gain:.1f}x as fast"
     return Precision(training, inference, reason)
+
+
+def timing_key(backbone: str, weights: str, layers: object, image_size: int) -> str:
+    """What a decision by timing depends on: processor, torch, network, which of it learns, and image size."""
+    return fingerprint(
+        [processor_name(), os.cpu_count(), torch.__version__, backbone, weights, layers, image_size]
+    )
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -88,6 +107,31 @@ def has_bf16(device: torch.device) -> bool:
 def inference_dtype(words: str) -> Dtype:
     """What a run's results say of its inference: "bf16" of "bf16" and of "fp32 training, bf16 inference"."""
     return "bf16" if "bf16" in words.rpartition(",")[2] else "fp32"
+
+
+Trial = Callable[[bool], None]
+
+
+def _known_gain(
+    kept: Path | None, use: Literal["training", "inference"], make: Callable[[], Trial]
+) -> tuple[float, str]:
+    """How many times as fast bf16 is, and when that was timed, in words.
+
+    Two runs that begin at once do not both time: the second waits, and takes what the first found.
+    """
+    if kept is None:
+        return _gain(make()), TIMED_NOW
+    try:
+        with locked_cache(kept.with_suffix(".lock"), lambda: None):
+            known = read_json_cache(kept)
+            gains = known if isinstance(known, dict) else {}
+            if isinstance(gain := gains.get(use), float) and math.isfinite(gain):
+                return gain, "timed on this machine before"
+            gain = _gain(make())
+            write_json_cache(kept, {**gains, use: gain})
+            return gain, TIMED_NOW
+    except OSError:  # a cache that cannot be written is done without
+        return _gain(make()), TIMED_NOW
 
 
 def _gain(trial: Callable[[bool], None]) -> float:
