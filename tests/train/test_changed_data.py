@@ -1,0 +1,125 @@
+"""Data and caches that are other than they were: a run trains on what it began with, or says why not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.loader.conftest import Recorder
+from tests.train.making import CPU, HEAD, TRUNK, Crash, Trained, differing, go_on, tiny, train
+from workbench.dataset import open_catalogue
+from workbench.dataset.depth import Scale
+from workbench.recipe import Recipe
+from workbench.runs.provenance import read_provenance
+from workbench.support.fingerprint import BY_CONTENT
+from workbench.train.predict import load_predictor
+
+
+@pytest.fixture
+def data(sample: Path, tmp_path: Path) -> Path:
+    """A sample set of one's own."""
+    shutil.copytree(sample, tmp_path / "set")
+    return tmp_path / "set"
+
+
+def _broken_off(recipe: Recipe, home: Path) -> Trained:
+    """A run that has begun and has no results."""
+    trained = train(recipe, home, recorder=Crash(1))
+    assert trained.outcome.code == 1
+    assert trained.directory.split.exists()
+    return trained
+
+
+def test_resume_refuses_other_pictures_before_it_decodes_one_and_goes_on_once_they_are_back(
+    data: Path, tmp_path: Path
+) -> None:
+    recipe = tiny(HEAD, data)
+    undisturbed = train(recipe, tmp_path / "other")
+    begun = _broken_off(recipe, tmp_path)
+    stores = list((tmp_path / "cache" / "stores").iterdir())
+    path = sorted((data / "images").iterdir())[3]
+    content = path.read_bytes()
+    Image.new("RGB", (64, 64), "green").save(path)
+    refused = go_on(begun.directory, recipe, tmp_path)
+    assert refused.outcome.code == 2
+    assert f"1 images are other pictures now ({path.stem})" in refused.outcome.reason
+    assert "back as it was, or start a new run" in refused.outcome.reason
+    assert list((tmp_path / "cache" / "stores").iterdir()) == stores
+    path.write_bytes(content)
+    resumed = go_on(begun.directory, recipe, tmp_path)
+    assert differing(resumed.weights(), undisturbed.weights()) == set()
+
+
+def test_a_run_from_before_contents_were_read_resumes_and_says_what_it_cannot_compare(
+    data: Path, tmp_path: Path
+) -> None:
+    recipe = tiny(HEAD, data)
+    begun = _broken_off(recipe, tmp_path)
+    assert read_provenance(begun.directory)["data_fingerprint"].startswith(BY_CONTENT)
+    saved = json.loads(begun.directory.split.read_text())
+    del saved["contents"], saved["head_boxes"]
+    catalogue = open_catalogue(recipe.data, data_home=tmp_path)
+    saved["data_fingerprint"] = catalogue.fingerprint_by_name
+    begun.directory.split.write_text(json.dumps(saved))
+    resumed = go_on(begun.directory, recipe, tmp_path)
+    assert resumed.outcome.code == 0
+    assert any("could not be compared" in text for text in resumed.recorder.messages("warning"))
+    assert resumed.results
+
+
+def test_resume_refuses_other_pretrained_weights(data: Path, tmp_path: Path) -> None:
+    first, second = (
+        train(tiny(TRUNK, data, "training.epochs=1", f"seed={seed}"), tmp_path / str(seed)) for seed in (0, 1)
+    )
+    path = tmp_path / "pretrained.safetensors"
+    shutil.copy(first.directory.checkpoint / "final.safetensors", path)
+    recipe = tiny(HEAD, data, f"model.weights={path}")
+    begun = _broken_off(recipe, tmp_path)
+    shutil.copy(second.directory.checkpoint / "final.safetensors", path)
+    refused = go_on(begun.directory, recipe, tmp_path)
+    assert refused.outcome.code == 2
+    assert "the pretrained weights are others than when the run began" in refused.outcome.reason
+    shutil.copy(first.directory.checkpoint / "final.safetensors", path)
+    assert go_on(begun.directory, recipe, tmp_path).outcome.code == 0
+
+
+@pytest.mark.parametrize("keep_features", [True, False])
+def test_damaged_pixels_reach_neither_weights_nor_features(
+    keep_features: bool, data: Path, tmp_path: Path
+) -> None:
+    recipe = tiny(HEAD, data)
+    sound = train(recipe, tmp_path)
+    (pixels,) = (tmp_path / "cache").rglob("pixels.npy")
+    content = bytearray(pixels.read_bytes())
+    content[200:] = bytes(255 - byte for byte in content[200:])
+    pixels.write_bytes(content)
+    if not keep_features:
+        shutil.rmtree(tmp_path / "cache" / "features")
+    recorder = Recorder()
+    again = train(recipe, tmp_path, recorder=recorder)
+    assert differing(again.weights(), sound.weights()) == set()
+    warned = [text for text in recorder.messages("warning") if "decoded again" in text]
+    assert bool(warned) is not keep_features
+
+
+def test_deep_pictures_share_a_scale_that_the_run_records_and_predicts_with(tmp_path: Path) -> None:
+    for number in range(40):
+        folder = tmp_path / "set" / ("dim", "bright")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(number).integers(0, (700, 3000)[number % 2], (48, 48))
+        Image.fromarray(values.astype(np.uint16)).save(folder / f"{number}.png")
+    recipe = tiny(HEAD, tmp_path / "set", 'data.dataset="folder"')
+    trained = train(recipe, tmp_path)
+    assert trained.outcome.code == 0, trained.outcome.reason
+    assert any("read as 12 bits" in text for text in trained.recorder.messages("info"))
+    assert read_provenance(trained.directory)["bit_depth"] == "12"
+    predictor = load_predictor(trained.directory, recipe, CPU)
+    assert predictor.scale == Scale(12)
+    square = predictor.decode(tmp_path / "set" / "dim" / "0.png")
+    assert torch.from_numpy(square.pixels).max() <= 700 // 16  # type: ignore[union-attr]
