@@ -267,3 +267,27 @@ def test_a_log_is_followed_until_the_run_ends(home: Path) -> None:
     later.start()
     assert petbench("log", run.handle, "--follow").splitlines() == ["before", "while it was followed"]
     later.join()
+
+
+def test_what_was_left_behind_is_told_asked_about_and_cleared(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PETBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PETBENCH_STATE", str(tmp_path / "state"))
+    run = make_run(home)
+    assert petbench("tidy") == "nothing is left behind\n"
+    left = run.checkpoint / ".000001.safetensors.4194000-0123abcd.tmp"
+    left.write_bytes(b"x" * 5000)
+    assert "000001.safetensors was never finished" in " ".join(petbench("tidy", "--dry-run").split())
+    told = json.loads(petbench("tidy", "--dry-run", "--json"))
+    assert told["removed"] is False
+    (one,) = told["leftovers"]
+    assert (one["path"], one["kind"], one["bytes"]) == (str(left), "temporary file", told["bytes"])
+    with pytest.raises(UserError, match="nobody to ask"):
+        petbench("tidy")
+    for option, value in (("--older-than", "soon"), ("--cache-limit", "20 zebras"), ("--older-than", "3GB")):
+        with pytest.raises(UserError, match="no size or age"):
+            petbench("tidy", option, value)
+    assert left.exists()
+    assert "1 removed" in petbench("tidy", "--yes")
+    assert not left.exists()

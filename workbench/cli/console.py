@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
+import typer
 from rich.console import Console as RichConsole
 from rich.console import ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -18,10 +19,11 @@ from rich.text import Text
 from workbench.cli.tables import BOUNDLESS, cell, make_table, percent
 from workbench.runs.export import json_text
 from workbench.support.clean import clean, clean_lines
+from workbench.support.errors import UserError
 
 __all__ = [
-    "Console", "cell", "console", "error_console", "make_table", "percent", "print_json", "print_problem",
-    "print_text", "warn",
+    "Console", "cell", "confirm", "console", "error_console", "make_table", "percent", "print_json",
+    "print_problem", "print_text", "warn",
 ]  # fmt: skip
 
 _NARROWEST = 20
@@ -86,3 +88,17 @@ def print_text(text: str) -> None:
 def print_json(value: object) -> None:
     """`value` as JSON on standard output, for scripts."""
     print_text(json_text(value))
+
+
+def confirm(question: str, yes: bool, *, hint: str) -> None:
+    """Ask before something is removed, unless `yes`.
+
+    Raises:
+        UserError: there is nobody to ask; `hint` says what to type then.
+        Abort: the answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError("there is nobody to ask", hint=hint)
+    typer.confirm(question, abort=True, err=True)

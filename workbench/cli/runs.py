@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +10,13 @@ from rich.text import Text
 
 from workbench.cli.arguments import Json, RunId, RunIds, RunsDir
 from workbench.cli.compare import compare
-from workbench.cli.console import console, error_console, print_json
+from workbench.cli.console import confirm, console, error_console, print_json
 from workbench.cli.files import check_file, write_out
 from workbench.cli.runs_group import group
 from workbench.cli.runs_listing import listing_columns, listing_table, trash_table
 from workbench.cli.runs_log import log
 from workbench.cli.runs_pages import run_page
+from workbench.cli.runs_tidy import tidy
 from workbench.runs.export import ExportFormat, export_runs, run_record
 from workbench.runs.filter import filter_runs
 from workbench.runs.find import find_run
@@ -37,6 +37,7 @@ app = typer.Typer(help="Browse, compare and tidy past runs.", no_args_is_help=Tr
 app.command()(compare)
 app.command()(group)
 app.command()(log)
+app.command()(tidy)
 
 FilterText = Annotated[
     str,
@@ -205,7 +206,7 @@ def trash(
     home = runs_home(runs_dir)
     held = [summarise(run) for run in trashed_runs(home)]
     if empty:
-        _confirm(f"Delete {len(held)} runs for good?", yes)
+        confirm(f"Delete {len(held)} runs for good?", yes, hint="add --yes to empty the trash")
         console.print(f"{empty_trash(home, _say)} deleted")
     elif yes:
         raise UserError("--yes goes with --empty")
@@ -239,11 +240,3 @@ def _set_archived(runs: list[str], runs_dir: Path | None, archived: bool) -> Non
 
 def _say(text: str) -> None:
     error_console.print(clean(text), soft_wrap=True)
-
-
-def _confirm(question: str, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UserError("there is nobody to ask", hint="add --yes to empty the trash")
-    typer.confirm(question, abort=True)
