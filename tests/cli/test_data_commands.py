@@ -203,7 +203,8 @@ def test_check_prints_json_for_scripts(tmp_path: Path) -> None:
     assert report["problems"] == [
         {"level": "warning", "kind": "stray file", "place": "images/Tom_1.mat", "what": "not a .jpg"}
     ]
-    assert report["classes"][0] == {"name": "Tom", "train": 2, "test": 1, "extra": 0}
+    counts = {"train": 2, "validation": 0, "test": 1, "extra": 0}
+    assert report["classes"][0] == {"name": "Tom", **counts}
 
 
 def test_check_tells_a_folder_from_its_layout_and_cleans_its_names(tmp_path: Path) -> None:
@@ -246,7 +247,7 @@ def test_sample_is_drawn_checked_and_found_again(tmp_path: Path) -> None:
     arguments = ("sample", tmp_path / "set", "--per-class", "2", "--size", "48")
     first, second = petbench_data(*arguments), petbench_data(*arguments)
     assert first.exit_code == 0, first.output
-    assert "2 training and 1 test images of each of 10 breeds" in first.output
+    assert "2 training and 1 test images of each of 10 classes" in first.output
     assert "already at" in second.output
     assert petbench_data("check", "--root", tmp_path / "set").exit_code == 0
     other = petbench_data(*arguments, "--seed", "1")

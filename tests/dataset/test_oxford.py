@@ -131,7 +131,7 @@ def test_set_without_its_lists_says_which_list(tmp_path: Path) -> None:
         open_catalogue(Data(), data_home=tmp_path)
 
 
-@given(st.lists(st.text(max_size=30), max_size=8))
+@given(st.lists(st.text(st.characters(exclude_characters="\0"), max_size=30), max_size=8))
 def test_any_list_is_entries_and_problems(lines: list[str]) -> None:
     import tempfile
 
@@ -158,3 +158,21 @@ def test_real_photographs_are_all_there(real_data: Path) -> None:
     assert sorted(cats) == [i for i, breed in enumerate(catalogue.breeds) if breed[0].isupper()]
     assert len(cats) == 12
     assert np.bincount(catalogue.labels("breed")[catalogue.positions("train")]).min() >= 90
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+def test_lists_are_read_whatever_mark_an_editor_put_first(tmp_path: Path, encoding: str) -> None:
+    root = small_oxford(tmp_path)
+    before = read_lists(root / "annotations")
+    for name in ("trainval.txt", "test.txt"):
+        path = root / "annotations" / name
+        path.write_bytes(path.read_text().replace("\n", "\r\n").encode(encoding))
+    assert read_lists(root / "annotations") == before
+
+
+def test_list_in_utf_16_without_a_mark_is_refused_in_words(tmp_path: Path) -> None:
+    root = small_oxford(tmp_path)
+    path = root / "annotations" / "trainval.txt"
+    path.write_bytes(path.read_text().encode("utf-16-le"))
+    with pytest.raises(UserError, match="null bytes"):
+        read_lists(root / "annotations")

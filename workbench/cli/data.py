@@ -29,6 +29,8 @@ app = typer.Typer(help="Get, check and make data sets.", no_args_is_help=True)
 
 _SHOWN = 5
 """Problems of a kind that are shown unless --all is given."""
+_SHOWN_CLASSES = 100
+"""Likewise classes."""
 
 
 class DatasetName(StrEnum):
@@ -113,7 +115,7 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other pictures.")] = 0,
     per_class: Annotated[
         int,
-        typer.Option(min=2, max=5000, help="Training images a breed; half as many come on top for the test."),
+        typer.Option(min=2, max=5000, help="Training images a class; half as many come on top for the test."),
     ] = 60,
     size: Annotated[
         int, typer.Option(min=48, max=1024, help="Side of the square pictures, in pixels.")
@@ -123,7 +125,7 @@ def sample(
     ] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Draw the sample set: cats and dogs of ten invented breeds in the Oxford layout, the same for a seed.
+    """Draw the sample set: cats and dogs of ten invented classes in the Oxford layout, the same for a seed.
 
     Recipes with data.dataset = "sample" use the one in the data home, else the one in the cache, which they
     draw when it is missing.
@@ -137,7 +139,7 @@ def sample(
         with Display(error_console) as display:
             generate_sample(target, options, replace=force, reporter=display)
     verb = "already at" if present else "drawn at"
-    counts = f"{per_class} training and {per_class // 2} test images of each of {len(BREEDS)} breeds"
+    counts = f"{per_class} training and {per_class // 2} test images of each of {len(BREEDS)} classes"
     console.print(f"{verb} {clean(target)}: {counts}", soft_wrap=True)
 
 
@@ -164,12 +166,18 @@ def _print_report(report: DataReport, *, everything: bool) -> None:
     extra = sum(row.extra for row in report.classes)
     if extra or report.extra_unlabelled:
         console.print(f"extra: {extra} labelled and {report.extra_unlabelled} unlabelled images")
-    columns = ("train", "test", *(("extra",) if extra else ()))
+    columns = [
+        part
+        for part in ("train", "validation", "test", "extra")
+        if part in ("train", "test") or any(getattr(row, part) for row in report.classes)
+    ]
     table = make_table(("class", *columns), right=columns)
-    for row in report.classes:
-        counts = (row.train, row.test, row.extra)[: len(columns)]
-        table.add_row(cell(row.name), *map(cell, counts))
+    shown_classes = report.classes if everything else report.classes[:_SHOWN_CLASSES]
+    for row in shown_classes:
+        table.add_row(cell(row.name), *(cell(getattr(row, part)) for part in columns))
     console.print(table)
+    if len(shown_classes) < len(report.classes):
+        console.print(f"and {len(report.classes) - len(shown_classes)} more classes: --all shows them")
     kinds = Counter((problem.level, problem.kind) for problem in report.problems)
     for (level, kind), count in kinds.items():
         style = "bold red" if level == "error" else "yellow"

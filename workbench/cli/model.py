@@ -11,7 +11,9 @@ from rich.text import Text
 
 from workbench.cli.arguments import Json
 from workbench.cli.console import cell, console, make_table, percent, print_json
-from workbench.recipe import Model, Recipe, load_recipe
+from workbench.dataset.folder import list_folder
+from workbench.dataset.sample.breeds import BREEDS
+from workbench.recipe import Data, Model, Recipe, load_recipe
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.units import human_count
@@ -24,10 +26,8 @@ app = typer.Typer(
     help="Look into a backbone: its layer groups, and what a recipe would train.", no_args_is_help=True
 )
 
-# Oxford-IIIT Pet's breeds: the head that is shown where nothing says how many classes there are.
-_BREEDS = 37
-# Breeds, or cat and dog.
-_CLASSES = {"breed": _BREEDS, "species": 2}
+_CLASSES = 37
+"""Oxford-IIIT Pet's: the head that is shown where nothing says how many classes there are."""
 
 
 @app.callback()
@@ -51,7 +51,7 @@ def show(
 ) -> None:
     """Print a backbone's layer groups, parameters and norms; with a recipe also what would learn.
 
-    Nothing is downloaded. The head is shown for 37 breeds, or for the classes that the recipe's target has.
+    Nothing is downloaded. The head is shown for 37 classes, or for those of the recipe's data set.
     """
     if name is None and recipe_file is None:
         raise UserError("name a backbone, or give --recipe", hint="petbench backbones lists the names")
@@ -60,7 +60,7 @@ def show(
     size = recipe.data.image_size if recipe else None
     from workbench.model import skeleton
 
-    classes = _CLASSES[recipe.data.target] if recipe else _BREEDS
+    classes = _CLASSES if recipe is None else _classes(recipe.data)
     classifier = skeleton(model, classes, image_size=size)
     rows = _plain_rows(classifier) if recipe is None else _tuned_rows(classifier, recipe)
     facts = _facts(classifier, rows)
@@ -94,6 +94,21 @@ def backbones(
         console.print(
             "timm has many more: petbench backbones timm:resnet lists those with resnet in their name."
         )
+
+
+def _classes(data: Data) -> int:
+    """How many there are; a folder that cannot be listed has as many as nobody knows."""
+    if data.target == "species":
+        return 2
+    if data.dataset == "sample":
+        return len(BREEDS)
+    if data.dataset == "folder":
+        try:
+            listing = list_folder(Path(data.root), validation=data.validation, pool=data.extra_unlabelled)
+            return len(listing.classes) or _CLASSES
+        except UserError:
+            return _CLASSES
+    return _CLASSES
 
 
 def _model_to_show(name: str | None, recipe: Recipe | None) -> Model:

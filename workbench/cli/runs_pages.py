@@ -11,6 +11,7 @@ from rich.text import Text
 
 from workbench.cli.console import cell, make_table, percent
 from workbench.cli.runs_values import STATUS_STYLES, progress_words
+from workbench.recipe.data import target_word
 from workbench.runs.layout import PROFILE, TRACE
 from workbench.runs.page import RunPage
 from workbench.runs.profile import Profile
@@ -53,7 +54,7 @@ def _headline(page: RunPage) -> Table:
         ("status", status),
         ("progress", progress_words(summary)),
         ("created", f"{summary.created:%Y-%m-%d %H:%M}"),
-        ("data", _words(recipe, "data.dataset", "data.target", "data.image_size")),
+        ("data", _words(_named_target(recipe), "data.dataset", "data.target", "data.image_size")),
         ("model", _words(recipe, "model.backbone", "model.weights", "finetune.layers")),
         (
             "labels",
@@ -97,6 +98,12 @@ def _extra_words(page: RunPage) -> str:
             number = "" if count is None else f"{count:,.0f} "
             parts.append(f"{number}{kind} images from {folder}")
     return ", ".join(parts)
+
+
+def _named_target(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "data.target" not in recipe:
+        return recipe
+    return {**recipe, "data.target": target_word(recipe.get("data.dataset"), recipe["data.target"])}
 
 
 def _words(recipe: Mapping[str, Any], *keys: str) -> str:

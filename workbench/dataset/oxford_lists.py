@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +80,10 @@ def read_lists(annotations: Path) -> OxfordLists:
 
 def _read_list(path: Path, problems: list[ListProblem]) -> list[Entry]:
     try:
-        text = path.read_text(encoding="utf-8", errors="backslashreplace")
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"the list cannot be read ({error.strerror})", where=str(path)) from None
+    text = _text(content, path)
     entries = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.startswith("#"):
@@ -92,6 +94,19 @@ def _read_list(path: Path, problems: list[ListProblem]) -> list[Entry]:
         except ValueError as error:
             problems.append(ListProblem("bad line", where, f"{error}: {clean(line.strip(), 80)}"))
     return entries
+
+
+def _text(content: bytes, path: Path) -> str:
+    """UTF-8, with or without the mark that some editors put first, or UTF-16 that says so by its mark."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "backslashreplace")
+    if b"\0" in content:
+        raise UserError(
+            "the list is not text in UTF-8: it has null bytes",
+            where=clean(path),
+            hint="save it as UTF-8, for instance by iconv -f UTF-16LE -t UTF-8",
+        )
+    return content.decode("utf-8-sig", "backslashreplace")
 
 
 def _entry(fields: list[str], where: str) -> Entry:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from workbench.recipe.data import target_word
 from workbench.recipe.fields import Table, unmet_condition
 from workbench.recipe.knobs import key_of, knobs_of
 from workbench.recipe.schema import Recipe
@@ -70,9 +71,10 @@ def _explain(table: Table, prefix: str) -> Iterator[Explained]:
 def summary(recipe: Recipe) -> str:
     """The recipe in a line: backbone, data, what learns, for how long, with which labels."""
     data, layers = recipe.data, recipe.finetune.layers
+    target = target_word(data.dataset, data.target)
     learns = layers if isinstance(layers, str) else " + ".join(layers)
     parts = [
-        f"{recipe.model.backbone} on {data.dataset} ({data.target}, {data.image_size} px)",
+        f"{recipe.model.backbone} on {data.dataset} ({target}, {data.image_size} px)",
         f"{learns} for {recipe.training.epochs} epochs",
     ]
     labels = recipe.pseudo_label

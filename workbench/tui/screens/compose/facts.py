@@ -67,12 +67,12 @@ def _labels(facts: Facts, colours: Palette) -> Text:
     text.append(
         f" · ceiling {100 * ceiling:.1f} %", style="not bold" if ceiling == 1 else f"bold {colours.warning}"
     )
-    batch = facts.draft.recipe.training
-    if batch.batch_of(total.labelled) < batch.batch_size:
-        text.append(f" · batch {batch.batch_size:,} shrinks to them", style=f"not bold {colours.warning}")
     fewest = split.fewest
     if fewest is not None and covered == classes:
         text.append(f" · fewest {fewest.labelled}", style=f"not bold {colours.muted}")
+    training = facts.draft.recipe.training
+    if training.batch_of(total.labelled) < training.batch_size:
+        text.append(f" · batch {training.batch_of(total.labelled):,}", style=f"not bold {colours.warning}")
     return text
 
 

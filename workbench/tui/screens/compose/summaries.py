@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from workbench.recipe.data import target_word
 from workbench.support.clean import clean
 from workbench.tui.screens.compose.offered import Values
 
@@ -26,7 +27,7 @@ def _recipe(values: Values) -> str:
 def _data(values: Values) -> str:
     words = [
         _text(values["data.dataset"]),
-        _text(values["data.target"]),
+        target_word(values["data.dataset"], values["data.target"]),
         f"{_text(values['data.image_size'])} px",
     ]
     if (views := values["data.evaluation_views"]) != ["centre"]:

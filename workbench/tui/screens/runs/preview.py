@@ -13,6 +13,7 @@ from textual.app import RenderResult
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from workbench.recipe.data import target_word
 from workbench.runs.glance import Glance
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
@@ -227,7 +228,8 @@ def _facts(summary: RunSummary, colours: Palette) -> Table:
             str(part)
             for part in (
                 recipe.get("data.dataset"),
-                recipe.get("data.target"),
+                recipe.get("data.target")
+                and target_word(recipe.get("data.dataset"), recipe.get("data.target")),
                 size and f"{size} px",
                 views != ["centre"] and f"evaluated {'+'.join(views)}",
                 (recipe.get("data.extra_labelled") or recipe.get("data.extra_unlabelled")) and "extra images",
