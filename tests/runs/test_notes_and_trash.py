@@ -130,3 +130,11 @@ def test_a_trash_that_is_a_link_is_not_emptied(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="link"):
         empty_trash(tmp_path)
     assert (tmp_path / "elsewhere" / "file").exists()
+
+
+def test_a_note_clears_what_a_killed_writer_of_notes_left(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    left = run.path / ".notes.toml.4194000-0123abcd.tmp"
+    left.touch()
+    change_notes(run, note="a")
+    assert not left.exists()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -17,6 +20,8 @@ from workbench.model import ImageClassifier
 from workbench.runs.events import EpochDone, StageStarted
 from workbench.runs.metrics import read_events
 from workbench.runs.process import read_exit
+from workbench.runs.status import RunStatus, status_of
+from workbench.train import run as run_module
 from workbench.train.checkpoint import load_newest
 from workbench.train.head import HeadStep
 from workbench.train.objective import weighted_cross_entropy
@@ -190,3 +195,93 @@ def test_warnings_of_libraries_go_to_the_log(
     trained = train(tiny(HEAD, sample, "training.epochs=1"), tmp_path)
     assert r"UserWarning: an odd thing\x1b[2J" in trained.directory.log.read_text()
     assert "odd thing" not in "".join(capfd.readouterr())
+
+
+def _np_memory_error() -> Exception:
+    try:
+        np.empty(2**58)
+    except MemoryError as error:
+        return error
+    raise AssertionError("so much memory")
+
+
+ALLOCATOR = (
+    "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+    "8000000000000 bytes. Error code 12 (Cannot allocate memory)"
+)
+
+
+@pytest.mark.parametrize("checkpoints", [False, True])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError(ALLOCATOR),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        _np_memory_error(),
+    ],
+    ids=["MemoryError", "allocator", "ENOMEM", "numpy"],
+)
+def test_want_of_memory_is_said_as_that_with_what_to_lower(
+    error: Exception, checkpoints: bool, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 0
+
+    def greedy(stepper: Stepper, batch: Batch, *rest: Any) -> Stepped:
+        nonlocal steps
+        steps += 1
+        if steps > 3:
+            raise error
+        return original(stepper, batch, *rest)
+
+    original = Stepper.step
+    monkeypatch.setattr(Stepper, "step", greedy)
+    often = ["training.checkpoint_seconds=0"] if checkpoints else []
+    outcome = train(tiny(HEAD, sample, *often), tmp_path).outcome
+    assert outcome.code == 1
+    assert outcome.reason.startswith("this machine is out of memory")
+    assert "enforce fail" not in outcome.reason
+    assert "lower training.batch_size or data.image_size" in outcome.advice
+    assert "fault in petbench" not in outcome.advice
+    then = "goes on from the last checkpoint" if checkpoints else "begins anew: there is no checkpoint yet"
+    assert outcome.advice.endswith(then)
+
+
+@pytest.mark.parametrize("checkpoints", [False, True])
+def test_a_full_disk_calls_the_last_checkpoint_whole_only_where_there_is_one(
+    checkpoints: bool, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run_module, "_enter", full)
+    often = ["training.checkpoint_seconds=0"] if checkpoints else []
+    outcome = train(tiny(HEAD, sample, *often), tmp_path).outcome
+    assert outcome.code == 1
+    assert outcome.reason.startswith("the disk is full")
+    assert ("the last checkpoint is whole" in outcome.advice) is checkpoints
+
+
+def test_a_resume_that_is_refused_leaves_a_stopped_run_as_it_was(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(HEAD, sample, "training.checkpoint_seconds=0", "training.epochs=50")
+
+    class CtrlC(Recorder):
+        def event(self, event: Any) -> None:
+            if isinstance(event, EpochDone):
+                signal.raise_signal(signal.SIGINT)
+
+    run = train(recipe, tmp_path, recorder=CtrlC()).directory
+    assert status_of(run) is RunStatus.STOPPED
+    newest = sorted(run.checkpoint.glob("0*.safetensors"))[-1]
+    newest.write_bytes(newest.read_bytes()[:-1])  # it is passed over, and removed only by what goes on
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    for other in (["data.split_seed=7"], ["data.dataset='folder'", "data.root='/nowhere'"]):
+        refused = go_on(run, tiny(HEAD, sample, *other), tmp_path)
+        assert refused.outcome.code == 2, refused.outcome
+        after = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+        assert after == before
+        assert status_of(run) is RunStatus.STOPPED
+    short = tiny(HEAD, sample, "training.checkpoint_seconds=0", "training.epochs=3")
+    assert go_on(run, short, tmp_path).outcome.code == 0

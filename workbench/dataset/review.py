@@ -26,7 +26,7 @@ from workbench.dataset.review_text import (
     with_entry,
     without_last,
 )
-from workbench.support.atomic import atomic_write
+from workbench.support.atomic import atomic_write, sweep_temporaries
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import fingerprint
@@ -90,6 +90,7 @@ def record(path: Path, correction: Correction) -> Review:
         correction = replace(correction, when=datetime.now(UTC).replace(microsecond=0))
     entries_of(entry_text(correction), path)  # what could not be read back is not written
     with _changing(path):
+        sweep_temporaries(path)
         text = _read(path)
         entries = entries_of(text, path)
         atomic_write(path, with_entry(text, correction, path))

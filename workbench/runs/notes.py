@@ -12,7 +12,7 @@ import tomli_w
 
 from workbench.recipe.toml_text import read_toml
 from workbench.runs.layout import RunDirectory
-from workbench.support.atomic import atomic_write
+from workbench.support.atomic import atomic_write, sweep_temporaries
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.locks import locked
@@ -75,6 +75,7 @@ def change_notes(
         raise UserError(f"a note of {len(note)} characters", allowed=f"at most {_NOTE_LIMIT}")
     try:
         with locked(run.lock):
+            sweep_temporaries(run.notes)
             old = _unless_damaged(run)
             new = _changed(old, run, add, remove, note, archived)
             atomic_write(run.notes, _edited(run.notes, old, new))

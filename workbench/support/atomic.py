@@ -60,6 +60,13 @@ def temporaries(folder: Path) -> Iterator[tuple[Path, str, int]]:
                 yield Path(entry.path), match["name"], int(match["pid"])
 
 
+def sweep_temporaries(path: Path) -> None:
+    """Remove what writers of `path` that were killed left; whoever calls has the lock that they all take."""
+    for left, name, _ in temporaries(path.parent):
+        if name == path.name:
+            left.unlink(missing_ok=True)
+
+
 def _settle(path: Path, mode: int) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
