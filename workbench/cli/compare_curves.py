@@ -71,6 +71,8 @@ def curve_table(curves: Curves, baseline: int) -> Table:
     for letter, curve in zip(letters, curves.curves, strict=True):
         best = curve.best(least=curves.metric.less_is_better)
         where = "" if best is None else human_seconds(best[0]) if curves.axis == "time" else f"{best[0]:,.0f}"
+        if curve.kept is not None and curves.axis == "epoch":
+            where = curve.kept.words
         last = float(curve.y[-1]) if len(curve.y) else None
         table.add_row(
             letter,

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from workbench.cli.console import Console
+from workbench.runs.best_epoch import best_epoch
+from workbench.runs.epochs import EpochReader
 from workbench.runs.events import EpochDone, Event, Message, RoundLabelled, StageStarted
 from workbench.runs.log import describe
 from workbench.support.clean import clean
 
 
 class Display:
-    """The reporter of a screen; into a pipe or a file, or where nothing can move, the lasting lines alone."""
+    """The reporter of a screen; into a pipe or a file, or where nothing can move, the lasting lines alone.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        metrics: the run's record, where earlier attempts left the epochs that a resumed stage has behind it.
+    """
+
+    def __init__(self, console: Console, metrics: Path | None = None) -> None:
         self._console = console
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
@@ -30,7 +37,8 @@ class Display:
         )
         self._tasks: dict[str, TaskID] = {}
         self._stage: StageStarted | None = None
-        self._best: EpochDone | None = None
+        self._metrics = metrics
+        self._epochs: list[EpochDone] = []
 
     def __enter__(self) -> Display:
         self._bars.start()
@@ -46,7 +54,7 @@ class Display:
         match event:
             case StageStarted():
                 self._end_stage()
-                self._stage, self._best = event, None
+                self._stage, self._epochs = event, self._earlier(event)
                 self._line(describe(event))
             case EpochDone(split="val"):
                 self._epoch(event)
@@ -75,10 +83,11 @@ class Display:
         self._end_stage()
 
     def _epoch(self, event: EpochDone) -> None:
-        if self._best is None or event.accuracy >= self._best.accuracy:
-            self._best = event
+        # A resumed attempt may do epochs again that the one before had recorded.
+        self._epochs = [*(epoch for epoch in self._epochs if epoch.epoch < event.epoch), event]
+        best = best_epoch(self._epochs) or event
         if self._stage is not None and event.epoch:
-            label = f"{event.stage} val {100 * event.accuracy:.1f} % (best {100 * self._best.accuracy:.1f})"
+            label = f"{event.stage} val {100 * event.accuracy:.1f} % (best {100 * best.accuracy:.1f})"
             self._move_stage(label, event.epoch, self._stage.epochs)
 
     def _move_stage(self, label: str, done: int, total: int) -> None:
@@ -89,13 +98,28 @@ class Display:
     def _end_stage(self) -> None:
         if "stage" in self._tasks:
             self._bars.remove_task(self._tasks.pop("stage"))
-        if self._best is not None and self._stage is not None:
-            best = self._best
+        best = best_epoch(self._epochs)
+        if best is not None and self._stage is not None:
             self._line(
                 f"  best validation accuracy {100 * best.accuracy:.2f} % "
                 f"at epoch {best.epoch} of {self._stage.epochs}"
             )
-        self._best = None
+        self._epochs = []
+
+    def _earlier(self, stage: StageStarted) -> list[EpochDone]:
+        """The epochs of this very stage that earlier attempts have recorded."""
+        if self._metrics is None:
+            return []
+        try:
+            events = EpochReader().read(self._metrics)
+        except OSError:
+            return []
+        here = (stage.stage, stage.round)
+        return [
+            event
+            for event in events
+            if isinstance(event, EpochDone) and event.split == "val" and (event.stage, event.round) == here
+        ]
 
     def _line(self, text: str, level: str = "info") -> None:
         style = "bold yellow" if level == "warning" else ""

@@ -137,7 +137,7 @@ def _train(directory: RunDirectory, places: Places, recorder: Recorder | None, *
     recipe = load_recipe(directory.recipe)
     if recorder is not None:
         follow_device(recorder, places.device)
-    with _device_lease(directory, places.device), Display(console) as display:
+    with _device_lease(directory, places.device), Display(console, directory.metrics) as display:
         outcome = attempt(directory, recipe, places, display, command_line=sys.argv)
         display.finish()
     has_nothing = outcome.code == 2 and not any(directory.checkpoint.iterdir())

@@ -5,7 +5,7 @@ The highest validation accuracy, of equals the least loss, and of complete equal
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from workbench.runs.events import EpochDone
 
@@ -29,19 +29,52 @@ def best_epoch(epochs: Iterable[EpochDone]) -> EpochDone | None:
     return best
 
 
-def best_of_run(epochs: Iterable[EpochDone]) -> EpochDone | None:
-    """The epoch whose weights a run would keep if it ended now; None before the first is validated.
+class RunningBest:
+    """The epoch whose weights a run would keep if it ended now, while epochs come and a resume goes back.
 
     Of a pseudo-label run that is the best of its students once there is one, else the teacher's; a probe's
     only while there is nothing else. A last fit on the labels begins with the student as it is (epoch 0):
     that one is no epoch of its own.
-
-    Args:
-        epochs: of the run's `timeline`, in order.
     """
-    validated = [epoch for epoch in epochs if epoch.split == "val"]
-    for stages in (("student", "fit"), ("teacher",), ("probe",)):
-        best = best_epoch(e for e in validated if e.stage in stages and (e.epoch or not e.round))
-        if best is not None:
-            return best
-    return None
+
+    def __init__(self) -> None:
+        # Each epoch that was the best when it came: to go back is to take some off the end.
+        self._bests: dict[str, list[EpochDone]] = {"final": [], "teacher": [], "probe": []}
+
+    @property
+    def best(self) -> EpochDone | None:
+        """None before an epoch is validated."""
+        return next((bests[-1] for bests in self._bests.values() if bests), None)
+
+    @property
+    def teacher(self) -> EpochDone | None:
+        """The best of the teacher; None where there is none."""
+        bests = self._bests["teacher"]
+        return bests[-1] if bests else None
+
+    def add(self, epoch: EpochDone) -> None:
+        """Take up the next epoch; one that was not validated has no say."""
+        if epoch.split != "val" or (epoch.round and not epoch.epoch):
+            return
+        bests = self._bests["final" if epoch.stage in ("student", "fit") else epoch.stage]
+        if not bests or is_better(epoch.accuracy, epoch.loss, bests[-1]):
+            bests.append(epoch)
+
+    def take_back(self, goes: Callable[[EpochDone], bool]) -> None:
+        """Forget the latest epochs, as far as they go."""
+        for bests in self._bests.values():
+            while bests and goes(bests[-1]):
+                bests.pop()
+
+
+def best_of_run(epochs: Iterable[EpochDone]) -> EpochDone | None:
+    """As `RunningBest`, of all epochs of a run's `timeline`, in order."""
+    running = RunningBest()
+    for epoch in epochs:
+        running.add(epoch)
+    return running.best
+
+
+def epoch_words(epoch: EpochDone) -> str:
+    """`12`, or `r3 1` in the third round: an epoch counts from 1 within its stage, wherever it is told."""
+    return f"r{epoch.round} {epoch.epoch}" if epoch.round else str(epoch.epoch)

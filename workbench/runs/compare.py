@@ -24,6 +24,7 @@ NUMBERS = (
     *(f"{name.replace('_', '.')}.{metric}" for name in reversed(EVALUATIONS[2:]) for metric in _METRICS),
     "round.pseudo_label_accuracy",
     "round.coverage",
+    "best.round",
     "best.epoch",
     "training_seconds",
     "images_per_second",
@@ -31,7 +32,7 @@ NUMBERS = (
 )
 """The numbers that are compared, what matters most first."""
 _LESS_IS_BETTER = ("loss", "calibration_error", "training_seconds", "peak_memory_bytes")
-_NEITHER = ("best.epoch",)
+_NEITHER = ("best.round", "best.epoch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,12 @@ def _differ(one: Any, other: Any) -> bool:
 
 def _metric_rows(summaries: Sequence[RunSummary], baseline: int) -> list[MetricRow]:
     rows = [MetricRow(key, tuple(s.metrics.get(key) for s in summaries), baseline) for key in NUMBERS]
-    return [row for row in rows if any(value is not None for value in row.values)]
+    return [row for row in rows if any(value is not None for value in row.values) and not _has_no_rounds(row)]
+
+
+def _has_no_rounds(row: MetricRow) -> bool:
+    """Whether it is the best round of runs that have none: an epoch counts from 1 within its round."""
+    return row.key == "best.round" and not any(row.values)
 
 
 def _recall_rows(results: Sequence[Results | None], baseline: int) -> list[MetricRow]:

@@ -45,7 +45,7 @@ def number_words(key: str, value: float | None, *, percent: bool = True) -> str:
         return human_seconds(value)
     if key.endswith("_bytes"):
         return human_bytes(value)
-    if key == "best.epoch":
+    if key in ("best.round", "best.epoch"):
         return f"{value:.3g}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.runs.best_epoch import epoch_words
 from workbench.runs.follow import RunFollower
 from workbench.runs.following import Axis, EpochCurve, Following, StepCurve
 
@@ -48,6 +49,16 @@ CURVE_METRICS: Mapping[str, CurveMetric] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class KeptPoint:
+    """The epoch whose weights a run keeps, as a point of its curve."""
+
+    x: float
+    y: float
+    words: str
+    """`12`, `r3 1`: the epoch within its stage, as results count it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """x counts through all stages and rounds of the run and ascends; in seconds on the axis of time."""
@@ -56,6 +67,8 @@ class Curve:
     """(N,) float64."""
     y: NDArray[np.float64]
     """(N,) float64."""
+    kept: KeptPoint | None = None
+    """Of validation accuracy: where the run's best epoch is."""
 
     def at(self, x: float) -> float | None:
         """The value of the last point that is not after `x`; None before the first and beyond the last."""
@@ -64,7 +77,9 @@ class Curve:
         return float(self.y[place]) if within else None
 
     def best(self, *, least: bool) -> tuple[float, float] | None:
-        """(x, y) of the first best point; None where no value is finite."""
+        """(x, y) of the epoch that the run keeps, else of the first best point; None where none is finite."""
+        if self.kept is not None:
+            return self.kept.x, self.kept.y
         finite = np.flatnonzero(np.isfinite(self.y))
         if not len(finite):
             return None
@@ -81,7 +96,19 @@ def curve_of(following: Following, metric: CurveMetric, axis: Axis) -> Curve:
         "steps": following.steps,
     }
     source = sources[metric.source]
-    return Curve(source.at.on(axis), np.asarray(getattr(source, metric.field), np.float64))
+    kept = _kept(following, axis) if metric.key == "val.accuracy" else None
+    return Curve(source.at.on(axis), np.asarray(getattr(source, metric.field), np.float64), kept)
+
+
+def _kept(following: Following, axis: Axis) -> KeptPoint | None:
+    best, places = following.best, following.val.at
+    if best is None or not len(places.epoch):
+        return None
+    here = (best.stage, best.round)
+    began = next((mark.epoch for mark in following.stages if (mark.event.stage, mark.event.round) == here), 0)
+    at = int(np.searchsorted(places.epoch, began + best.epoch))  # the curve may be thinned
+    x = float(places.on(axis)[min(at, len(places.epoch) - 1)])
+    return KeptPoint(x, best.accuracy, epoch_words(best))
 
 
 def follow_to_end(follower: RunFollower) -> Following:

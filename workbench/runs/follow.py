@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from workbench.recipe.toml_text import read_toml
 from workbench.runs.curve_table import CurveTable
-from workbench.runs.following import AXES, Axis, BestEpoch, EpochCurve, Following, StageMark, StepCurve
+from workbench.runs.following import AXES, Axis, EpochCurve, Following, StageMark, StepCurve
 from workbench.runs.history import (
     ELAPSED,
     EPOCH_ACCURACY,
@@ -24,7 +24,6 @@ from workbench.runs.history import (
     STEP_RATE,
     STEP_SPEED,
     History,
-    stage_of,
 )
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import read_events
@@ -119,7 +118,6 @@ class RunFollower:
         stages = StageAxes(history, _batch_size(self._recipe))
         steps, train, val = (_columns(table) for table in (history.steps, history.train, history.val))
         marks = stages.marks()
-        now = marks[-1].event if marks else None
         return Following(
             run=self._run,
             status=status,
@@ -138,8 +136,8 @@ class RunFollower:
             train=_epoch_curve(train, stages),
             val=_epoch_curve(val, stages),
             tests=tuple(history.tests.values()),
-            teacher=_best(val, history, "teacher"),
-            best=_best(val, history, now.stage) if now is not None else None,
+            teacher=history.bests.teacher,
+            best=history.bests.best,
             confusions=tuple(seen for _, seen in history.confusions),
             rounds=tuple(history.rounds[number] for number in sorted(history.rounds)),
             messages=tuple(history.messages),
@@ -183,20 +181,6 @@ def _epoch_curve(columns: _Floats, stages: StageAxes) -> EpochCurve:
         columns[EPOCH_ACCURACY],
         columns[EPOCH_RATE],
         columns[EPOCH_SPEED],
-    )
-
-
-def _best(val: _Floats, history: History, stage: str) -> BestEpoch | None:
-    keys = [key for key, seen in history.stages.items() if seen.event.stage == stage]
-    rows = val[:, np.isin(val[PLACE] // EPOCHS_A_STAGE, keys)]
-    if not rows.shape[1]:
-        return None
-    best = rows[:, np.lexsort((rows[LOSS], -rows[EPOCH_ACCURACY]))[0]]
-    return BestEpoch(
-        accuracy=float(best[EPOCH_ACCURACY]),
-        loss=float(best[LOSS]),
-        round=stage_of(best[PLACE]) // 4,
-        epoch=int(best[PLACE] % EPOCHS_A_STAGE),
     )
 
 

@@ -77,16 +77,6 @@ class StageMark:
         return {"step": self.step, "epoch": self.epoch, "time": self.seconds}[axis]
 
 
-@dataclass(frozen=True, slots=True)
-class BestEpoch:
-    """The epoch with the best validation accuracy; of equal ones that with the least loss."""
-
-    accuracy: float
-    loss: float
-    round: int
-    epoch: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Following:
     """One run at one moment."""
@@ -104,10 +94,10 @@ class Following:
     train: EpochCurve
     val: EpochCurve
     tests: tuple[EpochDone, ...]
-    teacher: BestEpoch | None
-    """None in a supervised run and before the teacher's first epoch."""
-    best: BestEpoch | None
-    """Over the stages of the same kind as the present one: what the run would keep now."""
+    teacher: EpochDone | None
+    """Its best epoch; None in a supervised run and before the teacher's first epoch."""
+    best: EpochDone | None
+    """The epoch that the run would keep now (`best_epoch.RunningBest`)."""
     confusions: tuple[SeenConfusion, ...]
     """Oldest first."""
     rounds: tuple[RoundLabelled, ...]

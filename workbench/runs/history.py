@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.runs.best_epoch import RunningBest
 from workbench.runs.curve_table import CurveTable
 from workbench.runs.events import ConfusionSeen, EpochDone, Message, RoundLabelled, StageStarted, StepDone
 from workbench.runs.metrics import Record
@@ -69,6 +70,7 @@ class History:
         self.steps = CurveTable(_COLUMNS, extremes_of=LOSS)
         self.train = CurveTable(_COLUMNS, extremes_of=LOSS)
         self.val = CurveTable(_COLUMNS, extremes_of=LOSS)
+        self.bests = RunningBest()
         self.tests: dict[tuple[str, int, int], EpochDone] = {}
         self.stages: dict[int, StageSeen] = {}
         self.rounds: dict[int, RoundLabelled] = {}
@@ -134,6 +136,9 @@ class History:
         elapsed = self._reach(place, elapsed, time)
         if len(table) and table.rows[-1, PLACE] == place:
             table.truncate(len(table) - 1)
+        if epoch.split == "val":
+            self.bests.take_back(lambda best: _place(best.round, best.stage, best.epoch) >= place)
+            self.bests.add(epoch)
         self._longest_epoch = max(self._longest_epoch, epoch.seconds)
         row = (
             place,
@@ -195,6 +200,7 @@ class History:
         self.steps.truncate(keep)
         for table in (self.train, self.val):
             table.truncate(int(np.searchsorted(table.rows[:, PLACE], place, side="right")))
+        self.bests.take_back(lambda best: _place(best.round, best.stage, best.epoch) > place)
         self.confusions = [seen for seen in self.confusions if seen[0] <= place]
         self.stages = {key: seen for key, seen in self.stages.items() if key * EPOCHS_A_STAGE <= place}
         self.rounds = {r: seen for r, seen in self.rounds.items() if _round_place(r) <= place}

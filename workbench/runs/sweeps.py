@@ -8,6 +8,7 @@ from pathlib import Path
 
 from workbench.recipe import load_recipe, recipe_fingerprint
 from workbench.recipe.sweep import SweepRun
+from workbench.runs.best_epoch import best_epoch
 from workbench.runs.epochs import EpochReader
 from workbench.runs.events import EpochDone
 from workbench.runs.index import list_runs
@@ -109,7 +110,8 @@ def accuracy_until(run: RunDirectory, epoch: int) -> float | None:
 
     None where no epoch was validated yet.
     """
-    return max((e.accuracy for e in _first_stage(run) if e.epoch <= epoch), default=None)
+    best = best_epoch(e for e in _first_stage(run) if e.epoch <= epoch)
+    return None if best is None else best.accuracy
 
 
 def epochs_done(run: RunDirectory) -> int:

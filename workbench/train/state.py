@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.pseudo import Selection
+from workbench.runs.best_epoch import stays
 from workbench.runs.events import StageName
 from workbench.runs.results import RoundResult
 from workbench.train.compiled import Compilation
@@ -36,7 +37,7 @@ class Best:
 
     def better_than(self, accuracy: float, loss: float) -> bool:
         """Whether this one is kept against another; on a complete tie the other, later one is."""
-        return (self.accuracy, -self.loss) > (accuracy, -loss)
+        return stays(self.accuracy, self.loss, accuracy, loss)
 
 
 @dataclass(slots=True)

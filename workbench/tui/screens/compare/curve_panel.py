@@ -195,4 +195,6 @@ def _best(curve: Curve, look: Look, colours: Palette) -> Text:
         return Text("–", colours.muted)
     text = Text(value_label(best[1], "share" if look.curve.is_share else "number"))
     where = human_seconds(best[0]) if look.axis == "time" else f"{best[0]:,.0f}"
+    if curve.kept is not None and look.axis == "epoch":
+        where = curve.kept.words
     return text.append(f" @ {where}", colours.muted)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.text import Text
 
+from workbench.runs.best_epoch import epoch_words
 from workbench.runs.events import RoundLabelled
 from workbench.runs.following import Following
 from workbench.runs.results import most_confused
@@ -68,9 +69,8 @@ def _numbers(following: Following, palette: Palette) -> Text:
         line.append(f" {value_label(float(following.val.accuracy[-1]), 'share')}", style="bold")
         best = following.best
         if best is not None:
-            place = f"r{best.round} " if best.round else ""
             line.append(
-                f" (best {value_label(best.accuracy, 'share')} @{place}{best.epoch})", style=palette.muted
+                f" (best {value_label(best.accuracy, 'share')} @{epoch_words(best)})", style=palette.muted
             )
     if following.steps.loss.size or following.train.loss.size:
         source = following.steps if following.steps.loss.size else following.train

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from workbench.runs.best_epoch import epoch_words
 from workbench.runs.following import Following
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
@@ -98,8 +99,7 @@ def _outcome(following: Following, *, roomy: bool) -> str:
         parts.append(f"  test {value_label(following.tests[-1].accuracy, 'share')}")
     if following.best is not None:
         best = following.best
-        place = f"r{best.round} " if best.round else ""
-        parts.append(f"  val {value_label(best.accuracy, 'share')} @{place}{best.epoch}")
+        parts.append(f"  val {value_label(best.accuracy, 'share')} @{epoch_words(best)}")
     if len(following.val.at.seconds):
         parts.append(f"  in {human_seconds(float(following.val.at.seconds[-1]))}")
     if roomy and following.latest_step is not None:
