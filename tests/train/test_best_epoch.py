@@ -93,8 +93,8 @@ def test_the_console_counts_the_epochs_of_earlier_attempts(tmp_path: Path) -> No
 def test_a_best_epoch_is_counted_within_its_stage_as_results_count_it(tmp_path: Path) -> None:
     run = make_run(tmp_path, training={"epochs": 1}, finetune={"probe_epochs": 3})
     probe = [done("probe", 0, n, (0.95, 0.1)) for n in (1, 2, 3)]
-    fit = [StageStarted("fit", 0, 1, 20, 0, True), done("fit", 0, 1, (0.8, 0.5))]
-    record(run, [StageStarted("probe", 0, 3, 20, 0, True), *probe, *fit])
+    fit = StageStarted("fit", 0, 1, 20, 0, True)
+    record(run, [StageStarted("probe", 0, 3, 20, 0, True), *probe, fit, done("fit", 0, 1, (0.8, 0.5))])
     curve = curve_of(follow_to_end(RunFollower(run)), CURVE_METRICS["val.accuracy"], "epoch")
     assert curve.best(least=False) == (4.0, 0.8)
     assert curve.kept is not None

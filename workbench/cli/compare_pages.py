@@ -67,7 +67,7 @@ def group_tables(groups: GroupComparison, width: int) -> Iterator[RenderableType
     columns = ("", "recipe", "seeds", "test %", "change", "better", "p", "p seeds")
     table = make_table(columns, title="Over seeds", right=columns[2:])
     accuracy = next((row for row in groups.metrics if row.key == _ACCURACY), None)
-    notes: list[str] = []
+    notes: list[str] = list(groups.left_out)
     for place, (letter, group, test) in enumerate(zip(letters, groups.groups, groups.tests, strict=True)):
         held = accuracy.spreads[place] if accuracy else None
         delta = accuracy.deltas[place] if accuracy and place != groups.baseline else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from workbench.cli.arguments import Json, RunsDir
 from workbench.cli.console import cell, console, make_table, print_json
@@ -13,6 +14,7 @@ from workbench.runs.filter import filter_runs
 from workbench.runs.groups import RunGroup, group_runs
 from workbench.runs.index import list_runs
 from workbench.runs.keys import keys_of, resolve_key
+from workbench.support.clean import clean
 from workbench.support.paths import runs_home
 
 
@@ -41,7 +43,7 @@ def group(
     known = keys_of(everything)
     keys = [resolve_key(key.strip(), known, where="--by") for key in by.split(",") if key.strip()]
     chosen = filter_runs(filter_text, (run for run in everything if archived or not run.archived))
-    groups = [one for one in group_runs(chosen, keys) if len(one.runs) >= least]
+    groups = [one for one in group_runs(chosen, keys) if len(one.counted) >= least or least == 1]
     groups.sort(key=lambda one: -_validation(one))
     if as_json:
         print_json([_record(one) for one in groups])
@@ -51,16 +53,26 @@ def group(
     for one in groups:
         table.add_row(
             *([cell("–" if value is None else value) for _, value in one.shared] or [cell(one.name)]),
-            str(len(one.runs)),
+            str(len(one.counted)),
             *(told_spread(one.over(key)) for key in _NUMBERS),
             cell(_seeds(one)),
         )
     console.print(table)
-    console.print(f"{len(chosen)} runs in {len(groups)} groups; ± is the sample standard deviation")
+    counted = sum(len(one.counted) for one in groups)
+    console.print(
+        f"{counted} of {len(chosen)} runs in {len(groups)} groups; ± is the sample standard deviation"
+    )
+    left_out = [(run, reason) for one in groups for run, reason in one.left_out]
+    for run, reason in left_out[:_SHOWN_LEFT_OUT]:
+        console.print(Text(clean(f"{run.handle} is left out: {reason}"), style="yellow"), soft_wrap=True)
+    if len(left_out) > _SHOWN_LEFT_OUT:
+        more = f"… and {len(left_out) - _SHOWN_LEFT_OUT} more: --json tells all"
+        console.print(Text(more, style="yellow"), soft_wrap=True)
 
 
 _NUMBERS = ("val.accuracy", "test.accuracy", "teacher.test.accuracy")
 _SHOWN_SEEDS = 8
+_SHOWN_LEFT_OUT = 10
 
 
 def _validation(one: RunGroup) -> float:
@@ -79,6 +91,8 @@ def _record(one: RunGroup) -> dict[str, Any]:
         "name": one.name,
         "by": dict(one.shared),
         "runs": [run.id for run in one.runs],
+        "counted": [run.id for run in one.counted],
+        "left_out": [{"id": run.id, "reason": reason} for run, reason in one.left_out],
         "seeds": list(one.seeds),
         **{key: spread_record(one.over(key)) for key in _NUMBERS},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from workbench.runs.compare import NUMBERS, Difference, RunRead, recipe_rows
@@ -56,47 +56,49 @@ class GroupComparison:
     metrics: tuple[SpreadRow, ...]
     tests: tuple[SeedTest | NotPaired | None, ...]
     """None for the baseline itself."""
+    left_out: tuple[str, ...] = ()
+    """Which runs the numbers leave out, and why, in a line each."""
 
 
 def compare_groups(read: Sequence[RunRead], baseline: int = 0) -> GroupComparison:
     """Group runs by recipe and measure each group against that of the run at the place `baseline`.
 
-    Of several runs of a group with one seed, the newest that has a number stands for the seed.
+    Of several runs of a group with one seed, one stands for the seed (`seeds.standing`).
     """
     summaries = [one.summary for one in read]
     groups = group_by_seed(summaries)
     first = next(place for place, group in enumerate(groups) if baseline in group.runs)
     leaders = [summaries[group.runs[0]] for group in groups]
-    rows = (
-        SpreadRow(key, tuple(spread(_by_seed(group, read, key).values()) for group in groups), first)
-        for key in NUMBERS
-    )
+    rows = (SpreadRow(key, tuple(_over(group, read, key) for group in groups), first) for key in NUMBERS)
     return GroupComparison(
         groups=tuple(groups),
         baseline=first,
         recipe=tuple(row for row in recipe_rows(leaders) if row.key not in SEED_KEYS and row.differs),
-        metrics=tuple(row for row in rows if any(row.spreads)),
+        metrics=tuple(row for row in rows if any(row.spreads) and not _has_no_rounds(row)),
         tests=tuple(
             None if place == first else _test(groups[first], group, read)
             for place, group in enumerate(groups)
         ),
+        left_out=tuple(
+            f"{summaries[out.run].handle} is left out: {out.reason}"
+            for group in groups
+            for out in group.left_out
+        ),
     )
 
 
-def _by_seed(group: SeedGroup, read: Sequence[RunRead], key: str) -> Mapping[str, float]:
-    """The number under each seed."""
-    places = _standing_for(group, read, key)
-    return {seed: read[place].summary.metrics[key] for seed, place in places.items()}
+def _has_no_rounds(row: SpreadRow) -> bool:
+    return row.key == "best.round" and not any(held.mean for held in row.spreads if held is not None)
+
+
+def _over(group: SeedGroup, read: Sequence[RunRead], key: str) -> Spread | None:
+    return spread(read[place].summary.metrics.get(key) for place in group.counted)
 
 
 def _standing_for(group: SeedGroup, read: Sequence[RunRead], key: str) -> dict[str, int]:
-    """Seed -> the newest of its runs that has the number."""
-    found: dict[str, int] = {}
-    for place, seed in zip(group.runs, group.seeds, strict=True):
-        has = key in read[place].summary.metrics
-        if has and (seed not in found or read[place].summary.created >= read[found[seed]].summary.created):
-            found[seed] = place
-    return found
+    """Seed -> the run that stands for it, where that has the number."""
+    seeds = dict(zip(group.runs, group.seeds, strict=True))
+    return {seeds[place]: place for place in group.counted if key in read[place].summary.metrics}
 
 
 def _test(baseline: SeedGroup, group: SeedGroup, read: Sequence[RunRead]) -> SeedTest | NotPaired:

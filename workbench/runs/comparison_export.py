@@ -105,6 +105,7 @@ def _groups_record(comparison: Comparison, groups: GroupComparison) -> dict[str,
                 "name": group.name,
                 "runs": [comparison.runs[place].id for place in group.runs],
                 "seeds": list(group.seeds),
+                "counted": [comparison.runs[place].id for place in group.counted],
             }
             for group in groups.groups
         ],
@@ -118,6 +119,7 @@ def _groups_record(comparison: Comparison, groups: GroupComparison) -> dict[str,
             for row in groups.metrics
         },
         "tests": [_test_record(test) for test in groups.tests],
+        "left_out": list(groups.left_out),
     }
 
 
@@ -138,7 +140,7 @@ def _runs_csv(comparison: Comparison) -> str:
 
 def _groups_csv(groups: GroupComparison) -> str:
     columns = ["section", "key", *(group.name for group in groups.groups)]
-    rows: list[list[Any]] = [["group", "runs", *(len(group.runs) for group in groups.groups)]]
+    rows: list[list[Any]] = [["group", "runs", *(len(group.counted) for group in groups.groups)]]
     rows.append(["group", "seeds", *(" ".join(group.seeds) for group in groups.groups)])
     rows += [["recipe", row.key, *row.values] for row in groups.recipe]
     for row in groups.metrics:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workbench.runs.keys import Value, values_of
-from workbench.runs.seeds import Spread, common_name, group_by_seed, seed_of, spread
+from workbench.runs.seeds import Spread, common_name, group_by_seed, seed_of, spread, standing
 from workbench.runs.summary import RunSummary
 
 
@@ -21,13 +21,23 @@ class RunGroup:
     """The keys it was grouped by and their values; empty where the recipe made the group."""
 
     @property
+    def counted(self) -> tuple[RunSummary, ...]:
+        """The runs that its numbers are of: each recipe under each seed once, with results."""
+        return tuple(self.runs[place] for place in standing(self.runs)[0])
+
+    @property
+    def left_out(self) -> tuple[tuple[RunSummary, str], ...]:
+        """The others, and why."""
+        return tuple((self.runs[out.run], out.reason) for out in standing(self.runs)[1])
+
+    @property
     def seeds(self) -> tuple[str, ...]:
-        """One a run."""
-        return tuple(seed_of(run.recipe) for run in self.runs)
+        """One a run that counts."""
+        return tuple(seed_of(run.recipe) for run in self.counted)
 
     def over(self, key: str) -> Spread | None:
-        """Mean and spread of a number over the runs that have it; None where none does."""
-        return spread(run.metrics.get(key) for run in self.runs)
+        """Mean and spread of a number over the runs that count and have it; None where none does."""
+        return spread(run.metrics.get(key) for run in self.counted)
 
 
 def group_runs(summaries: Sequence[RunSummary], by: Sequence[str] = ()) -> list[RunGroup]:

@@ -8,15 +8,28 @@ import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from workbench.runs.summary import RunSummary
 
-SEED_KEYS = ("seed", "data.split_seed")
-"""The recipe keys that may differ within a group."""
+SEED_KEYS = ("seed", "data.split_seed", "data.fold")
+"""The recipe keys that may differ within a group: which numbers were drawn, and which fold validates."""
+_TRAINED = "training_seconds"
+"""A number that only results have."""
 _SPOKEN_OF = ("name", "description", "tags", "schema", "training.checkpoint_seconds")
 _SEED_WORDS = re.compile(r"(?:(?<![a-z])(?:data\.)?(?:split_)?(?:seed|s)[\s=_-]*\d*)$", re.IGNORECASE)
 _LOOSE_END = " ,;/·_-="
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A run that its group's numbers leave out."""
+
+    run: int
+    """Its place in the list that was grouped."""
+    reason: str
+    """`ab12 has the same recipe and seed`, `it is stopped, without results`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +40,10 @@ class SeedGroup:
     runs: tuple[int, ...]
     """Their places in the list that was grouped, in its order."""
     seeds: tuple[str, ...]
-    """`0`, or `0/1` where the split has another seed than the run; one a run."""
+    """As `seed_of`; one a run."""
+    counted: tuple[int, ...] = ()
+    """Of `runs` those that stand for a seed each."""
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +74,62 @@ def group_by_seed(summaries: Sequence[RunSummary]) -> list[SeedGroup]:
     groups: dict[str, list[int]] = {}
     for place, summary in enumerate(summaries):
         groups.setdefault(_sameness(summary.recipe) or f"unreadable {place}", []).append(place)
-    return [
-        SeedGroup(
-            name=common_name([summaries[place].name for place in places]),
-            runs=tuple(places),
-            seeds=tuple(seed_of(summaries[place].recipe) for place in places),
+    found = []
+    for places in groups.values():
+        members = [summaries[place] for place in places]
+        counted, left_out = standing(members)
+        found.append(
+            SeedGroup(
+                name=common_name([member.name for member in members]),
+                runs=tuple(places),
+                seeds=tuple(seed_of(member.recipe) for member in members),
+                counted=tuple(places[one] for one in counted),
+                left_out=tuple(LeftOut(places[out.run], out.reason) for out in left_out),
+            )
         )
-        for places in groups.values()
+    return found
+
+
+def standing(summaries: Sequence[RunSummary]) -> tuple[list[int], list[LeftOut]]:
+    """Which of the runs a mean counts, and why not the others.
+
+    A recipe under one seed gives one number however often it is trained: of several such runs the newest with
+    results stands. A run without results has no number yet that may be put beside a result.
+    """
+    newest: dict[tuple[str, str], int] = {}
+    for place, summary in enumerate(summaries):
+        if _TRAINED in summary.metrics:
+            same = _identity(summary, place)
+            if same not in newest or _age(summary) > _age(summaries[newest[same]]):
+                newest[same] = place
+    counted = set(newest.values())
+    left_out = [
+        LeftOut(
+            place,
+            f"{summaries[newest[_identity(summary, place)]].handle} has the same recipe and seed"
+            if _TRAINED in summary.metrics
+            else f"it is {summary.status.value}, without results",
+        )
+        for place, summary in enumerate(summaries)
+        if place not in counted
     ]
+    return sorted(counted), left_out
+
+
+def _identity(summary: RunSummary, place: int) -> tuple[str, str]:
+    """Equal for runs of one recipe under one seed; one that cannot be read is like no other."""
+    return _sameness(summary.recipe) or f"unreadable {place}", seed_of(summary.recipe)
+
+
+def _age(summary: RunSummary) -> tuple[datetime, str]:
+    return summary.created, summary.id
 
 
 def seed_of(recipe: Mapping[str, Any]) -> str:
-    """The run's seed, with the split's behind a slash where that is another one."""
-    seed, split_seed = (recipe.get(key, 0) for key in SEED_KEYS)
-    return str(seed) if seed == split_seed else f"{seed}/{split_seed}"
+    """The run's seed: `0`, `0/1` where the split has another one, `0 fold 2` of several folds."""
+    seed, split_seed = (recipe.get(key, 0) for key in SEED_KEYS[:2])
+    words = str(seed) if seed == split_seed else f"{seed}/{split_seed}"
+    return f"{words} fold {recipe.get('data.fold', 0)}" if recipe.get("data.folds") else words
 
 
 def common_name(names: Sequence[str]) -> str:

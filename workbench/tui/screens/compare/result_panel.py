@@ -98,7 +98,7 @@ def group_lines(board: Board, colours: Palette) -> list[Row]:
     muted = colours.muted
     counts = []
     for group in groups.groups:
-        done = sum(board.runs[place].test_accuracy is not None for place in group.runs)
+        done = len(group.counted)
         text = Text(str(len(group.runs)) if done == len(group.runs) else f"{done} of {len(group.runs)}")
         counts.append(text.append(" ⚠", colours.warning) if done == 1 else text)
     rows = [_row("seeds", "runs tested", counts)]
@@ -163,6 +163,7 @@ def run_notes(board: Board) -> list[str]:
 def group_notes(board: Board) -> list[str]:
     """What the signs mean, and which groups have no spread or no test."""
     notes = ["± sample standard deviation. p (images): these seeds, other images; p (seeds): other seeds"]
+    notes += [f"⚠ {left_out}" for left_out in board.groups.left_out]
     if any(map(_is_marked, board.groups.tests)):
         notes[0] = f"{MARK_WORDS}  {notes[0]}"
     accuracy = next((row for row in board.groups.metrics if row.key == _ACCURACY), None)
