@@ -75,7 +75,10 @@ def test_a_going_run_is_told_from_its_metrics(tmp_path: Path) -> None:
     [summary] = list_runs(tmp_path)
     assert summary.status is RunStatus.LIVE
     assert summary.progress == Progress("student", 1, 5, 2, 3)
-    assert (summary.val_accuracy, summary.metrics["val.last_accuracy"]) == (0.7, 0.6)
+    assert (summary.val_accuracy, summary.metrics["val.last_accuracy"]) == (
+        0.9,
+        0.6,
+    )  # it would keep the teacher
     assert summary.test_accuracy is None
 
 

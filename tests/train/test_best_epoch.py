@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
-from tests.runs.making import make_run
+from tests.runs.making import finish, make_results, make_run
+from workbench.cli.console import Console
 from workbench.cli.display import Display
 from workbench.runs.best_epoch import best_of_run
 from workbench.runs.curves import CURVE_METRICS, curve_of, follow_to_end
@@ -22,7 +23,7 @@ from workbench.runs.metrics import MetricsWriter, Record
 from workbench.runs.summary import summarise
 from workbench.runs.sweeps import accuracy_until
 from workbench.runs.timeline import epochs as epochs_of
-from workbench.train.state import Best
+from workbench.train.state import Best, RunState
 
 Scores = Sequence[tuple[float, float]]
 """(accuracy, loss) of each epoch."""
@@ -30,6 +31,12 @@ Scores = Sequence[tuple[float, float]]
 
 def done(stage: StageName, round: int, epoch: int, score: tuple[float, float]) -> EpochDone:
     return EpochDone(stage, round, epoch, "val", score[1], score[0], 1e-3, 100.0, 1.0)
+
+
+def of(epoch: EpochDone | None) -> Best | None:
+    if epoch is None:
+        return None
+    return Best(epoch.stage, epoch.round, epoch.epoch, epoch.accuracy, epoch.loss, {})
 
 
 def kept(events: Sequence[EpochDone]) -> EpochDone | None:
@@ -55,11 +62,12 @@ FIRST = [done("fit", 0, n, score) for n, score in enumerate([(0.8, 0.5), (0.9, 0
 SECOND = [done("fit", 0, n, score) for n, score in enumerate([(0.7, 0.6), (0.9, 0.4), (0.9, 0.5)], 3)]
 
 
-def test_a_resumed_run_with_ties_has_one_best_epoch_on_all_surfaces(tmp_path: Path) -> None:
+def test_a_resumed_run_with_ties_has_one_best_epoch_on_all_surfaces(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = make_run(tmp_path, training={"epochs": 6})
     record(run, [FIT, *FIRST])
-    text = io.StringIO()
-    with Display(Console(file=text, width=100), run.metrics) as display:
+    with Display(Console(), run.metrics) as display:
         display.event(FIT)
         record(run, [FIT, *SECOND])
         for event in SECOND:
@@ -68,7 +76,7 @@ def test_a_resumed_run_with_ties_has_one_best_epoch_on_all_surfaces(tmp_path: Pa
     # Epochs 2 and 4 are equal in both numbers: the trainer keeps the later. Epoch 5 has the greater loss.
     expected = SECOND[1]
     assert kept([*FIRST[:2], *SECOND]) == expected
-    assert "best validation accuracy 90.00 % at epoch 4 of 6" in text.getvalue()
+    assert "best validation accuracy 90.00 % at epoch 4 of 6" in capsys.readouterr().out
     assert summarise(run).val_accuracy == expected.accuracy
     following = follow_to_end(RunFollower(run))
     assert following.best == expected
@@ -79,15 +87,16 @@ def test_a_resumed_run_with_ties_has_one_best_epoch_on_all_surfaces(tmp_path: Pa
     assert accuracy_until(run, 6) == expected.accuracy
 
 
-def test_the_console_counts_the_epochs_of_earlier_attempts(tmp_path: Path) -> None:
+def test_the_console_counts_the_epochs_of_earlier_attempts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = make_run(tmp_path)
     record(run, [FIT, *FIRST])
-    text = io.StringIO()
-    with Display(Console(file=text, width=100), run.metrics) as display:
+    with Display(Console(), run.metrics) as display:
         display.event(FIT)
         display.event(done("fit", 0, 4, (0.1, 9.0)))
         display.finish()
-    assert "best validation accuracy 90.00 % at epoch 2 of 6" in text.getvalue()
+    assert "best validation accuracy 90.00 % at epoch 2 of 6" in capsys.readouterr().out
 
 
 def test_a_best_epoch_is_counted_within_its_stage_as_results_count_it(tmp_path: Path) -> None:
@@ -123,10 +132,22 @@ def test_all_rules_agree_also_where_a_resume_goes_back(
     last = first[max(0, len(first) - 1 - back)]
     redone = [done(last.stage, last.round, last.epoch + n, score) for n, score in enumerate(again)]
     events = [*first, *redone]
-    final = [e for e in epochs_of(events) if e.stage != "teacher" and e.epoch]
-    expected = kept(final) or kept(epochs_of(events))
+    students = kept([e for e in epochs_of(events) if e.stage != "teacher" and e.epoch])
+    teachers = kept([e for e in epochs_of(events) if e.stage == "teacher"])
+    state = RunState(teacher=of(teachers), student=of(students))
+    expected = students if state.best is not None and state.best is state.student else teachers
     assert best_of_run(epochs_of(events)) == expected
     history = History()
     for place, event in enumerate(events):
         history.add([Record(float(place), event)])
     assert history.bests.best == expected
+
+
+def test_a_finished_run_shows_the_epoch_that_its_results_name(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    teacher, student = done("teacher", 0, 4, (0.9, 0.3)), done("student", 2, 3, (0.8, 0.4))
+    record(run, [StageStarted("teacher", 0, 4, 20, 0, True), teacher])
+    record(run, [StageStarted("student", 2, 3, 20, 80, True), student])
+    assert follow_to_end(RunFollower(run)).best == teacher
+    finish(run, replace(make_results(teacher_accuracy=0.9), best_stage="student", best_round=2, best_epoch=3))
+    assert follow_to_end(RunFollower(run)).best == student

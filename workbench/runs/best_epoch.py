@@ -32,9 +32,9 @@ def best_epoch(epochs: Iterable[EpochDone]) -> EpochDone | None:
 class RunningBest:
     """The epoch whose weights a run would keep if it ended now, while epochs come and a resume goes back.
 
-    Of a pseudo-label run that is the best of its students once there is one, else the teacher's; a probe's
-    only while there is nothing else. A last fit on the labels begins with the student as it is (epoch 0):
-    that one is no epoch of its own.
+    Of a pseudo-label run that is the best of its students where it beats the teacher, else the teacher's; a
+    probe's only while there is nothing else. A last fit on the labels begins with the student as it is (epoch
+    0): that one is no epoch of its own.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,18 @@ class RunningBest:
     @property
     def best(self) -> EpochDone | None:
         """None before an epoch is validated."""
-        return next((bests[-1] for bests in self._bests.values() if bests), None)
+        final, teacher, probe = (bests[-1] if bests else None for bests in self._bests.values())
+        if final is None or teacher is None:
+            return final or teacher or probe
+        return teacher if is_better(teacher.accuracy, teacher.loss, final) else final
+
+    def kept(self, round: int, epoch: int) -> EpochDone | None:
+        """The epoch that a finished run says it kept; the best where it names none of those that were.
+
+        Runs of an older petbench kept their student also where it had lost against its teacher.
+        """
+        tops = (bests[-1] for bests in self._bests.values() if bests)
+        return next((top for top in tops if (top.round, top.epoch) == (round, epoch)), self.best)
 
     @property
     def teacher(self) -> EpochDone | None:
@@ -76,5 +87,7 @@ def best_of_run(epochs: Iterable[EpochDone]) -> EpochDone | None:
 
 
 def epoch_words(epoch: EpochDone) -> str:
-    """`12`, or `r3 1` in the third round: an epoch counts from 1 within its stage, wherever it is told."""
+    """`12`, `r3 1` in the third round, `teacher 4`: an epoch counts from 1 within its stage."""
+    if epoch.stage == "teacher":
+        return f"teacher {epoch.epoch}"
     return f"r{epoch.round} {epoch.epoch}" if epoch.round else str(epoch.epoch)

@@ -29,6 +29,7 @@ from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import read_events
 from workbench.runs.process import ExitRecord, ProcessRecord, read_exit, read_process
 from workbench.runs.remaining import Going, going, planned_stages
+from workbench.runs.results import read_headline
 from workbench.runs.stage_axes import StageAxes
 from workbench.runs.status import RunStatus, derive_status
 from workbench.support.flat import flatten
@@ -115,6 +116,7 @@ class RunFollower:
         self, status: RunStatus, process: ProcessRecord | None, ended: ExitRecord | None
     ) -> Following:
         history = self._history
+        named = self._named_best() if status is RunStatus.FINISHED else None
         stages = StageAxes(history, _batch_size(self._recipe))
         steps, train, val = (_columns(table) for table in (history.steps, history.train, history.val))
         marks = stages.marks()
@@ -137,7 +139,7 @@ class RunFollower:
             val=_epoch_curve(val, stages),
             tests=tuple(history.tests.values()),
             teacher=history.bests.teacher,
-            best=history.bests.best,
+            best=history.bests.best if named is None else history.bests.kept(*named),
             confusions=tuple(seen for _, seen in history.confusions),
             rounds=tuple(history.rounds[number] for number in sorted(history.rounds)),
             messages=tuple(history.messages),
@@ -145,6 +147,14 @@ class RunFollower:
             going=self._going(marks, stages, val) if marks else None,
             latest_time=history.latest_time,
         )
+
+    def _named_best(self) -> tuple[int, int] | None:
+        """(round, epoch) that the results of a finished run name as the best; None where they do not."""
+        try:
+            top = read_headline(self._run.results)[""]
+            return int(top["best_round"]), int(top["best_epoch"])
+        except (OSError, KeyError, ValueError, OverflowError):
+            return None
 
     def _read_share(self) -> float:
         """A last line that is still being written counts as read."""
