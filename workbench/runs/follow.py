@@ -55,6 +55,7 @@ class RunFollower:
         self._history = History()
         self._offset = 0
         self._size = 0
+        self._skipped = 0
         self._identity: tuple[int, bytes] | None = None
         self._recipe: Mapping[str, Any] = {}
         self._following: Following | None = None
@@ -101,6 +102,7 @@ class RunFollower:
         tail = read_events(self._run.metrics, self._offset, limit=_READ_BYTES)
         moved = tail.offset != self._offset
         self._offset = tail.offset
+        self._skipped += tail.skipped
         self._history.add(tail.records)
         return anew or moved
 
@@ -109,7 +111,7 @@ class RunFollower:
         had = self._offset > 0
         if had:
             self._history = History()
-        self._offset, self._size, self._identity = 0, size, identity
+        self._offset, self._size, self._identity, self._skipped = 0, size, identity, 0
         return had
 
     def _assemble(
@@ -127,6 +129,7 @@ class RunFollower:
             ended=ended,
             recipe=self._recipe,
             read_share=self._read_share(),
+            skipped=self._skipped,
             stages=marks,
             steps=StepCurve(
                 stages.places(steps, between=True),

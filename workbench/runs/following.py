@@ -89,6 +89,8 @@ class Following:
     """Dotted keys to TOML values; empty where the recipe cannot be read."""
     read_share: float
     """How much of the metrics has been read; 1 when all of them."""
+    skipped: int
+    """Lines of the metrics that are no event: damaged, torn by a kill, or of a later version."""
     stages: tuple[StageMark, ...]
     steps: StepCurve
     train: EpochCurve

@@ -12,7 +12,7 @@ from workbench.recipe.toml_text import parse_toml
 from workbench.runs.epochs import EpochReader
 from workbench.runs.events import EpochDone, Event, Message, StageStarted
 from workbench.runs.metrics import read_events
-from workbench.runs.summary import RunSummary
+from workbench.runs.summary import RunSummary, problem_of
 from workbench.support.errors import UserError
 from workbench.support.regular_file import read_text
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _KEPT = 400
 """Runs remembered: what a person scrolls through."""
 _LAST_EPOCHS = 5
+_TOLD = (Message.kind, StageStarted.kind, EpochDone.kind)
+"""Lines that are looked at for warnings and damage; steps, most of a file, are not."""
 _LARGEST_BYTES = 64 * 2**20
 """A longer record of a run that has ended is not read for a curve of ten characters."""
 
@@ -110,10 +112,14 @@ def warnings_of(summary: RunSummary) -> tuple[str, ...]:
     concluded = head.get("warnings", [])
     try:
         size = run.metrics.stat().st_size
-        records = read_events(run.metrics, kinds=(Message.kind,)).records if size <= _LARGEST_BYTES else []
-    except OSError:
-        records = []
+        tail = read_events(run.metrics, kinds=_TOLD) if size <= _LARGEST_BYTES else None
+        records, skipped = ([], 0) if tail is None else (tail.records, tail.skipped)
+        damage = [f"metrics.jsonl: {skipped:,} line{'s' * (skipped != 1)} cannot be read"] if skipped else []
+    except FileNotFoundError:
+        records, damage = [], []
+    except OSError as error:
+        records, damage = [], [problem_of(run.metrics, error)]
     said = [record.event for record in records]
     texts = [event.text for event in said if isinstance(event, Message) and event.level == "warning"]
     told = map(str, concluded) if isinstance(concluded, list) else ()
-    return tuple(dict.fromkeys([*told, *texts]))
+    return tuple(dict.fromkeys([*damage, *told, *texts]))

@@ -14,10 +14,15 @@ from tests.runs.making import make_run
 from tests.runs.test_curves import write_epochs
 from tests.tui.compare.making import failed_run, live_run, trained_run, two_recipes
 from tests.tui.driving import NARROW, WIDE, bench, opened, reread, said, screen_text, settle, top
+from workbench.runs.compare import MOST_RUNS
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import write_exit
 from workbench.tui.places import ComparePlace, InspectPlace, WatchPlace
 from workbench.tui.screens.compare import CompareScreen
+from workbench.tui.screens.compare.confusion_panel import ConfusionPanel
+from workbench.tui.screens.compare.result_panel import _with_names
+from workbench.tui.screens.compare.sheet import Sheet
+from workbench.tui.screens.compare.signs import STAR, marker
 from workbench.tui.screens.place import PlaceScreen
 from workbench.tui.session import Session
 from workbench.tui.widgets.chart import Chart
@@ -423,3 +428,32 @@ async def test_a_run_that_was_removed_elsewhere_is_no_longer_acted_on(home: Path
         assert "a comparison needs two runs" in said(pilot)[-1]
         await press(pilot, "b")
         assert "★ better" in screen_text(pilot)
+
+
+async def test_map_and_list_are_on_the_same_cell_whichever_run_is_chosen(home: Path) -> None:
+    runs = two_recipes(home)
+    async with opened(home, place=place_of(runs), size=WIDE) as pilot:
+        await press(pilot, "4")
+        screen = pilot.app.screen
+        heat, listed = screen.query_one(HeatMap), screen.query_one("#changes", Sheet)
+        for key in ("right_square_bracket", "right_square_bracket", "left_square_bracket"):
+            listed.focus()
+            text = await press(pilot, "down", key)
+            assert listed.row_key == "{} {}".format(*heat.cursor)
+            cell = screen.query_one(ConfusionPanel).cell
+            assert cell is not None
+            assert f"{cell.true} said to be {cell.said}: {cell.before} → {cell.after}" in text
+
+
+def test_no_marker_of_a_curve_is_the_baselines_star() -> None:
+    signs = [marker(place) for place in range(MOST_RUNS)]
+    assert len(set(signs)) == MOST_RUNS
+    assert STAR not in signs
+
+
+def test_names_stand_for_ids_in_notes_but_not_within_paths() -> None:
+    names = {"20260101-000000-a-0001": "plain", "20260101-000000-a-0001-b": "other"}
+    note = (
+        "20260101-000000-a-0001: damaged in /x/20260101-000000-a-0001/results.toml; 20260101-000000-a-0001."
+    )
+    assert _with_names(note, names) == ("plain: damaged in /x/20260101-000000-a-0001/results.toml; plain.")

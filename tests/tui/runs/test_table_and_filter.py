@@ -243,3 +243,23 @@ def test_columns_fit_every_usual_width() -> None:
             placed = place((), width, name=25, going=going)
             assert placed[-1].start + placed[-1].width <= width
             assert all(a.start + a.width < b.start for a, b in itertools.pairwise(placed))
+
+
+@pytest.mark.parametrize("text", ["name = [", "", 'name = "x"\npseudo_label = 3\n'])
+async def test_a_recipe_that_does_not_tell_is_neither_supervised_nor_fully_labelled(
+    home: Path, text: str
+) -> None:
+    run = finished(home, "lite", "aaa1")
+    run.recipe.write_text(text)
+    async with opened(home, size=WIDE) as pilot:
+        shown = screen_text(pilot)
+        assert "100%" not in shown
+        assert "supervised" not in shown
+
+
+async def test_damaged_metrics_are_said_in_the_preview(home: Path) -> None:
+    run = finished(home, "lite", "aaa1")
+    with run.metrics.open("ab") as stream:
+        stream.write(b'{"t": 1, "kind": "epoch", "round": }\n')
+    async with opened(home, size=WIDE) as pilot:
+        assert "metrics.jsonl: 1 line cannot be read" in screen_text(pilot)

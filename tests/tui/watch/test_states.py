@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.tui.driving import NARROW, WIDE, bench, opened, screen_text, settle
+from tests.runs.making import NOW
+from tests.tui.driving import NARROW, WIDE, bench, opened, said, screen_text, settle
 from tests.tui.runs.states import queued, sleeper
 from tests.tui.watch.driving import Snapshot, press, reread, screen
 from tests.tui.watch.runs import (
@@ -169,3 +171,43 @@ async def test_a_run_that_is_not_there_is_told(home: Path) -> None:
     async with opened(home, place=WatchPlace("20260101-000000-gone-0000")) as pilot:
         assert "there is no run 20260101-000000-gone-0000" in screen_text(pilot)
         assert screen(pilot).why_not("watch.stop") == "the run is being read"
+
+
+async def test_a_run_whose_directory_is_removed_says_so_and_keeps_what_was_seen(ended: RunDirectory) -> None:
+    async with opened(ended.path.parent, place=WatchPlace(ended.id)) as pilot:
+        shutil.rmtree(ended.path)
+        text = await reread(pilot)
+        assert "its directory is gone" in text
+        assert "never started" not in text
+        assert "val" in text
+        for key in ("s", "p"):
+            await press(pilot, key)
+            assert "not there any more" in said(pilot)[-1]
+
+
+async def test_damage_is_said_where_the_run_is_watched(ended: RunDirectory) -> None:
+    with ended.metrics.open("ab") as stream:
+        stream.write(b"\x00\x00garbage\n{\n")
+    async with opened(ended.path.parent, place=WatchPlace(ended.id)) as pilot:
+        assert "2 lines of metrics.jsonl cannot be read" in screen_text(pilot)
+    ended.recipe.write_text("name = [")
+    async with opened(ended.path.parent, place=WatchPlace(ended.id)) as pilot:
+        assert "recipe.toml:" in screen_text(pilot)
+
+
+async def test_a_run_with_an_unreadable_recipe_is_not_called_supervised(home: Path) -> None:
+    run = made(home)
+    run.recipe.write_text("name = [")
+    async with opened(home, place=WatchPlace(run.id)) as pilot:
+        assert "whether it has a teacher is not known" in await press(pilot, "3")
+
+
+async def test_the_clock_is_right_on_a_screen_that_one_returns_to(
+    ended: RunDirectory, clock: list[float]
+) -> None:
+    async with opened(ended.path.parent, place=WatchPlace(ended.id)) as pilot:
+        assert "12:00" in screen_text(pilot)
+        pilot.app.now = lambda: NOW.timestamp() + 300  # type: ignore[attr-defined]
+        pilot.app._tick()  # type: ignore[attr-defined]
+        await press(pilot, "escape")
+        assert "12:05" in screen_text(pilot).splitlines()[0]

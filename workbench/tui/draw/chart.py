@@ -22,7 +22,7 @@ from workbench.tui.draw.grid import Grid
 from workbench.tui.draw.ticks import value_label
 from workbench.tui.themes import Palette
 
-MARKERS = "●▲■◆○△□◇▼▽★☆✚✖◉◎◐◑◒◓"
+MARKERS = "●▲■◆○△□◇▼▽◈◍✚✖◉◎◐◑◒◓"  # no star: that is the baseline's
 _MARKER_EVERY = 9  # cells between two markers of a curve
 _SMALLEST = (16, 4)
 

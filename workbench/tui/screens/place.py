@@ -75,6 +75,7 @@ class PlaceScreen(Guarded, Screen[None], Generic[AnyPlace]):
 
     def on_screen_resume(self) -> None:
         """Another screen was on top: catch up."""
+        self.show_clock()
         self._show_view()
 
     # What a subclass tells

@@ -76,13 +76,7 @@ class ConfusionPanel(Vertical):
     @property
     def cell(self) -> Cell | None:
         """What the cursor is on; None where there is nothing to compare."""
-        if self._delta is None:
-            return None
-        if self._sheet.has_focus:
-            row, column = map(int, self._sheet.row_key.split()) if self._sheet.row_key else (0, 0)
-        else:
-            row, column = self._heat.cursor
-        return cell_at(self._delta, row, column)
+        return None if self._delta is None else cell_at(self._delta, *self._heat.cursor)
 
     def show(self, board: Board, look: Look) -> None:
         """Draw this in place of what is there."""
@@ -101,17 +95,23 @@ class ConfusionPanel(Vertical):
             worst = int(np.abs(shown - np.diag(shown.diagonal())).argmax())
             self._heat.cursor = divmod(worst, len(delta.classes))
         self._sheet.fill(*change_rows(delta, palette_of(self.app.theme)))
+        self._point()
         self._say()
+
+    def _point(self) -> None:
+        """The list's cursor goes with the map's, where the list has the cell."""
+        self._sheet.point(row="{} {}".format(*self._heat.cursor))
 
     @on(HeatMap.CellHighlighted)
     def _moved(self, message: HeatMap.CellHighlighted) -> None:
         message.stop()
+        self._point()
         self._say()
 
     @on(Sheet.RowHighlighted)
     def _listed(self, message: Sheet.RowHighlighted) -> None:
         message.stop()
-        if self._sheet.has_focus and self._delta is not None:
+        if self._sheet.has_focus and self._delta is not None and self._sheet.row_key:
             row, column = map(int, self._sheet.row_key.split())
             self._heat.cursor = (row, column)
             self._say()

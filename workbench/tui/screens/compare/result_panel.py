@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -182,9 +183,10 @@ def _is_marked(test: PairedTest | SeedTest | NotPaired | None) -> bool:
 
 
 def _with_names(note: str, names: dict[str, str]) -> str:
-    """Ids are long; the screen's own names stand for them."""
+    """Ids are long; the screen's own names stand for them, except within a path, which would lead nowhere."""
     for run_id, name in names.items():
-        note = note.replace(run_id, name)
+        alone = rf"(?<![\w/\\.-]){re.escape(run_id)}(?![\w/\\-]|\.\w)"
+        note = re.sub(alone, name.replace("\\", r"\\"), note)
     return note
 
 

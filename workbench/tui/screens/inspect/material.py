@@ -62,6 +62,8 @@ def read_material(run: RunDirectory, wanted: str, runs_home: Path) -> Material:
             round, else the test images.
     """
     recipe, problem = _recipe(run)
+    if not run.path.is_dir():
+        problem = f"{run.id} is not there any more"
     review_file = review_file_of(run, recipe, runs_home)
     review, review_problem = read_review(review_file)
     sources = tuple(sources_of(run))

@@ -17,6 +17,7 @@ from workbench.tui.screens.runs.words import (
     age,
     eta_words,
     is_number,
+    is_told,
     labels,
     share,
     state,
@@ -151,7 +152,7 @@ def _strategy(row: Row, colours: Palette) -> Text:
     recipe = row.summary.recipe
     value = recipe.get("pseudo_label.strategy")
     if value is None:
-        return Text("supervised" if recipe else "–", style=colours.muted)
+        return Text("supervised" if is_told(recipe) else "–", style=colours.muted)
     return plain(value)
 
 

@@ -46,8 +46,8 @@ def age(then: datetime, now: datetime) -> str:
 
 
 def labels(recipe: Mapping[str, Any]) -> str:
-    """How much of the training data kept its labels: `10%`, `4/class`, `100%`."""
-    if not recipe:
+    """How much of the training data kept its labels: `10%`, `4/class`, `100%`; `–` where nothing tells."""
+    if not is_told(recipe):
         return "–"
     per_class = recipe.get("pseudo_label.labels_per_class")
     if isinstance(per_class, int):
@@ -56,6 +56,11 @@ def labels(recipe: Mapping[str, Any]) -> str:
     if isinstance(fraction, int | float):
         return f"{100 * fraction:.3g}%"
     return "100%"
+
+
+def is_told(recipe: Mapping[str, Any]) -> bool:
+    """Whether the recipe could be read, and has pseudo-labels either as a table or not at all."""
+    return bool(recipe) and "pseudo_label" not in recipe
 
 
 def state(summary: RunSummary) -> str:

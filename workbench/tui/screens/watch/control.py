@@ -72,6 +72,8 @@ class RunControl(PlaceScreen[WatchPlace]):
         status = self.status
         if status is None:
             return "the run is being read"
+        if self.news is not None and self.news.gone:
+            return "the run is not there any more"
         match name:
             case "stop" if status is RunStatus.STOPPING:
                 return "it is stopping already"

@@ -60,6 +60,19 @@ def head_line(following: Following, palette: Palette, width: int) -> Text:
 
 def notice_lines(news: News, summary: RunSummary | None, palette: Palette, now: float) -> Text | None:
     """What a person should know at once, in words; None when all is as it should be."""
+    if news.gone:
+        return Text(
+            "its directory is gone: thrown away (petbench runs restore), or removed for good", palette.bad
+        )
+    said = _status_lines(news, summary, palette, now)
+    problem = clean(summary.problem) if summary is not None else ""
+    if not problem:
+        return said
+    damage = Text(problem, palette.bad)
+    return damage if said is None else Text("\n").join((damage, said))
+
+
+def _status_lines(news: News, summary: RunSummary | None, palette: Palette, now: float) -> Text | None:
     following = news.following
     status, reason = following.status, clean(following.reason)
     log = clean(short_path(following.run.log))
@@ -73,10 +86,14 @@ def notice_lines(news: News, summary: RunSummary | None, palette: Palette, now: 
         case RunStatus.STARTING:
             return Text("has a device and is loading; the first epoch comes soon", palette.accent)
         case RunStatus.STOPPING:
+            if following.ended is not None and following.process is not None and reason:
+                return Text(f"{reason}; gives its device back", mild)
             return Text("finishes its batch and writes a checkpoint", mild)
         case RunStatus.STALLED:
             silent = human_seconds(max(0.0, now - (news.last_sign or now)))
             return Text(f"alive, but without a sign for {silent}; log: {log}", mild)
+        case RunStatus.LOST if summary is not None and summary.problem and following.process is None:
+            return None  # whether it was ever started is in the file that cannot be read
         case RunStatus.LOST if following.process is None:
             return Text("was made and never started; p starts it", mild)
         case RunStatus.LOST:
@@ -90,6 +107,9 @@ def notice_lines(news: News, summary: RunSummary | None, palette: Palette, now: 
             return Text(f"prepares: {clean(news.log.lines[-1], _LOG_LINE)}", palette.accent)
         case _:
             warnings = [said.message.text for said in following.messages if said.message.level == "warning"]
+            if following.skipped:
+                lines = "1 line" if following.skipped == 1 else f"{following.skipped:,} lines"
+                warnings.append(f"{lines} of metrics.jsonl cannot be read: what they told is missing here")
             return Text(f"! {clean(warnings[-1])}", mild) if warnings else None
 
 

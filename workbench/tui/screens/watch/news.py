@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,8 @@ class News:
     recipe_text: str
     kept: tuple[Kept | None, Kept | None]
     """Of the final model and of the teacher; None before the run's end, and where there is none."""
+    gone: bool = False
+    """The run's directory is not there any more; all else is as it was last."""
 
 
 @dataclass
@@ -94,6 +96,10 @@ class NewsReader:
         Raises:
             OSError: a file is there and cannot be read.
         """
+        last = self._last
+        if last is not None and not self._run.path.is_dir():
+            self._last = last if last.gone else replace(last, gone=True, use=None)
+            return self._last
         following, log = self._follower.refresh(), self._log.refresh()
         if self._ticks % _USE_TICKS == 0:
             process = following.process if following.status.is_running else None
@@ -102,9 +108,9 @@ class NewsReader:
         self._find_classes(following)
         self._find_kept()
         sign = _sign_of_stalled(following)
-        last = self._last
         if (
             last is not None
+            and not last.gone
             and (last.following is following and last.log is log and last.classes is self._classes)
             and (last.use, last.last_sign, last.kept) == (self._use, sign, self._kept)
         ):

@@ -64,6 +64,8 @@ class PseudoPanel(VerticalScroll):
         text.update(Text("\n", no_wrap=True, overflow="ellipsis").join(part for part in parts if part.plain))
 
     def _absence(self, news: News) -> str:
+        if not news.following.recipe:
+            return "the recipe cannot be read, so whether it has a teacher is not known"
         if "pseudo_label.strategy" not in news.following.recipe:
             return "a supervised run: it has no teacher and no pseudo-labels"
         return "the teacher has not labelled anything yet; its round comes after its own training"
