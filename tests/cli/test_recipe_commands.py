@@ -234,5 +234,5 @@ def test_new_takes_a_path_and_tells_why_it_cannot_write(tmp_path: Path) -> None:
     assert load_recipe(path).name == "other"
     failed = petbench_recipe("new", tmp_path / "nowhere" / "x.toml")
     assert isinstance(failed.exception, UserError)
-    assert "cannot be written: No such file or directory" in str(failed.exception)
+    assert f"no directory {tmp_path / 'nowhere'}" in str(failed.exception)
     assert sorted(tmp_path.iterdir()) == [path]

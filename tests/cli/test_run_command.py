@@ -26,6 +26,7 @@ from workbench.runs.layout import run_directories
 from workbench.runs.metrics import read_events
 from workbench.runs.profile import read_profile
 from workbench.runs.results import read_results
+from workbench.train.checkpoint import load_tensors, save_tensors
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>78])")
 
@@ -55,9 +56,9 @@ def test_a_run_tells_its_story_and_ends_with_numbers_chart_confusions_and_next_c
     assert results.teacher_test is not None
     _assert_in_order(
         said.out,
-        f"run {run.id}",
         "20 labelled, 20 unlabelled, 10 validation and 20 test images",
         "precision: fp32 training",
+        f"run {run.id}",
         "teacher: 3 epochs, 20 labelled, on cached features",
         "best validation accuracy",
         "round 1: 8 of 20 pseudo-labels",
@@ -80,6 +81,65 @@ def test_a_run_tells_its_story_and_ends_with_numbers_chart_confusions_and_next_c
         f"petbench predict {run.handle} PICTURE.jpg",
         "petbench runs ls",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[model]\nbackbone = "resnt18"\n', "tiny.toml:4: model.backbone: unknown backbone 'resnt18'"),
+        ('[finetune]\nlayers = ["layer9"]\n', "tiny.toml:4: finetune.layers: no layer group named 'layer9'"),
+        ('[data]\ndataset = "folder"\nroot = "gone"\n', "gone"),
+        ('[data]\ndataset = "sample"\n[model]\nbackbone = "resnet18"\nweights = "w.pth"\n', "w.pth"),
+    ],
+)
+def test_a_run_that_is_refused_is_never_announced(
+    petbench: Petbench, home: Path, text: str, told: str
+) -> None:
+    (home / "tiny.toml").write_text(f'schema = 1\nname = "tiny"\n{text}')
+    (home / "w.pth").write_bytes(b"no weights")
+    said = petbench("run", home / "tiny.toml")
+    assert said.code == 2
+    assert told in said.err
+    assert "tiny-" not in said.out + said.err
+    assert run_directories(home / "runs") == []
+
+
+def test_the_homes_may_stand_before_the_command_or_after_it(
+    petbench: Petbench, home: Path, recipe: Path
+) -> None:
+    before = dict(os.environ)
+    assert petbench("--runs-dir", home / "mine", "run", recipe).code == 0
+    (run,) = run_directories(home / "mine")
+    assert run_directories(home / "runs") == []
+    assert dict(os.environ) == before
+    said = petbench("--runs-dir", home / "elsewhere", "runs", "ls", "--runs-dir", home / "mine")
+    assert run.handle in said.out
+    assert petbench("--fresh", "runs", "ls").code == 2
+
+
+def test_the_weights_of_a_run_tell_what_they_are_of(
+    petbench: Petbench, home: Path, sample: Path, recipe: Path
+) -> None:
+    assert petbench("run", recipe).code == 0
+    (run,) = run_directories(home / "runs")
+    for name in ("final", "teacher"):
+        _, told = load_tensors(run.checkpoint / f"{name}.safetensors")
+        assert tuple(told["classes"]) == read_results(run.results).classes
+        assert told["backbone"] == "shufflenet_v2_x0_5"
+        assert told["image_size"] == load_recipe(run.recipe).data.image_size
+        assert (told["mean"], told["std"]) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    weights = f"model.weights={run.checkpoint / 'final.safetensors'}"
+    said = petbench("run", recipe, "--set", "model.backbone=resnet18", "--set", weights)
+    assert said.code == 2
+    assert "the file says that it was made from shufflenet_v2_x0_5" in said.err
+    tensors, told = load_tensors(run.checkpoint / "final.safetensors")
+    save_tensors(run.checkpoint / "final.safetensors", tensors, {**told, "classes": told["classes"][::-1]})
+    said = petbench("predict", run.id, sample / "images")
+    assert said.code == 2
+    assert "other classes than the run" in said.err
+    del told["classes"], told["backbone"]  # as older runs have it
+    save_tensors(run.checkpoint / "final.safetensors", tensors, told)
+    assert petbench("predict", run.id, sample / "images").code == 0
 
 
 def test_the_commands_it_ends_with_can_be_typed(

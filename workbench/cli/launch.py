@@ -15,6 +15,7 @@ from workbench.cli.console import console, print_json
 from workbench.jobs import Launched, cancel_run, check_launch, is_background, launch, pause_run, stop_run
 from workbench.jobs.notify import split_command
 from workbench.recipe import Recipe, load_recipe
+from workbench.recipe.load import lines_named
 from workbench.recipe.source import Change
 from workbench.runs.control import GRACE_SECONDS
 from workbench.runs.find import find_run
@@ -72,13 +73,20 @@ def launch_(
 
     All recipes are checked before the first one starts.
     """
+    from workbench.cli.recipe import check_backbone
+
     if notify:
         split_command(notify)
     home, data = runs_home(runs_dir), data_home(data_dir)
     changes = changes_of(sets, unsets)
-    checked = [recipe for path in recipes for recipe in _recipes(path, grid or (), changes)]
-    for recipe in checked:
-        check_launch(recipe, data_home=data, device=device)
+    checked: list[Recipe] = []
+    for path in recipes:
+        asked = _recipes(path, grid or (), changes)
+        with lines_named(path, changes):
+            for recipe in asked:
+                check_backbone(recipe)
+                check_launch(recipe, data_home=data, device=device)
+        checked += asked
     launched: list[Launched] = []
     for recipe in checked:
         one = launch(recipe, home, data_home=data, device=device, command_line=sys.argv, notify=notify)

@@ -251,7 +251,7 @@ def _report(file: Path, overrides: Sequence[Change], data_home: Path | None) -> 
         except SweepGiven:
             return report | _checked_sweep(file, overrides, data_home)
         with lines_named(recipe_file(file), overrides):
-            _check_network(recipe)
+            check_backbone(recipe)
             extra = list_extra(recipe.data)
             found = None if data_home is None else fit_here(recipe, Catalogues(data_home), data_home)
     except UserError as error:
@@ -284,7 +284,7 @@ def _checked_sweep(file: Path, overrides: Sequence[Change], data_home: Path | No
     }
     with lines_named(recipe_file(file), overrides):
         for run in networks.values():
-            _check_network(run.recipe)
+            check_backbone(run.recipe)
         if data_home is not None:
             catalogues = Catalogues(data_home)
             for recipe in divisions.values():
@@ -304,7 +304,7 @@ def fit_here(recipe: Recipe, catalogues: Catalogues, data_home: Path) -> RunData
     Raises:
         UserError: the run would refuse it.
     """
-    _check_network(recipe)
+    check_backbone(recipe)
     found = divide(recipe, catalogues.open(recipe.data), typical=any_images)
     if network_has_a_say(recipe, len(found.split.labelled)):
         from workbench.train import Places, find_device
@@ -320,8 +320,8 @@ def _images(found: RunData) -> dict[str, int]:
     return {part: len(getattr(found.split, part)) for part in parts}
 
 
-def _check_network(recipe: Recipe) -> None:
-    """Refuse layer groups and the like that the backbone lacks."""
+def check_backbone(recipe: Recipe) -> None:
+    """Refuse layer groups and the like that the backbone lacks. Raises: UserError."""
     rates_of(kept_groups(recipe, _look), recipe.optimizer, recipe.finetune)
 
 

@@ -29,7 +29,7 @@ from workbench.cli.arguments import (
 )
 from workbench.cli.console import console, error_console, print_problem
 from workbench.cli.streams import outliving_output
-from workbench.recipe.load import load_recipe
+from workbench.recipe.load import lines_named, load_recipe
 from workbench.runs.layout import RunDirectory, create_run
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
@@ -61,6 +61,8 @@ def run(
     launched_by: Annotated[str, typer.Option("--launched-by", hidden=True)] = "",
 ) -> None:
     """Train a recipe here and now; ends with its results. Ctrl-C checkpoints, `petbench resume` goes on."""
+    from workbench.cli.recipe import check_backbone
+    from workbench.jobs import check_launch
     from workbench.recipe.dump import dump_recipe
 
     if run_dir is not None:
@@ -70,10 +72,13 @@ def run(
         raise UserError("no recipe given", hint="petbench run quickstart")
     recorder = Recorder() if profile else None
     with recording(recorder), outliving_output():
-        loaded = load_recipe(recipe, changes_of(sets, unsets))
+        changes = changes_of(sets, unsets)
+        loaded = load_recipe(recipe, changes)
+        with lines_named(recipe, changes):
+            check_backbone(loaded)
+            check_launch(loaded, data_home=data_dir)
         places = _places(device, data_dir)
         directory = create_run(runs_home(runs_dir), loaded.name, dump_recipe(loaded), datetime.now())
-        console.print(f"run {clean(directory.id)}", soft_wrap=True)
         _train(directory, places, recorder, is_new=True)
 
 
@@ -126,7 +131,7 @@ def _train(directory: RunDirectory, places: Places, recorder: Recorder | None, *
 
     What `recorder` has recorded since the command began is kept with the run and told at the end.
 
-    A new run that the user's input stopped before it had anything to keep leaves no directory.
+    A new run is announced once nothing is refused any more; one that is leaves no directory.
     """
     with span(Part.IMPORTS):
         from workbench.cli.display import Display
@@ -138,7 +143,14 @@ def _train(directory: RunDirectory, places: Places, recorder: Recorder | None, *
     if recorder is not None:
         follow_device(recorder, places.device)
     with _device_lease(directory, places.device), Display(console, directory.metrics) as display:
-        outcome = attempt(directory, recipe, places, display, command_line=sys.argv)
+        outcome = attempt(
+            directory,
+            recipe,
+            places,
+            display,
+            command_line=sys.argv,
+            begun=lambda: console.print(f"run {clean(directory.id)}", soft_wrap=True) if is_new else None,
+        )
         display.finish()
     has_nothing = outcome.code == 2 and not any(directory.checkpoint.iterdir())
     if is_new and has_nothing:

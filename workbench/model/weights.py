@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import pickle
 import re
 import zipfile
@@ -285,7 +286,12 @@ def _notes(fit: _Fit, fits: Sequence[_Fit], entries: Mapping[str, Tensors], sour
 def _misfit(classifier: ImageClassifier, fit: _Fit, source: str) -> UserError:
     """What is wrong with the part of a file that comes nearest."""
     under = f", read under {clean(fit.entry, 80)}" if fit.entry else ""
-    hint = "model.backbone must be the network that the file was made from"
+    told = _told_backbone(Path(source))
+    hint = (
+        f"the file says that it was made from {clean(told, 80)}"
+        if told
+        else "model.backbone must be the network that the file was made from"
+    )
     if fit.missing and all(_last(name) in _STATISTICS for name in fit.missing):
         hint = (
             "the running statistics of batch norms are not in the file: save model.state_dict(), which has "
@@ -296,6 +302,16 @@ def _misfit(classifier: ImageClassifier, fit: _Fit, source: str) -> UserError:
         where=clean(source),
         hint=hint,
     )
+
+
+def _told_backbone(path: Path) -> str:
+    """What a file of petbench's says of itself; "" for any other."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as stream:
+            told = json.loads((stream.metadata() or {})["petbench"])
+            return str(told["backbone"])
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError):
+        return ""
 
 
 def _published_head(architecture: Architecture, tensors: Tensors) -> PublishedHead | None:

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import OutOfMemoryError
@@ -65,10 +65,12 @@ def attempt(
     *,
     command_line: Sequence[str] = (),
     lifeline: Lifeline | None = None,
+    begun: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Train `recipe` in `directory` to its results or to a clear end; what there is on disk stays.
 
     Args:
+        begun: called once nothing can be refused any more.
         lifeline: in the background, the tie to the supervisor that claimed the attempt; it must be watched.
 
     Raises:
@@ -81,6 +83,11 @@ def attempt(
     stop = StopRequest(patient=lifeline is not None)
     tenure = Tenure(directory, claimed, asked=stop.ask)
     files = _Files(tenure, held=claimed.attempt > 1)
+
+    def begin() -> None:
+        files.begin()
+        begun()
+
     try:
         with _opened_metrics(directory) as metrics, stop.listening(), tenure.kept(), _warnings_to(log):
             files.hears(Tee(metrics, log))
@@ -92,7 +99,7 @@ def attempt(
                 reporter,
                 stop,
                 tenure,
-                begun=files.begin,
+                begun=begin,
                 command_line=command_line,
             )
         outcome = Outcome(0, results)

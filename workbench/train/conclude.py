@@ -229,8 +229,19 @@ def _difference(teacher: _Judged, student: _Judged) -> float:
 
 
 def _save_weights(directory: RunDirectory, network: Network, best: Best, name: str, tenure: Tenure) -> str:
-    """Save the whole classifier as it stands; returns the file's SHA-256."""
-    facts = {"stage": best.stage, "round": best.round, "epoch": best.epoch}
+    """Save the whole classifier as it stands, with what its numbers mean; returns the file's SHA-256."""
+    classifier, recipe = network.classifier, network.setup.recipe
+    facts = {
+        "stage": best.stage,
+        "round": best.round,
+        "epoch": best.epoch,
+        "backbone": classifier.backbone,
+        "classes": list(network.setup.classes),
+        "image_size": recipe.data.image_size,
+        "evaluation_views": list(recipe.data.evaluation_views),
+        "mean": list(classifier.mean),
+        "std": list(classifier.std),
+    }
     return save_tensors(directory.checkpoint / name, network.classifier.state_dict(), facts, tenure.check)
 
 

@@ -145,7 +145,7 @@ def load_predictor(
     # Not weights = "none": the weights' name also decides how pixels are normalised.
     classifier = build(recipe.model, len(results.classes), seed=0, pretrained=False, image_size=size)
     tuning = tune(classifier, recipe.finetune)
-    _load(classifier, path)
+    _load(classifier, path, results.classes)
     classifier.to(device).to(memory_format=torch.channels_last).eval()
     dtype = inference_dtype(results.precision) if has_bf16(device) else "fp32"
     form = view_format(recipe, classifier, device)
@@ -166,9 +166,12 @@ def _scale(run: RunDirectory) -> Scale | None:
     return Scale(bits, white) if bits in DEPTHS and white > 0 else None
 
 
-def _load(classifier: ImageClassifier, path: Path) -> None:
+def _load(classifier: ImageClassifier, path: Path, classes: Sequence[str]) -> None:
+    """Fill the network from a file of the run; files of older runs do not tell their classes."""
     try:
-        tensors, _ = load_tensors(path)
+        tensors, told = load_tensors(path)
+        if tuple(told.get("classes", classes)) != tuple(classes):
+            raise UserError("the weights are of other classes than the run's results", where=clean(path))
         classifier.load_state_dict(tensors)
     except DamagedFile as error:
         raise UserError(
