@@ -120,8 +120,6 @@ def test_the_homes_may_stand_before_the_command_or_after_it(
 def test_the_weights_of_a_run_tell_what_they_are_of(
     petbench: Petbench, home: Path, sample: Path, recipe: Path
 ) -> None:
-    petbench: Petbench, home: Path, sample: Path, recipe: Path
-) -> None:
     assert petbench("run", recipe).code == 0
     (run,) = run_directories(home / "runs")
     for name in ("final", "teacher"):
