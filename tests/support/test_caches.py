@@ -154,6 +154,6 @@ def test_what_the_cache_holds_is_listed_by_age_and_can_go_piece_by_piece(tmp_pat
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    write_json_cache(tmp_path / "file" / "a.sealed", 1)
-    assert read_json_cache(tmp_path / "file" / "a.sealed") is None
+    write_json_cache(tmp_path / "file" / "kind" / "a.sealed", 1)
+    assert read_json_cache(tmp_path / "file" / "kind" / "a.sealed") is None
     assert caches.SEALED_LIMIT > 2**28

@@ -186,10 +186,24 @@ def test_whatever_is_damaged_in_a_bank_its_rows_are_what_was_computed(tmp_path: 
         assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_file_in_the_place_of_a_directory_gives_way(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "features" / "bank"
+    every = np.arange(IMAGES)
+    (folder if name == "." else folder.parent).parent.mkdir(parents=True, exist_ok=True)
+    (folder if name == "." else folder.parent).touch()
+    assert torch.equal(_bank(folder, Trunk()).rows(every), _truth(every))
+
+
 @pytest.mark.parametrize("name", [FEATURES, CHECKSUMS, "lock"])
 def test_a_directory_or_a_pipe_in_a_bank_is_cleared_away(tmp_path: Path, name: str) -> None:
     every = np.arange(IMAGES)
-    for put in (lambda path: (path / "in it").mkdir(parents=True), os.mkfifo):
+    for put in (
+        lambda path: (path / "in it").mkdir(parents=True),
+        os.mkfifo,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.symlink_to(path),
+    ):
         _bank(tmp_path, Trunk()).rows(every)
         path = tmp_path / name
         path.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from workbench.dataset.probe import UnreadableImage
 from workbench.loader.decoding import Decoder, Square
 from workbench.runs.events import Reporter
 from workbench.support.atomic import atomic_path
-from workbench.support.caches import discard, table_header, write_sealed
+from workbench.support.caches import discard, make_folder, table_header, write_sealed
 from workbench.support.clean import clean
 from workbench.support.errors import RunFailed, UserError
 from workbench.support.units import human_bytes
@@ -93,9 +93,7 @@ def build(folder: Path, catalogue: Catalogue, side: int, decode: Decoder, report
 
 def _clear(folder: Path) -> None:
     """Remove a damaged store and what killed builders left; runs that have its pixels mapped keep them."""
-    if not folder.is_dir():
-        discard(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name in (META, PIXELS):
         discard(folder / name)
     for leftover in folder.glob(".*.tmp"):

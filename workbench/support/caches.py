@@ -65,7 +65,7 @@ def write_sealed(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     clear_way(path)
     atomic_write(path, sealed(content))
 
@@ -145,8 +145,9 @@ def locked_cache(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    clear_way(path)
+    make_folder(path.parent)
+    if not path.is_file() or path.is_symlink():
+        discard(path)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -157,6 +158,17 @@ def locked_cache(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a directory of the cache; a file in its place goes. A link to nowhere stays: its disk may be away.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if not folder.is_dir() and not folder.is_symlink():
+        folder.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def clear_way(path: Path) -> None:

@@ -27,7 +27,7 @@ from workbench.model import FOLDING, ImageClassifier, weights_id
 from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.support.atomic import atomic_write
-from workbench.support.caches import DamagedCache, discard, locked_cache, map_table, mark_used
+from workbench.support.caches import DamagedCache, discard, locked_cache, make_folder, map_table, mark_used
 from workbench.support.clean import clean
 from workbench.support.fingerprint import fingerprint
 from workbench.support.spans import Part, spanned
@@ -101,8 +101,7 @@ class FeatureBank:
         self._is_held[positions] = True
 
     def _locked(self) -> AbstractContextManager[None]:
-        if not self._folder.is_dir():
-            discard(self._folder)
+        make_folder(self._folder.parent)
         return locked_cache(
             self._folder / "lock",
             lambda: self._reporter.event(
