@@ -22,6 +22,7 @@ from workbench.runs.process import (
     ProcessRecord,
     join_attempt,
     note_start,
+    pulse,
     read_process,
     write_exit,
     write_process,
@@ -248,3 +249,18 @@ def test_records_of_before_background_runs_can_still_be_read(run: RunDirectory) 
     run.process.write_text(json.dumps(values))
     assert read_process(run) == replace(record, namespace="")
     assert status_of(run) is RunStatus.LIVE
+
+
+def test_a_supervisor_whose_run_another_attempt_has_claimed_takes_nothing_back(
+    run: RunDirectory, children: tuple[Child, Child]
+) -> None:
+    """Its machine was out of reach while it waited in the queue, and another took the run for lost."""
+    first = write_process(run, "cpu", pid=children[0].pid, role="waiting")
+    assert pulse(run, first)
+    _end(children[0])
+    second = write_process(run, "cpu", pid=children[1].pid, role="waiting")
+    with pytest.raises(UserError, match="not this process's any more"):
+        note_start(run, first, "cpu")
+    assert not pulse(run, first)
+    assert read_process(run) == second
+    assert write_exit(run, code=130, attempt=first.attempt) is None

@@ -96,6 +96,8 @@ class Supervisor:
         self._process = process
         self._signals = signals
         self._shown = time.monotonic()
+        self._is_followed = False
+        """Whether another attempt has the run by now: while this machine was out of reach, it seemed dead."""
 
     def supervise(self) -> int:
         """Wait, train, record; returns the exit code."""
@@ -116,7 +118,7 @@ class Supervisor:
         wanted = wanted_devices(self._order.device)
         say(f"waits for {' or '.join(device.name for device in wanted)}")
         complained = False
-        while not self._stop_asked():
+        while not self._stop_asked() and not self._is_followed:
             place = 1
             try:
                 turn = take_turn(self._run, self._process, self._order.device, wanted)
@@ -136,7 +138,10 @@ class Supervisor:
     def _train(self, lease: Lease) -> int:
         """Run the trainer to its end, however it comes."""
         say(f"has {lease.device.name} ({lease.device.label})")
-        self._process = note_start(self._run, self._process, lease.device.name)
+        try:
+            self._process = note_start(self._run, self._process, lease.device.name)
+        except UserError:
+            return 1  # another attempt has the run, and the log is its own
         memory_kills_before = memory_kills()
         # The trainer holds one end for its whole life; this process's death closes the other.
         reading, writing = os.pipe()
@@ -204,7 +209,7 @@ class Supervisor:
     def _show(self) -> None:
         """Show readers on other machines, who cannot see this process, that it is there."""
         if time.monotonic() - self._shown >= PULSE_SECONDS:
-            pulse(self._run, self._process)
+            self._is_followed = not pulse(self._run, self._process)
             self._shown = time.monotonic()
 
     def _command(self, lease: Lease, lifeline: int) -> list[str]:

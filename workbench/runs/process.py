@@ -164,9 +164,16 @@ def withdraw(run: RunDirectory, claimed: ProcessRecord, before: bytes | None = N
 
 
 def note_start(run: RunDirectory, claimed: ProcessRecord, device: str) -> ProcessRecord:
-    """Record that the supervisor of `claimed` has `device` and starts its trainer. Raises: OSError."""
+    """Record that the supervisor of `claimed` has `device` and starts its trainer.
+
+    Raises:
+        UserError: another process has claimed the run since.
+        OSError: it cannot be written.
+    """
     record = replace(claimed, role="starting", device=device, started=time.time())
     with locked(run.lock):
+        if not holds(run, claimed):
+            raise _claimed_since(run, claimed.attempt)
         write_record(run.process, record)
     beat(run)
     return record
@@ -181,7 +188,7 @@ def join_attempt(run: RunDirectory, attempt: int) -> ProcessRecord:
     with locked(run.lock):
         claimed = read_process(run)
         if claimed is None or claimed.attempt != attempt or claimed.identity != process_id(os.getppid()):
-            raise UserError(f"attempt {attempt} is not this process's any more", where=run.id)
+            raise _claimed_since(run, attempt)
         me = process_id()
         assert me is not None  # this process runs
         record = replace(
@@ -316,6 +323,10 @@ def ensure_unattended(
             if newest_sign(run) != signs[run]:
                 raise _moving(run, process)
     return signs
+
+
+def _claimed_since(run: RunDirectory, attempt: int) -> UserError:
+    return UserError(f"attempt {attempt} is not this process's any more", where=run.id)
 
 
 def _refuse_attended(run: RunDirectory, process: ProcessRecord) -> None:

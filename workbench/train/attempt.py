@@ -247,7 +247,7 @@ def _take_back(
     """A refusal leaves the run as it was; in the background the log alone can tell of it."""
     with contextlib.suppress(OSError):
         if before is None:
-            log.line(f"attempt {claimed.attempt} was refused: {outcome.reason}")
+            log.line(f"attempt {claimed.attempt} was refused: {'; '.join(outcome.reason.splitlines())}")
         elif directory.metrics.is_file() and not directory.metrics.stat().st_size:
             directory.metrics.unlink()
         withdraw(directory, claimed, before)
