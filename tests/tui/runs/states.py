@@ -91,9 +91,13 @@ def queued(run: RunDirectory, process: subprocess.Popen[bytes]) -> RunDirectory:
 
 
 @contextlib.contextmanager
-def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that lives as long as the block; ends at SIGTERM or SIGINT."""
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+def sleeper(run: RunDirectory | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that lives as long as the block; ends at SIGTERM or SIGINT.
+
+    With a run its command line is that of the run's trainer, which is what `stop` wants to see.
+    """
+    named = [] if run is None else ["--run-dir", str(run.path)]
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", *named])
     try:
         yield process
     finally:

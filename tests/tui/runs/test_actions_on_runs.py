@@ -174,8 +174,9 @@ async def test_id_and_path_are_copied(home: Path, copied: list[str]) -> None:
 
 @pytest.mark.parametrize(("key", "wanted"), [("s", "stop"), ("p", "pause")])
 async def test_a_going_run_is_asked_to_stop_or_pause(home: Path, key: str, wanted: str) -> None:
-    with sleeper() as process:
-        run = going(made(home, "going", "bbb1"), process)
+    run = made(home, "going", "bbb1")
+    with sleeper(run) as process:
+        going(run, process)
         async with opened(home) as pilot:
             await press(pilot, key)
             assert "is asked to" in said(pilot)[-1]
@@ -184,8 +185,10 @@ async def test_a_going_run_is_asked_to_stop_or_pause(home: Path, key: str, wante
 
 
 async def test_several_runs_are_stopped_only_after_asking(home: Path) -> None:
-    with sleeper() as one, sleeper() as other:
-        runs = [going(made(home, "a", "bbb1"), one), going(made(home, "b", "bbb2"), other)]
+    runs = [made(home, "a", "bbb1"), made(home, "b", "bbb2")]
+    with sleeper(runs[0]) as one, sleeper(runs[1]) as other:
+        for run, process in zip(runs, (one, other), strict=True):
+            going(run, process)
         async with opened(home) as pilot:
             await press(pilot, "asterisk", "s", "n")
             assert not any(run.control.exists() for run in runs)
@@ -206,9 +209,10 @@ async def test_what_does_not_go_is_not_stopped_paused_or_cancelled(home: Path) -
 
 
 async def test_queued_runs_change_places_and_leave_the_queue(home: Path) -> None:
-    with sleeper() as one, sleeper() as other:
-        first = queued(made(home, "first", "bbb1", age_seconds=9), one)
-        second = queued(made(home, "second", "bbb2"), other)
+    first, second = made(home, "first", "bbb1", age_seconds=9), made(home, "second", "bbb2")
+    with sleeper(first) as one, sleeper(second) as other:
+        queued(first, one)
+        queued(second, other)
         async with opened(home) as pilot:
             assert screen(pilot).here is not None
             await press(pilot, "left_square_bracket")
