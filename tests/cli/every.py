@@ -61,6 +61,7 @@ def typed(home: Path, pseudo: RunDirectory, supervised: RunDirectory, recipe: Pa
         "runs unarchive": [p],
         "runs rm": [s],
         "runs trash": [],
+        "runs tidy": ["--dry-run"],
         "runs restore": [s],
         "recipe check": [r],
         "recipe show": [r],
@@ -82,6 +83,7 @@ def typed(home: Path, pseudo: RunDirectory, supervised: RunDirectory, recipe: Pa
         "label-issues": [p, "--folds", "2"],
         "predict": [p, picture],
         "doctor": [],
+        "schema": ["runs"],
     }
 
 

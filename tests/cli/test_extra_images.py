@@ -35,7 +35,7 @@ def recipe(sample: Path, tmp_path: Path) -> Path:
 
 def test_recipe_check_counts_them_and_refuses_a_folder_that_is_not_there(recipe: Path) -> None:
     checked = CliRunner().invoke(recipe_app, ["check", str(recipe), "--json"])
-    (report,) = json.loads(checked.stdout)
+    (report,) = json.loads(checked.stdout)["recipes"]
     assert (report["extra_labelled"], report["extra_unlabelled"]) == (1, 2)
     told = CliRunner().invoke(recipe_app, ["check", str(recipe)])
     assert "(extra: 1 labelled, 2 unlabelled)" in told.stdout.replace("\n", " ")
@@ -43,7 +43,7 @@ def test_recipe_check_counts_them_and_refuses_a_folder_that_is_not_there(recipe:
         recipe_app, ["check", str(recipe), "--set", "data.extra_labelled=/gone", "--json"]
     )
     assert refused.exit_code == 2
-    assert "no such directory" in json.loads(refused.stdout)[0]["message"]
+    assert "no such directory" in json.loads(refused.stdout)["recipes"][0]["message"]
 
 
 def test_data_check_counts_them_in_a_column_of_their_own(recipe: Path, sample: Path) -> None:
@@ -62,7 +62,7 @@ def test_an_extra_image_of_unknown_class_can_be_previewed(recipe: Path, tmp_path
     named = ("--image", "extra_unlabelled/b.jpg", "--views", "1", "--json")
     result = run_command(preview, str(recipe), "--out", str(tmp_path / "out"), *named)
     assert result.exit_code == 0, result.output
-    (drawn,) = json.loads(result.stdout)
+    (drawn,) = json.loads(result.stdout)["images"]
     assert (drawn["id"], drawn["label"]) == ("extra_unlabelled/b.jpg", "not known")
 
 

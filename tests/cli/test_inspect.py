@@ -144,9 +144,9 @@ def test_a_round_shows_the_ledger_of_its_pool(world: World) -> None:
 def test_a_wide_terminal_shows_entropy_and_second_choice(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "second choice" not in shown(world.supervised.handle)
+    assert "left out: second choice" in shown(world.supervised.handle)
     on_screen(monkeypatch, 160)
-    assert "second choice" in shown(world.supervised.handle)
+    assert "left out" not in shown(world.supervised.handle)
 
 
 def test_what_a_run_lacks_is_told_with_what_it_has(world: World) -> None:

@@ -54,7 +54,7 @@ def _names() -> list[str]:
 
 
 def test_recipes_are_launched_in_order_and_say_where_they_stand(petbench: Petbench, recipe: Path) -> None:
-    launched = _json(petbench("launch", recipe, recipe, "--json"))
+    launched = _json(petbench("launch", recipe, recipe, "--json"))["runs"]
     assert [one["queue_position"] for one in launched] == [1, 2]
     assert [entry.path for entry in queue_of()] == [Path(one["path"]) for one in launched]
     said = petbench("launch", recipe, "--set", "seed=7", "--device", "cpu")
@@ -127,7 +127,7 @@ def test_the_queue_is_listed_reordered_and_left(petbench: Petbench, recipe: Path
 def test_a_run_that_waits_is_stopped_removed_from_the_listing_only_then_and_queued_again(
     petbench: Petbench, recipe: Path
 ) -> None:
-    (launched,) = _json(petbench("launch", recipe, "--json"))
+    (launched,) = _json(petbench("launch", recipe, "--json"))["runs"]
     run = RunDirectory(Path(launched["path"]))
     refused = petbench("runs", "rm", run.handle)
     assert refused.code == 2

@@ -117,7 +117,7 @@ def test_outside_names_reach_the_terminal_cleaned(recipe: Path) -> None:
 
 
 def test_backbones_lists_all_with_what_is_published_of_them() -> None:
-    found = {row["name"]: row for row in as_json("backbones")}
+    found = {row["name"]: row for row in as_json("backbones")["backbones"]}
     assert set(found) == {*torchvision_names(), *LITE}
     assert found["resnet152"]["accuracy"] == pytest.approx(0.82284)
     assert found["resnet152"]["giga_operations"] == pytest.approx(11.514)
@@ -129,11 +129,14 @@ def test_backbones_lists_all_with_what_is_published_of_them() -> None:
 
 
 def test_backbones_filters_by_part_of_the_name() -> None:
-    assert {row["name"] for row in as_json("backbones", "wide")} == {"wide_resnet50_2", "wide_resnet101_2"}
+    assert {row["name"] for row in as_json("backbones", "wide")["backbones"]} == {
+        "wide_resnet50_2",
+        "wide_resnet101_2",
+    }
     text = run("backbones", "lite")
     assert "efficientnet_lite2" in text
     assert "resnet" not in text
-    assert "timm:resnet18" in {row["name"] for row in as_json("backbones", "timm:resnet18")}
+    assert "timm:resnet18" in {row["name"] for row in as_json("backbones", "timm:resnet18")["backbones"]}
 
 
 def test_a_filter_that_nothing_matches_is_told() -> None:

@@ -208,16 +208,20 @@ def test_exports_hold_a_line_a_run_and_no_control_character(
     text = petbench("runs", "export").out
     (row,) = csv.DictReader(io.StringIO(text))
     assert row["note"] == r"a\x1b]0;owned\x07b\u202ec\x7fd\x9be\nsecond line"
-    (record,) = json.loads(petbench("runs", "export", "-F", "json").out)
+    (record,) = json.loads(petbench("runs", "export", "-F", "json").out)["runs"]
     assert record["name"] == OUTSIDE
 
 
 def test_json_is_ascii_without_control_characters_and_without_nan(capsys: pytest.CaptureFixture[str]) -> None:
-    print_json({"text": OUTSIDE, "numbers": [float("nan"), float("inf"), 1.5]})
+    print_json("runs", {"text": OUTSIDE, "numbers": [float("nan"), float("inf"), 1.5]})
     out = capsys.readouterr().out
     assert out.isascii()
     assert not HARMFUL.search(out)
-    assert json.loads(out, parse_constant=pytest.fail) == {"text": OUTSIDE, "numbers": [None, None, 1.5]}
+    assert json.loads(out, parse_constant=pytest.fail) == {
+        "schema": "petbench/runs/1",
+        "text": OUTSIDE,
+        "numbers": [None, None, 1.5],
+    }
 
 
 # -- files

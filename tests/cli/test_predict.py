@@ -64,7 +64,7 @@ def test_the_most_probable_classes_of_each_picture_are_printed(
     monkeypatch.setattr(console, "_width", 80)
     paths = [str(path) for path in sorted(world.images.iterdir())[:2]]
     text = shown(world.pseudo_labelled.handle, *paths, "--top", "3")
-    records = json.loads(shown(world.pseudo_labelled.handle, *paths, "--top", "3", "--json"))
+    records = json.loads(shown(world.pseudo_labelled.handle, *paths, "--top", "3", "--json"))["images"]
     assert [record["image"] for record in records] == paths
     lines = text.splitlines()
     assert [line for line in lines if not line.startswith(" ")] == paths
@@ -80,7 +80,7 @@ def test_the_most_probable_classes_of_each_picture_are_printed(
 
 def test_more_classes_than_there_are_shows_all(world: World) -> None:
     picture = str(next(world.images.iterdir()))
-    records = json.loads(shown(world.supervised.handle, picture, "--top", "99", "--json"))
+    records = json.loads(shown(world.supervised.handle, picture, "--top", "99", "--json"))["images"]
     assert len(records[0]["top"]) == 10
     assert sum(best["probability"] for best in records[0]["top"]) == pytest.approx(1, abs=1e-5)
 
@@ -92,7 +92,7 @@ def test_odd_pictures_of_any_kind_are_read(world: World, tmp_path: Path) -> None
     picture.quantize(32).save(tmp_path / "palette.gif")
     picture.convert("L").resize((500, 31)).save(tmp_path / "grey_and_wide.bmp")
     (tmp_path / "gif_called.jpg").write_bytes((tmp_path / "palette.gif").read_bytes())
-    found = json.loads(shown(world.supervised.handle, str(tmp_path), "--json"))
+    found = json.loads(shown(world.supervised.handle, str(tmp_path), "--json"))["images"]
     assert [Path(record["image"]).name for record in found] == [
         "clear.png",
         "gif_called.jpg",
@@ -107,7 +107,7 @@ def test_directories_stand_for_the_pictures_below_them(world: World, tmp_path: P
     for name in ("b.jpg", "a.JPG", "deep/er/c.png", ".hidden.jpg", ".git/d.jpg", "notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(picture)
-    found = json.loads(shown(world.supervised.handle, str(tmp_path), "--json"))
+    found = json.loads(shown(world.supervised.handle, str(tmp_path), "--json"))["images"]
     names = [str(Path(record["image"]).relative_to(tmp_path)) for record in found]
     assert names == ["a.JPG", "b.jpg", "deep/er/c.png"]
     (tmp_path / "empty").mkdir()
@@ -126,7 +126,7 @@ def test_unreadable_pictures_are_named_and_passed_over(world: World, tmp_path: P
     assert "gone.jpg: No such file" in warnings
     assert "\x1b[2J" not in result.output
     assert r"x\x1b[2J[red].jpg" in warnings
-    records = json.loads(run_command(predict, world.supervised.handle, *bad, good, "--json").stdout)
+    records = json.loads(run_command(predict, world.supervised.handle, *bad, good, "--json").stdout)["images"]
     assert ["error" in record for record in records] == [True, True, True, False]
     with pytest.raises(UserError, match="cannot read any of the 3 pictures"):
         run_command(predict, world.supervised.handle, *bad)

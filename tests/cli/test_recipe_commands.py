@@ -61,7 +61,7 @@ def test_check_tells_all_problems_of_one_file_and_still_checks_the_next(broken: 
 def test_check_as_json_gives_places_for_editors(broken: Path) -> None:
     result = petbench_recipe("check", broken, "no-such-file", SHIPPED / "quickstart.toml", "--json")
     assert result.exit_code == 2
-    wrong, missing, right = json.loads(result.stdout)
+    wrong, missing, right = json.loads(result.stdout)["recipes"]
     assert [(p["key"], p["line"]) for p in wrong["problems"]] == [
         ("optimizer.learning_rat", 4),
         ("optimizer.schedule", 5),
@@ -105,7 +105,7 @@ def test_check_names_the_line_of_what_the_backbone_lacks(tmp_path: Path, wrong: 
     path.write_text(f'schema = 1\nname = "a"\n{wrong}\n')
     for _ in ("asked of the network", "asked of the cache"):
         result = petbench_recipe("check", path, "--json")
-        (problem,) = json.loads(result.stdout)[0]["problems"]
+        (problem,) = json.loads(result.stdout)["recipes"][0]["problems"]
         assert (problem["line"], problem["where"]) == (line, f"{path}:{line}"), problem
         assert problem["key"] in problem["what"]
 
@@ -188,7 +188,7 @@ def test_diff_lists_what_differs_and_nothing_else() -> None:
         petbench_recipe(
             "diff", SHIPPED / "pseudo_iter.toml", SHIPPED / "pseudo_oneshot.toml", "--json"
         ).stdout
-    )
+    )["differences"]
     assert {"key": "pseudo_label.fraction", "left": 0.2, "right": None} in rows
 
 

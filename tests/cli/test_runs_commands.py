@@ -103,7 +103,7 @@ def test_a_listing_can_be_filtered_sorted_and_given_columns(home: Path) -> None:
     rows = [line.split() for line in text.splitlines() if line.strip().startswith("run")]
     assert rows == [["run2", "2", "80.00"], ["run1", "1", "90.00"]]
     assert "2 of 3 runs" in text
-    records = json.loads(petbench("ls", "--json", "--sort=-accuracy"))
+    records = json.loads(petbench("ls", "--json", "--sort=-accuracy"))["runs"]
     assert [record["name"] for record in records] == ["run1", "run2", "run0"]
     for wrong in (("-f", "accuracy>"), ("--sort", "zzzqqq"), ("--columns", "name,zzzqqq")):
         with pytest.raises(UserError):
@@ -117,8 +117,8 @@ def test_a_long_listing_is_cut_to_the_limit(home: Path) -> None:
     assert ("run1" in text, "run2" in text) == (True, False)
     assert "2 of 4 runs" in text
     assert "4 of 4 runs" in petbench("ls", "-n", "0")
-    assert len(json.loads(petbench("ls", "--json"))) == 4
-    assert len(json.loads(petbench("ls", "--json", "-n", "3"))) == 3
+    assert len(json.loads(petbench("ls", "--json"))["runs"]) == 4
+    assert len(json.loads(petbench("ls", "--json", "-n", "3"))["runs"]) == 3
 
 
 def test_long_names_never_push_numbers_out_of_a_listing(home: Path) -> None:
@@ -143,7 +143,7 @@ def test_archived_runs_are_listed_only_on_request(home: Path) -> None:
 
 def test_an_empty_home_says_what_to_do(home: Path) -> None:
     assert "petbench run RECIPE" in petbench("ls")
-    assert json.loads(petbench("ls", "--json")) == []
+    assert json.loads(petbench("ls", "--json"))["runs"] == []
 
 
 def test_a_page_tells_results_rounds_confusions_and_warnings(home: Path) -> None:
@@ -196,8 +196,8 @@ def test_a_comparison_tells_differences_and_deltas(home: Path) -> None:
 def test_runs_are_exported_to_the_terminal_or_a_file(home: Path, tmp_path: Path) -> None:
     a, b = finish(make_run(home, "a")), finish(make_run(home, "b", age_seconds=5))
     assert petbench("export").splitlines()[1].startswith(a.id)
-    assert len(json.loads(petbench("export", b.id, "-F", "json"))) == 1
-    assert [r["name"] for r in json.loads(petbench("export", "-F", "json", "-f", "name=b"))] == ["b"]
+    assert len(json.loads(petbench("export", b.id, "-F", "json"))["runs"]) == 1
+    assert [r["name"] for r in json.loads(petbench("export", "-F", "json", "-f", "name=b"))["runs"]] == ["b"]
     target = tmp_path / "runs.csv"
     petbench("export", "--output", str(target))
     assert target.read_text().count("\n") == 3
@@ -219,7 +219,7 @@ def test_a_removed_run_can_be_restored_until_the_trash_is_emptied(home: Path) ->
     run = finish(make_run(home))
     assert f"petbench runs restore {run.handle}" in petbench("rm", run.id)
     assert run.id in petbench("trash")
-    assert json.loads(petbench("trash", "--json"))[0]["id"] == run.id
+    assert json.loads(petbench("trash", "--json"))["runs"][0]["id"] == run.id
     petbench("restore", run.handle)
     assert run.path.is_dir()
     petbench("rm", run.id)

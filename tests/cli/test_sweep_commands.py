@@ -41,7 +41,7 @@ def test_a_sweep_runs_to_a_table_and_run_again_trains_nothing(
     assert first.out.count(" ± ") >= 4
     assert "best by validation: learning_rate=" in first.out
     assert len(run_directories(home / "runs")) == 4
-    again = _json(petbench("sweep", swept, "--device", "cpu", "--json"))
+    again = _json(petbench("sweep", swept, "--device", "cpu", "--json"))["points"]
     assert len(run_directories(home / "runs")) == 4
     assert [point["point"] for point in again] == ["learning_rate=0.001", "learning_rate=0.01"]
     best = max(again, key=lambda point: point["val"]["mean"])
@@ -77,7 +77,7 @@ def test_pruning_in_the_background_is_refused_with_the_reason(petbench: Petbench
 
 
 def test_recipe_check_checks_every_run_of_a_sweep(petbench: Petbench, swept: Path) -> None:
-    (report,) = _json(petbench("recipe", "check", swept, "--json"))
+    (report,) = _json(petbench("recipe", "check", swept, "--json"))["recipes"]
     assert report["valid"]
     assert report["summary"].startswith("a sweep of 4 runs, 2 points")
     swept.write_text(swept.read_text() + '"finetune.layers" = [["head"], ["layer9"]]\n')
@@ -88,10 +88,10 @@ def test_recipe_check_checks_every_run_of_a_sweep(petbench: Petbench, swept: Pat
 
 def test_runs_group_prints_mean_and_spread_over_seeds(petbench: Petbench, swept: Path) -> None:
     assert petbench("sweep", swept, "--device", "cpu").code == 0
-    groups = _json(petbench("runs", "group", "--json"))
+    groups = _json(petbench("runs", "group", "--json"))["groups"]
     assert [len(group["runs"]) for group in groups] == [2, 2]
     assert groups[0]["val.accuracy"]["mean"] >= groups[1]["val.accuracy"]["mean"]
-    by_seed = _json(petbench("runs", "group", "--by", "seed", "--json"))
+    by_seed = _json(petbench("runs", "group", "--by", "seed", "--json"))["groups"]
     assert {group["by"]["seed"] for group in by_seed} == {0, 1}
     assert petbench("runs", "group", "--by", "sede").code == 2
 
@@ -127,7 +127,7 @@ def test_paper_table1_collects_prints_and_writes_files(petbench: Petbench, home:
 
 
 def test_paper_figures_says_where_there_is_nothing_to_draw(petbench: Petbench) -> None:
-    drawn = _json(petbench("paper", "figures", "--only", "1,6", "--collect", "--json"))
+    drawn = _json(petbench("paper", "figures", "--only", "1,6", "--collect", "--json"))["figures"]
     assert [(one["figure"], one["lines"]) for one in drawn] == [("1", 0), ("6", 0)]
     said = petbench("paper", "figures", "--only", "4")
     assert said.code == 2
@@ -135,6 +135,6 @@ def test_paper_figures_says_where_there_is_nothing_to_draw(petbench: Petbench) -
 
 
 def test_paper_recipes_lists_every_shipped_one(petbench: Petbench) -> None:
-    listed = {one["name"] for one in _json(petbench("paper", "recipes", "--json"))}
+    listed = {one["name"] for one in _json(petbench("paper", "recipes", "--json"))["recipes"]}
     assert listed == set(paper_recipes())
     assert len(listed) == 9

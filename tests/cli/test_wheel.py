@@ -49,7 +49,9 @@ def petbench(environment: Path, tmp_path: Path) -> Command:
 
 
 def test_every_recipe_is_in_the_wheel(environment: Path, petbench: Command) -> None:
-    listed = {row["name"]: Path(row["file"]) for row in json.loads(petbench("recipe", "ls", "--json"))}
+    listed = {
+        row["name"]: Path(row["file"]) for row in json.loads(petbench("recipe", "ls", "--json"))["recipes"]
+    }
     assert set(listed) == set(shipped_recipes())
     for name, file in shipped_recipes().items():
         assert environment in listed[name].parents
@@ -81,7 +83,7 @@ def test_recipes_are_copied_and_begun_by_name(petbench: Command, tmp_path: Path)
 def test_the_quickstart_trains(petbench: Command, tmp_path: Path) -> None:
     said = petbench("run", "quickstart")
     assert "student" in said
-    (run,) = json.loads(petbench("runs", "ls", "--json"))
+    (run,) = json.loads(petbench("runs", "ls", "--json"))["runs"]
     assert run["status"] == "finished"
     assert list((tmp_path / "data").iterdir()) == []
 

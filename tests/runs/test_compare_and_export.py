@@ -90,7 +90,7 @@ def test_json_is_exact(two: list[RunDirectory], tmp_path: Path) -> None:
     finish(two[1], replace(results, test=replace(results.test, loss=math.nan)))
     text = export_runs(list_runs(tmp_path), ExportFormat.JSON)
     assert text.isascii()
-    records = {record["name"]: record for record in json.loads(text, parse_constant=pytest.fail)}
+    records = {record["name"]: record for record in json.loads(text, parse_constant=pytest.fail)["runs"]}
     assert records["base"]["note"] == "=1+1 \x1b[31m"
     assert records["base"]["recipe"]["seed"] == 1
     assert records["base"]["metrics"]["test.accuracy"] == 0.8
@@ -134,6 +134,6 @@ def test_a_comparison_can_be_exported(two: list[RunDirectory], form: ExportForma
 
 
 def test_an_export_of_no_runs_is_an_empty_table() -> None:
-    assert json.loads(export_runs([], ExportFormat.JSON)) == []
+    assert json.loads(export_runs([], ExportFormat.JSON))["runs"] == []
     assert export_runs([], ExportFormat.CSV) == "id,name,status,created,ended,tags,note\r\n"
     assert export_runs([], ExportFormat.MARKDOWN).count("\n") == 2

@@ -89,7 +89,7 @@ def compare(
     curves = None if metric is None else curves_of(chosen, metric, axis)
     if as_json and output is None:
         record = comparison_record(comparison, groups)
-        print_json(record if curves is None else {**record, "curve": curves_record(curves)})
+        print_json("runs-compare", record if curves is None else {**record, "curve": curves_record(curves)})
     elif written is not None:
         write_out(export_comparison(comparison, written, groups), output)
     else:

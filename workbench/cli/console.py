@@ -8,7 +8,8 @@ cut. What becomes of output that cannot be written is told in `streams.py`, file
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import typer
 from rich.console import Console as RichConsole
@@ -17,7 +18,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from workbench.cli.tables import BOUNDLESS, cell, make_table, percent
-from workbench.runs.export import json_text
+from workbench.runs.export import record_text
 from workbench.support.clean import clean, clean_lines
 from workbench.support.errors import UserError
 
@@ -85,9 +86,9 @@ def print_text(text: str) -> None:
     sys.stdout.write(text)
 
 
-def print_json(value: object) -> None:
-    """`value` as JSON on standard output, for scripts."""
-    print_text(json_text(value))
+def print_json(shape: str, record: Mapping[str, Any]) -> None:
+    """`record` as JSON on standard output, for scripts; `shape` is one of `schemas.SHAPES`."""
+    print_text(record_text(shape, record))
 
 
 def confirm(question: str, yes: bool, *, hint: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from pydantic import ValidationError
 from rich.text import Text
 
-from workbench.cli.arguments import DataDir
+from workbench.cli.arguments import DataDir, Json
 from workbench.cli.console import cell, console, error_console, make_table, print_json
 from workbench.cli.display import Display
 from workbench.dataset.check import DataReport, check_data
@@ -42,7 +43,7 @@ class DatasetName(StrEnum):
 
 
 @app.command()
-def get(data_dir: DataDir = None) -> None:
+def get(as_json: Json = False, data_dir: DataDir = None) -> None:
     """Download the Oxford-IIIT Pet set (about 800 MB) into the data home, check it, and unpack it.
 
     Does nothing when it is there already.
@@ -54,6 +55,9 @@ def get(data_dir: DataDir = None) -> None:
     with Display(error_console) as display:
         catalogue = open_catalogue(Data(), data_home=home, reporter=display)
     train, test = (len(catalogue.positions(part)) for part in ("train", "test"))
+    if as_json:
+        _print_set(home / OXFORD_DIRECTORY, fresh, train, test, [image.id for image in catalogue.left_out])
+        return
     verb = "downloaded to" if fresh else "already at"
     console.print(
         f"{verb} {clean(home / OXFORD_DIRECTORY)}: {train} training and {test} test images", soft_wrap=True
@@ -84,7 +88,7 @@ def check(
     everything: Annotated[
         bool, typer.Option("--all", help="Show every problem, not the first of each kind.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Read every file of a data set and report what is wrong: lists, images, head boxes, copies, stray files.
 
@@ -97,7 +101,7 @@ def check(
     with Display(error_console) as display:
         report = check_data(data, data_home=data_home(data_dir), reporter=display)
     if as_json:
-        print_json({**asdict(report), "root": str(report.root), "errors": len(report.errors)})
+        print_json("data-check", {**asdict(report), "errors": len(report.errors)})
     else:
         _print_report(report, everything=everything)
     if report.errors:
@@ -123,6 +127,7 @@ def sample(
     force: Annotated[
         bool, typer.Option("--force", help="Replace a sample set made with other options.")
     ] = False,
+    as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Draw the sample set: cats and dogs of ten invented classes in the Oxford layout, the same for a seed.
@@ -138,6 +143,9 @@ def sample(
     if not present:
         with Display(error_console) as display:
             generate_sample(target, options, replace=force, reporter=display)
+    if as_json:
+        _print_set(target, not present, per_class * len(BREEDS), per_class // 2 * len(BREEDS), [])
+        return
     verb = "already at" if present else "drawn at"
     counts = f"{per_class} training and {per_class // 2} test images of each of {len(BREEDS)} classes"
     console.print(f"{verb} {clean(target)}: {counts}", soft_wrap=True)
@@ -145,6 +153,11 @@ def sample(
 
 def _sample_home(data_dir: Path | None) -> Path:
     return sample_home(data_home()) if data_dir is None else data_dir / SAMPLE_DIRECTORY
+
+
+def _print_set(directory: Path, fresh: bool, train: int, test: int, left_out: Sequence[str]) -> None:
+    counts = {"train": train, "test": test, "left_out": list(left_out)}
+    print_json("data-set", {"directory": str(directory), "fresh": fresh, **counts})
 
 
 def _data(dataset: DatasetName | None, root: Path | None) -> Data:

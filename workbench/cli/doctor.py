@@ -46,7 +46,8 @@ def doctor(
             console.print(_line(finding))
     counts = Counter(finding.level for finding in findings)
     if as_json:
-        print_json({"errors": counts[Level.ERROR], "findings": [asdict(finding) for finding in findings]})
+        told = [asdict(finding) for finding in findings]
+        print_json("doctor", {"errors": counts[Level.ERROR], "findings": told})
     else:
         console.print(_verdict(counts))
     if counts[Level.ERROR]:

@@ -134,7 +134,7 @@ def inspect(
     found = Found(directory, of, order, surest, opinions, ranked, limit)
     written = [] if export is None else _export(found, export, data_home(data_dir), saliency=saliency)
     if as_json:
-        print_json(found_record(found, written))
+        print_json("inspect", found_record(found, written))
     else:
         print_found(found, written, with_maps=saliency)
 

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from workbench.cli.console import cell, console, make_table, percent, print_json
 from workbench.runs.doubt import Doubt
-from workbench.runs.export import finite_json
 from workbench.runs.layout import RunDirectory
 from workbench.runs.opinions import Opinion, Opinions
 from workbench.runs.results import Confusion
@@ -102,7 +101,7 @@ def print_pairs(
             "pairs": [asdict(pair) for pair in pairs],
             "count": count,
         }
-        print_json(finite_json(record))
+        print_json("inspect-confused", record)
         return
     if not pairs:
         console.print(f"{clean(directory.id)}, {source}: no class was taken for another", soft_wrap=True)

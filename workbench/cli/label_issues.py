@@ -63,7 +63,7 @@ def label_issues(
     )
     counts = issue_counts(directory)
     if as_json:
-        print_json({"run": directory.id, **counts})
+        print_json("label-issues", {"run": directory.id, **counts})
         return
     print_issue_summary(directory)
     console.print(

@@ -12,7 +12,7 @@ import typer
 
 from workbench.cli.arguments import DataDir, Json, RecipeFiles, RunIds, RunsDir, Sets, Unsets, changes_of
 from workbench.cli.console import console, print_json
-from workbench.jobs import Launched, cancel_run, check_launch, is_background, launch, pause_run, stop_run
+from workbench.jobs import Launched, check_launch, is_background, launch, pause_run, stop_run
 from workbench.jobs.notify import split_command
 from workbench.recipe import Recipe, load_recipe
 from workbench.recipe.load import lines_named
@@ -94,29 +94,35 @@ def launch_(
         if not as_json:
             console.print(told(one), soft_wrap=True)
     if as_json:
-        print_json(
-            [
-                {"id": one.run.id, "path": str(one.run.path), "queue_position": one.position}
-                for one in launched
-            ]
-        )
+        print_launched(launched)
 
 
-def stop(runs: RunIds, grace: Grace = GRACE_SECONDS, wait: Wait = False, runs_dir: RunsDir = None) -> None:
+def print_launched(launched: Sequence[Launched]) -> None:
+    """Runs that were launched, as JSON."""
+    runs = [{"id": one.run.id, "path": str(one.run.path), "queue_position": one.position} for one in launched]
+    print_json("launch", {"runs": runs})
+
+
+def stop(
+    runs: RunIds,
+    grace: Grace = GRACE_SECONDS,
+    wait: Wait = False,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+) -> None:
     """Stop runs: each checkpoints at the end of its batch and ends; one that waits leaves the queue."""
-    _ask([find_run(runs_home(runs_dir), run) for run in runs], stop_run, "stop", grace, wait)
+    _ask([find_run(runs_home(runs_dir), run) for run in runs], stop_run, "stop", grace, wait, as_json)
 
 
-def pause(runs: RunIds, grace: Grace = GRACE_SECONDS, wait: Wait = False, runs_dir: RunsDir = None) -> None:
+def pause(
+    runs: RunIds,
+    grace: Grace = GRACE_SECONDS,
+    wait: Wait = False,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+) -> None:
     """Park runs: as stop, to free their device; petbench resume --background queues them again."""
-    _ask([find_run(runs_home(runs_dir), run) for run in runs], pause_run, "pause", grace, wait)
-
-
-def cancel(runs: Sequence[RunDirectory]) -> None:
-    """Take runs out of the queue and say so. Raises: UserError, for one that does not wait."""
-    for run in runs:
-        cancel_run(run)
-        console.print(f"{clean(run.id)}: out of the queue", soft_wrap=True)
+    _ask([find_run(runs_home(runs_dir), run) for run in runs], pause_run, "pause", grace, wait, as_json)
 
 
 def told(launched: Launched) -> str:
@@ -141,16 +147,26 @@ def _ask(
     verb: str,
     grace: float,
     wait: bool,
+    as_json: bool,
 ) -> None:
+    promises = []
     for run in runs:
         before, background = status_of(run), is_background(run)
         ask(run, grace_seconds=grace)
-        console.print(f"{clean(run.id)}: {_promise(before, background, verb, grace)}", soft_wrap=True)
-    if wait:
-        for run in runs:
-            while status_of(run).is_active:
-                time.sleep(_LOOK_SECONDS)
+        promises.append(_promise(before, background, verb, grace))
+        if not as_json:
+            console.print(f"{clean(run.id)}: {promises[-1]}", soft_wrap=True)
+    for run in runs if wait else ():
+        while status_of(run).is_active:
+            time.sleep(_LOOK_SECONDS)
+        if not as_json:
             console.print(f"{clean(run.id)}: {status_of(run).value}", soft_wrap=True)
+    if as_json:
+        rows = [
+            {"id": run.id, "path": str(run.path), "status": status_of(run).value, "promise": promise}
+            for run, promise in zip(runs, promises, strict=True)
+        ]
+        print_json("stop", {"runs": rows})
 
 
 def _promise(before: RunStatus, background: bool, verb: str, grace: float) -> str:

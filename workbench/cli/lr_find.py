@@ -24,7 +24,7 @@ from workbench.cli.arguments import (
 from workbench.cli.console import console, error_console, print_json
 from workbench.cli.files import check_file, make_folder, write_file
 from workbench.recipe import Recipe, load_recipe, recipe_fingerprint
-from workbench.runs.export import json_text
+from workbench.runs.export import record_text
 from workbench.support.clean import clean
 from workbench.support.paths import cache_home, data_home, runs_home
 from workbench.support.slug import slug
@@ -69,9 +69,9 @@ def lr_find(
         test = range_test(loaded, places, display, low=low, high=high, steps=steps)
     record = _record(test, loaded)
     written = output or _default_file(runs_home(runs_dir), loaded)
-    write_file(written, json_text(record))
+    write_file(written, record_text("lr-find", {**record, "file": str(written)}))
     if as_json:
-        print_json({**record, "file": str(written)})
+        print_json("lr-find", {**record, "file": str(written)})
         return
     console.print(range_chart(test, width=min(console.width, 100)))
     for line in _story(test, recipe):

@@ -55,6 +55,7 @@ def register() -> None:
         run,
         runs,
         saliency,
+        schemas,
         strategies,
         sweep,
     )
@@ -82,6 +83,7 @@ def register() -> None:
     app.command("label-issues")(label_issues.label_issues)
     app.command()(predict.predict)
     app.command()(doctor.doctor)
+    app.command()(schemas.schema)
 
 
 def _version(wanted: bool) -> None:

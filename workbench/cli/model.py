@@ -67,7 +67,7 @@ def show(
     if recipe is not None:
         facts["recipe"] = recipe.name
     if as_json:
-        print_json({**facts, "groups": rows})
+        print_json("model-show", {**facts, "groups": rows})
     else:
         _print(facts, rows)
 
@@ -83,7 +83,7 @@ def backbones(
 
     found = known_backbones(pattern)
     if as_json:
-        print_json([asdict(facts) for facts in found])
+        print_json("backbones", {"backbones": [asdict(facts) for facts in found]})
         return
     if not found:
         raise UserError(

@@ -56,12 +56,11 @@ def neighbours(
             reporter=display,
         )
     if as_json:
-        print_json(
-            [
-                {"id": name, "neighbours": [asdict(near) for near in nearest]}
-                for name, nearest in zip(images, found, strict=True)
-            ]
-        )
+        rows = [
+            {"id": name, "neighbours": [asdict(near) for near in nearest]}
+            for name, nearest in zip(images, found, strict=True)
+        ]
+        print_json("neighbours", {"images": rows})
         return
     for name, nearest in zip(images, found, strict=True):
         console.print(Text(clean(name), style="bold"), soft_wrap=True)

@@ -106,13 +106,9 @@ def table1(
         },
     )
     if as_json:
+        told = [_record(one) for one in cells]
         print_json(
-            {
-                "backbone": backbone,
-                "labels": labels.value,
-                "cells": [_record(c) for c in cells],
-                "files": files,
-            }
+            "paper-table1", {"backbone": backbone, "labels": labels.value, "cells": told, "files": files}
         )
         return
     _print_table(cells, backbone, labels.value)
@@ -161,7 +157,7 @@ def figures(
             file = ""
         drawn.append({"figure": figure.number, "title": figure.title, "lines": len(lines), "file": file})
     if as_json:
-        print_json(drawn)
+        print_json("paper-figures", {"figures": drawn})
         return
     for one in drawn:
         told = (
@@ -176,9 +172,10 @@ def recipes_(as_json: Json = False) -> None:
     found = {name: (path, load_sweep(path)) for name, path in paper_recipes().items()}
     if as_json:
         rows = found.items()
-        print_json(
-            [{"name": n, "file": str(p), "runs": len(s.runs), "points": list(s.points)} for n, (p, s) in rows]
-        )
+        told = [
+            {"name": n, "file": str(p), "runs": len(s.runs), "points": list(s.points)} for n, (p, s) in rows
+        ]
+        print_json("paper-recipes", {"recipes": told})
         return
     table = make_table(("recipe", "points", "runs", "what"), right=("points", "runs"), prose=("what",))
     for name, (_, sweep) in found.items():

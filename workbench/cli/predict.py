@@ -71,7 +71,7 @@ def predict(
             records.append({"image": str(outcome.path), "error": outcome.reason})
             warn(f"{outcome.path}: {outcome.reason}")
     if as_json:
-        print_json(records)
+        print_json("predict", {"images": records})
     if not read:
         all_of_them = "the picture" if len(paths) == 1 else f"any of the {len(paths)} pictures"
         raise UserError(f"cannot read {all_of_them}")

@@ -80,7 +80,7 @@ def preview(
         for number, (shown, label) in enumerate(zip(drawn, labels, strict=True))
     ]
     if as_json:
-        print_json(records)
+        print_json("preview", {"images": records})
         return
     for record in records:
         line = f"{record['id']}  {record['label']}  {len(record['views'])} views"

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from workbench.cli.arguments import Json, RunId, RunIds, RunsDir
 from workbench.cli.console import cell, console, make_table, print_json
-from workbench.cli.launch import cancel
-from workbench.jobs import QueueEntry, devices, holders, move_in_queue, queue_of
+from workbench.jobs import QueueEntry, cancel_run, devices, holders, move_in_queue, queue_of
+from workbench.runs.export import iso_time
 from workbench.runs.find import find_run
 from workbench.runs.layout import RunDirectory
 from workbench.support.clean import clean
@@ -27,9 +27,9 @@ app = typer.Typer(
 
 
 @app.callback()
-def _default(context: typer.Context) -> None:
+def _default(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is None:
-        list_()
+        list_(as_json)
 
 
 @app.command("ls")
@@ -38,6 +38,7 @@ def list_(as_json: Json = False) -> None:
     waiting, taken = queue_of(), holders()
     if as_json:
         print_json(
+            "queue",
             {
                 "devices": [
                     {
@@ -48,7 +49,7 @@ def list_(as_json: Json = False) -> None:
                     for device in devices()
                 ],
                 "waiting": [_record(entry) for entry in waiting],
-            }
+            },
         )
         return
     for device in devices():
@@ -72,17 +73,23 @@ def list_(as_json: Json = False) -> None:
 def move(
     run: RunId,
     position: Annotated[int, typer.Argument(metavar="POSITION", help="1: the next one to start.", min=1)],
+    as_json: Json = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Give a waiting run another place."""
     move_in_queue(_waiting_run(run, runs_dir), position)
-    list_()
+    list_(as_json)
 
 
-@app.command("cancel")
-def cancel_(runs: RunIds, runs_dir: RunsDir = None) -> None:
+@app.command()
+def cancel(runs: RunIds, as_json: Json = False, runs_dir: RunsDir = None) -> None:
     """Take waiting runs out of the queue; petbench resume RUN --background puts one back, at the end."""
-    cancel([_waiting_run(run, runs_dir) for run in runs])
+    for run in [_waiting_run(query, runs_dir) for query in runs]:
+        cancel_run(run)
+        if not as_json:
+            console.print(f"{clean(run.id)}: out of the queue", soft_wrap=True)
+    if as_json:
+        list_(as_json)
 
 
 def _waiting_run(query: str, runs_dir: Path | None) -> RunDirectory:
@@ -111,5 +118,5 @@ def _record(entry: QueueEntry) -> dict[str, object]:
         "id": entry.run_id,
         "path": str(entry.path),
         "device": entry.device,
-        "since": entry.since,
+        "since": iso_time(entry.since),
     }

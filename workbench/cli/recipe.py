@@ -76,7 +76,7 @@ def list_shipped(as_json: Json = False) -> None:
     """
     listed = [_listed(name, file) for name, file in shipped_recipes().items()]
     if as_json:
-        print_json(listed)
+        print_json("recipe-ls", {"recipes": listed})
         return
     columns = ["recipe", "runs", "what it does", "what it needs"]
     table = make_table(columns, right=["runs"], prose=columns[2:])
@@ -94,6 +94,7 @@ def copy(
         typer.Argument(metavar="[PATH]", help=f"A file or a folder to write to. {_OWN}", show_default=False),
     ] = None,
     force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Copy a recipe that comes with petbench into a file of yours, comments and all."""
     file = shipped_recipes().get(name)
@@ -105,7 +106,7 @@ def copy(
             hint=f"did you mean {near}?" if near else "petbench recipe ls lists them",
         )
     target = own_path(file.stem) if path is None else path / file.name if path.is_dir() else path
-    _write_new(target, read_recipe_text(file), force)
+    _write_new(target, read_recipe_text(file), force, as_json)
 
 
 @app.command()
@@ -131,7 +132,7 @@ def check(
     home = None if no_data else data_home(data_dir)
     reports = [_report(file, changes_of(sets, unsets), home) for file in files]
     if as_json:
-        print_json(reports)
+        print_json("recipe-check", {"recipes": reports})
     else:
         for report in reports:
             _print_report(report)
@@ -155,7 +156,8 @@ def show(
         print_text(dump_recipe(recipe))
     elif as_json:
         knobs = [asdict(knob) for knob in explain(recipe)]
-        print_json({"fingerprint": recipe_fingerprint(recipe), "recipe": resolved(recipe), "knobs": knobs})
+        told = {"fingerprint": recipe_fingerprint(recipe), "recipe": resolved(recipe), "knobs": knobs}
+        print_json("recipe-show", told)
     else:
         _print_explained(recipe)
 
@@ -169,8 +171,10 @@ def diff(
     """Print the knobs that two recipes set differently, defaults resolved on both sides."""
     recipes = checked_recipe(left, []), checked_recipe(right, [])
     differences = diff_recipes(*recipes)
+    same_run = recipe_fingerprint(recipes[0]) == recipe_fingerprint(recipes[1])
     if as_json:
-        print_json([asdict(difference) for difference in differences])
+        told = [asdict(difference) for difference in differences]
+        print_json("recipe-diff", {"same_run": same_run, "differences": told})
         return
     if not differences:
         console.print("The same recipe: no knob differs.")
@@ -179,7 +183,7 @@ def diff(
     for difference in differences:
         table.add_row(cell(difference.key), _value(difference.left), _value(difference.right))
     console.print(table)
-    if recipe_fingerprint(recipes[0]) == recipe_fingerprint(recipes[1]):
+    if same_run:
         console.print("Both give the same run: only names differ, or how often a checkpoint is written.")
 
 
@@ -198,6 +202,7 @@ def new(
         typer.Option(help="Train with pseudo-labels: one_shot, iterative or class_balanced."),
     ] = None,
     force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Write a new recipe with every knob explained, ready to edit; never overwrites unless told to."""
     path = _new_path(name)
@@ -209,7 +214,7 @@ def new(
         )
     else:
         text = _renamed(recipe_file(origin), path)
-    _write_new(path, text, force)
+    _write_new(path, text, force, as_json)
 
 
 @app.command(name="reference")
@@ -420,11 +425,14 @@ def _needs(recipe: Recipe) -> list[str]:
     return [*needs, "weights from download.pytorch.org"]
 
 
-def _write_new(path: Path, text: str, force: bool) -> None:
+def _write_new(path: Path, text: str, force: bool, as_json: bool) -> None:
     """Write a recipe where none is, or over one if told to; say where, and what next."""
     if not force and (path.exists() or path.is_symlink()):
         raise UserError("the file is already there", where=clean(path), hint="--force overwrites it")
     write_file(check_file(path, "NAME"), text)
+    if as_json:
+        print_json("recipe-file", {"file": str(path)})
+        return
     console.print(Text(f"wrote {clean(path)}"), soft_wrap=True)
     console.print(Text(f"next: edit it, then petbench recipe check {as_word(path)}"), soft_wrap=True)
 

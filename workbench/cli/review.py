@@ -156,6 +156,7 @@ def _show(review: Review, path: Path, run: RunDirectory, undone: Correction | No
     command = f"petbench run {shlex.quote(str(run.recipe))} --set {shlex.quote(f'data.corrections={path}')}"
     if as_json:
         print_json(
+            "review",
             {
                 "file": str(path),
                 "counts": {verdict.value: review.count(verdict) for verdict in Verdict},
@@ -163,7 +164,7 @@ def _show(review: Review, path: Path, run: RunDirectory, undone: Correction | No
                 "corrections": [asdict(correction) for correction in review.corrections],
                 "recipe_line": line,
                 "relaunch": command,
-            }
+            },
         )
         return
     if undone is not None:

@@ -20,6 +20,7 @@ import typer
 from workbench.cli.arguments import (
     DataDir,
     Device,
+    Json,
     OptionalRecipe,
     RunId,
     RunsDir,
@@ -27,7 +28,7 @@ from workbench.cli.arguments import (
     Unsets,
     changes_of,
 )
-from workbench.cli.console import console, error_console, print_problem
+from workbench.cli.console import console, error_console, print_json, print_problem
 from workbench.cli.streams import outliving_output
 from workbench.recipe.load import lines_named, load_recipe
 from workbench.runs.layout import RunDirectory, create_run
@@ -53,6 +54,7 @@ def run(
     unsets: Unsets = None,
     profile: Profiled = False,
     device: Device = "auto",
+    as_json: Json = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     run_dir: Annotated[Path | None, typer.Option("--run-dir", hidden=True)] = None,
@@ -79,7 +81,7 @@ def run(
             check_launch(loaded, data_home=data_dir)
         places = _places(device, data_dir)
         directory = create_run(runs_home(runs_dir), loaded.name, dump_recipe(loaded), datetime.now())
-        _train(directory, places, recorder, is_new=True)
+        _train(directory, places, recorder, is_new=True, as_json=as_json)
 
 
 def resume(
@@ -89,6 +91,7 @@ def resume(
     ] = False,
     profile: Profiled = False,
     device: Device = "auto",
+    as_json: Json = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -99,7 +102,7 @@ def resume(
     if background:
         if profile:
             raise UserError("--profile tells its story at the end, in the foreground", where="--background")
-        from workbench.cli.launch import told
+        from workbench.cli.launch import print_launched, told
         from workbench.jobs import resume_run
 
         launched = resume_run(
@@ -107,15 +110,17 @@ def resume(
             data_home=data_dir,
             device=device,
             command_line=sys.argv,
-            told=lambda text: console.print(text, soft_wrap=True),
+            told=lambda text: (error_console if as_json else console).print(text, soft_wrap=True),
         )
-        console.print(told(launched), soft_wrap=True)
+        if as_json:
+            print_launched([launched])
+        else:
+            console.print(told(launched), soft_wrap=True)
         return
     recorder = Recorder() if profile else None
     with recording(recorder), outliving_output():
         places = _places(device, data_dir)
-        console.print(f"resume {clean(directory.id)}", soft_wrap=True)
-        _train(directory, places, recorder, is_new=False)
+        _train(directory, places, recorder, is_new=False, as_json=as_json)
 
 
 def _places(device: str, data_dir: Path | None) -> Places:
@@ -126,7 +131,9 @@ def _places(device: str, data_dir: Path | None) -> Places:
     return Places(data_home=data_home(data_dir), cache=cache_home(), device=find_device(device))
 
 
-def _train(directory: RunDirectory, places: Places, recorder: Recorder | None, *, is_new: bool) -> None:
+def _train(
+    directory: RunDirectory, places: Places, recorder: Recorder | None, *, is_new: bool, as_json: bool
+) -> None:
     """Train what `directory` holds; raises `typer.Exit` with the attempt's code.
 
     What `recorder` has recorded since the command began is kept with the run and told at the end.
@@ -137,19 +144,23 @@ def _train(directory: RunDirectory, places: Places, recorder: Recorder | None, *
         from workbench.cli.display import Display
         from workbench.cli.profile import follow_device, keep_profile, print_profile
         from workbench.cli.report import print_report
+        from workbench.runs.page import page_record, read_page
         from workbench.train import attempt
 
+    screen = error_console if as_json else console  # JSON has standard output to itself
+    if not is_new:
+        screen.print(f"resume {clean(directory.id)}", soft_wrap=True)
     recipe = load_recipe(directory.recipe)
     if recorder is not None:
         follow_device(recorder, places.device)
-    with _device_lease(directory, places.device), Display(console, directory.metrics) as display:
+    with _device_lease(directory, places.device), Display(screen, directory.metrics) as display:
         outcome = attempt(
             directory,
             recipe,
             places,
             display,
             command_line=sys.argv,
-            begun=lambda: console.print(f"run {clean(directory.id)}", soft_wrap=True) if is_new else None,
+            begun=lambda: screen.print(f"run {clean(directory.id)}", soft_wrap=True) if is_new else None,
         )
         display.finish()
     has_nothing = outcome.code == 2 and not any(directory.checkpoint.iterdir())
@@ -158,12 +169,14 @@ def _train(directory: RunDirectory, places: Places, recorder: Recorder | None, *
         shutil.rmtree(directory.path, ignore_errors=True)
         raise typer.Exit(outcome.code)
     profile = None if recorder is None else keep_profile(directory, recorder, str(places.device))
-    if outcome.results is not None:
+    if as_json:
+        print_json("run", page_record(read_page(directory)))
+    elif outcome.results is not None:
         print_report(console, directory, outcome.results)
-    else:
+    if outcome.results is None:
         print_problem(f"{outcome.reason}\n{outcome.advice}")
         error_console.print(f"  everything so far is in {clean(directory.path)}", soft_wrap=True)
-    if profile is not None:
+    if profile is not None and not as_json:
         print_profile(directory, profile)
     if outcome.code:
         raise typer.Exit(outcome.code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from workbench.runs.filter import filter_runs
 from workbench.runs.find import find_run
 from workbench.runs.index import list_runs
 from workbench.runs.keys import keys_of, resolve_key
+from workbench.runs.layout import RunDirectory
 from workbench.runs.notes import change_notes
 from workbench.runs.order import NEWEST_FIRST, sort_runs
 from workbench.runs.page import page_record, read_page
@@ -88,7 +90,7 @@ def list_(
         if key.strip()
     ]
     if as_json:
-        print_json([run_record(summary) for summary in summaries[: limit or None]])
+        print_json("runs", {"runs": [run_record(summary) for summary in summaries[: limit or None]]})
         return
     summaries = summaries[: (_TABLE_LIMIT if limit is None else limit) or None]
     if summaries:
@@ -105,7 +107,7 @@ def show(run: RunId, as_json: Json = False, runs_dir: RunsDir = None) -> None:
     """Show one run: its recipe in short, state, results, rounds, warnings and most confused classes."""
     page = read_page(find_run(runs_home(runs_dir), run))
     if as_json:
-        print_json(page_record(page))
+        print_json("runs-show", page_record(page))
         return
     for part in run_page(page):
         console.print(part)
@@ -145,54 +147,53 @@ def tag(
     run: RunId,
     words: Annotated[list[str], typer.Argument(metavar="TAG...", help="Tags to add.")],
     remove: Annotated[bool, typer.Option("--remove", "-r", help="Remove these tags instead.")] = False,
+    as_json: Json = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Tag a run, to find it again with runs ls -f tag:TAG."""
     found = find_run(runs_home(runs_dir), run)
     notes = change_notes(found, remove=words) if remove else change_notes(found, add=words)
-    console.print(f"{clean(found.id)}: {clean(', '.join(notes.tags)) or 'no tags'}", soft_wrap=True)
+    _tell([found], ", ".join(notes.tags) or "no tags", as_json)
 
 
 @app.command()
 def note(
     run: RunId,
     text: Annotated[str, typer.Argument(help='What to remember of the run; "" forgets it.')],
+    as_json: Json = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Write a note on a run, replacing the one before."""
     found = find_run(runs_home(runs_dir), run)
     change_notes(found, note=text)
-    console.print(f"{clean(found.id)}: {clean(text) or 'no note'}", soft_wrap=True)
+    _tell([found], text or "no note", as_json)
 
 
 @app.command()
-def archive(runs: RunIds, runs_dir: RunsDir = None) -> None:
+def archive(runs: RunIds, as_json: Json = False, runs_dir: RunsDir = None) -> None:
     """Put runs away: they stay where they are, and runs ls shows them only with --archived."""
-    _set_archived(runs, runs_dir, True)
+    _set_archived(runs, runs_dir, True, as_json)
 
 
 @app.command()
-def unarchive(runs: RunIds, runs_dir: RunsDir = None) -> None:
+def unarchive(runs: RunIds, as_json: Json = False, runs_dir: RunsDir = None) -> None:
     """Bring archived runs back into the listing."""
-    _set_archived(runs, runs_dir, False)
+    _set_archived(runs, runs_dir, False, as_json)
 
 
 @app.command("rm")
-def remove(runs: RunIds, runs_dir: RunsDir = None) -> None:
+def remove(runs: RunIds, as_json: Json = False, runs_dir: RunsDir = None) -> None:
     """Move runs to the trash; runs restore brings them back. A running run is refused."""
     home = runs_home(runs_dir)
-    for moved in move_to_trash([find_run(home, run) for run in runs], _say):
-        console.print(
-            f"{clean(moved.id)}: in the trash; petbench runs restore {as_word(moved.handle)}", soft_wrap=True
-        )
+    moved = move_to_trash([find_run(home, run) for run in runs], _say)
+    _tell(moved, "in the trash; petbench runs restore {handle}", as_json)
 
 
 @app.command()
-def restore(runs: RunIds, runs_dir: RunsDir = None) -> None:
+def restore(runs: RunIds, as_json: Json = False, runs_dir: RunsDir = None) -> None:
     """Bring runs back from the trash."""
     home = runs_home(runs_dir)
-    for query in runs:
-        console.print(f"{clean(restore_run(home, query).id)}: restored", soft_wrap=True)
+    _tell([restore_run(home, query) for query in runs], "restored", as_json)
 
 
 @app.command()
@@ -207,11 +208,15 @@ def trash(
     held = [summarise(run) for run in trashed_runs(home)]
     if empty:
         confirm(f"Delete {len(held)} runs for good?", yes, hint="add --yes to empty the trash")
-        console.print(f"{empty_trash(home, _say)} deleted")
+        deleted = empty_trash(home, _say)
+        if as_json:
+            print_json("runs-trash", {"runs": [], "deleted": deleted})
+        else:
+            console.print(f"{deleted} deleted")
     elif yes:
         raise UserError("--yes goes with --empty")
     elif as_json:
-        print_json([run_record(summary) for summary in held])
+        print_json("runs-trash", {"runs": [run_record(summary) for summary in held], "deleted": 0})
     elif held:
         console.print(trash_table(held))
     else:
@@ -231,11 +236,22 @@ def _tally(shown: list[RunSummary], everything: list[RunSummary], home: Path) ->
     return f"{len(shown)} of {len(everything)} runs{archived}"
 
 
-def _set_archived(runs: list[str], runs_dir: Path | None, archived: bool) -> None:
+def _set_archived(runs: list[str], runs_dir: Path | None, archived: bool, as_json: bool) -> None:
     home = runs_home(runs_dir)
-    for found in [find_run(home, run) for run in runs]:
-        change_notes(found, archived=archived)
-        console.print(f"{clean(found.id)}: {'archived' if archived else 'listed again'}", soft_wrap=True)
+    found = [find_run(home, run) for run in runs]
+    for run in found:
+        change_notes(run, archived=archived)
+    _tell(found, "archived" if archived else "listed again", as_json)
+
+
+def _tell(changed: Sequence[RunDirectory], what: str, as_json: bool) -> None:
+    """What became of runs, a line each; `{handle}` in it stands for the run."""
+    if as_json:
+        print_json("runs", {"runs": [run_record(summarise(run)) for run in changed]})
+        return
+    for run in changed:
+        told = clean(what).replace("{handle}", as_word(run.handle))
+        console.print(f"{clean(run.id)}: {told}", soft_wrap=True)
 
 
 def _say(text: str) -> None:

@@ -46,7 +46,7 @@ def group(
     groups = [one for one in group_runs(chosen, keys) if len(one.counted) >= least or least == 1]
     groups.sort(key=lambda one: -_validation(one))
     if as_json:
-        print_json([_record(one) for one in groups])
+        print_json("runs-group", {"groups": [_record(one) for one in groups]})
         return
     numbers = ("runs", "val %", "test %", "teacher test %")
     table = make_table((*(keys or ("name",)), *numbers, "seeds"), right=numbers)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.arguments import RunId, RunsDir
-from workbench.cli.console import console
+from workbench.cli.arguments import Json, RunId, RunsDir
+from workbench.cli.console import console, print_json
 from workbench.runs.find import find_run
 from workbench.runs.layout import RunDirectory
 from workbench.runs.log_tail import LogTail
@@ -34,6 +34,7 @@ def log(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what is written, until the run ends or Ctrl-C.")
     ] = False,
+    as_json: Json = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Print the end of a run's log, at most its last two MiB."""
@@ -41,6 +42,11 @@ def log(
     seen = LogTail(directory.log).refresh()
     words = search.casefold()
     fitting = [line for line in seen.lines if words in line.casefold()]
+    if as_json:
+        if follow:
+            raise UserError("--json prints once, --follow goes on", where="--json")
+        print_json("runs-log", {"run": directory.id, "lines": fitting[-lines:]})
+        return
     for line in fitting[-lines:]:
         console.print(clean(line), soft_wrap=True)
     if follow:

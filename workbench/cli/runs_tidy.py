@@ -63,11 +63,12 @@ def tidy(
         stayed = {one: why for one, why in remove(found, home) if why}
     if as_json:
         print_json(
+            "runs-tidy",
             {
                 "removed": not dry_run,
                 "bytes": total - sum(one.size_bytes for one in stayed),
                 "leftovers": [_record(one, stayed.get(one, "")) for one in found],
-            }
+            },
         )
         return
     if not found:

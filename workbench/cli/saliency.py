@@ -68,6 +68,6 @@ def saliency(
         if not as_json:
             console.print(Text(clean(drawing.line)), soft_wrap=True)
     if as_json:
-        print_json(records)
+        print_json("saliency", {"images": records})
     if not drawn:
         raise UserError("none of the images can be read", hint="petbench data check tells what is wrong")

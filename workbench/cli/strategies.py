@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from workbench.cli.arguments import Json
 from workbench.cli.console import cell, console, make_table, print_json
 from workbench.recipe import STRATEGIES, knobs_of
 from workbench.recipe.fields import Table
@@ -41,7 +42,7 @@ def strategies(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Show this one alone, with all its knobs.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts, knobs included.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List the selection rules, online objectives, label policies and modifiers, with their sources."""
     entries = tuple(known_strategies())
@@ -56,7 +57,7 @@ def strategies(
                 hint=f"did you mean {near}?" if near else "",
             )
     if as_json:
-        print_json([_plain(entry) for entry in entries])
+        print_json("strategies", {"strategies": [_plain(entry) for entry in entries]})
     elif name is not None:
         _print_one(entries[0])
     else:

@@ -78,7 +78,8 @@ def sweep(
     runs = all_runs(loaded, home)
     points = points_of(runs, find_runs(home, runs))
     if as_json:
-        print_json([point_record(point, best_point(points)) for point in points])
+        best = best_point(points)
+        print_json("sweep", {"name": loaded.name, "points": [point_record(point, best) for point in points]})
     else:
         console.print(sweep_table(points, clean(loaded.name)))
         console.print(_summary(points), soft_wrap=True)

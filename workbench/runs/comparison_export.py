@@ -15,9 +15,9 @@ from workbench.runs.export import (
     ExportFormat,
     csv_text,
     finite_json,
-    json_text,
     markdown_table,
     markdown_text,
+    record_text,
 )
 from workbench.runs.mcnemar import p_words
 from workbench.runs.paired import NotPaired, PairedTest
@@ -52,7 +52,7 @@ def export_comparison(
     With `groups`, CSV and Markdown have a group of seeds where they have a run otherwise.
     """
     if form is ExportFormat.JSON:
-        return json_text(comparison_record(comparison, groups))
+        return record_text("runs-compare", comparison_record(comparison, groups))
     if form is ExportFormat.CSV:
         return _runs_csv(comparison) if groups is None else _groups_csv(groups)
     parts = [f"- {markdown_text(warning)}\n" for warning in comparison.warnings]

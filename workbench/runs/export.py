@@ -13,7 +13,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from enum import StrEnum
 from pathlib import PurePath
@@ -40,7 +40,7 @@ class ExportFormat(StrEnum):
 def export_runs(summaries: Sequence[RunSummary], form: ExportFormat) -> str:
     """The runs as text: every value of each as JSON or CSV (a column a key), the main ones as Markdown."""
     if form is ExportFormat.JSON:
-        return json_text([run_record(summary) for summary in summaries])
+        return record_text("runs", {"runs": [run_record(summary) for summary in summaries]})
     rows = [values_of(summary) for summary in summaries]
     if form is ExportFormat.MARKDOWN:
         return markdown_table(
@@ -90,6 +90,20 @@ def finite_json(value: Any) -> Any:
     if isinstance(value, date | time):
         return iso_time(value) if isinstance(value, datetime) else value.isoformat()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+SHAPE_VERSION = 1
+"""Of every shape of JSON that petbench writes for other programs (docs/schemas)."""
+
+
+def schema_name(shape: str) -> str:
+    """`petbench/runs/1`: what `schema` says of a shape."""
+    return f"petbench/{shape}/{SHAPE_VERSION}"
+
+
+def record_text(shape: str, record: Mapping[str, Any]) -> str:
+    """`record` as JSON that says its shape."""
+    return json_text({"schema": schema_name(shape), **record})
 
 
 def json_text(value: object) -> str:

@@ -69,7 +69,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     async def answer(*arguments: str) -> HelperResult:
         asked.append(arguments)
         if arguments[0] == "backbones":
-            return HelperResult(0, json.dumps(BACKBONES), "")
+            return HelperResult(0, json.dumps({"backbones": BACKBONES}), "")
         if arguments[-1] == "resnet18":
             return HelperResult(0, json.dumps(RESNET18), "")
         return HelperResult(2, "", f"no backbone is called {arguments[-1]!r}")

@@ -69,7 +69,7 @@ def test_a_preview_is_drawn_once_for_the_same_request(desk: Path, monkeypatch: p
     async def answer(*arguments: str) -> HelperResult:
         asked.append(arguments)
         rows = [{"id": "a", "label": "cat", "plain": "p.png", "views": ["v.png"]}]
-        return HelperResult(0, json.dumps(rows), "")
+        return HelperResult(0, json.dumps({"images": rows}), "")
 
     monkeypatch.setattr(preview, "run_petbench", answer)
     for seed in (0, 0, 1):
@@ -80,7 +80,7 @@ def test_a_preview_is_drawn_once_for_the_same_request(desk: Path, monkeypatch: p
 
 def test_old_previews_leave_the_cache(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def answer(*_: str) -> HelperResult:
-        return HelperResult(0, "[]", "")
+        return HelperResult(0, '{"images": []}', "")
 
     monkeypatch.setattr(preview, "run_petbench", answer)
     for seed in range(12):

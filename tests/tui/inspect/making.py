@@ -103,13 +103,13 @@ class FakeHelper:
         if arguments[0] == "neighbours":
             near = [{"id": POOL[1], "label": "Bengal", "similarity": 0.875}]
             answer = [{"id": image, "neighbours": near} for image in images]
-            return HelperResult(0, json.dumps(answer), "")
+            return HelperResult(0, json.dumps({"images": answer}), "")
         out = Path(arguments[arguments.index("--out") + 1])
         out.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (30, 30), (250, 0, 250)).save(out / "overlay-00.png")
         overlay = str(out / "overlay-00.png")
         answer = [{"id": images[0], "said": "Bengal", "method": self.method, "overlay": overlay}]
-        return HelperResult(0, json.dumps(answer), "")
+        return HelperResult(0, json.dumps({"images": answer}), "")
 
 
 def _told(

@@ -82,7 +82,7 @@ async def fetch_network(backbone: str) -> Network:
 def cached_backbones() -> tuple[BackboneRow, ...]:
     """Every backbone in the cache's list; empty where there is none yet."""
     with contextlib.suppress(KeyError, TypeError, ValueError):
-        return _rows(read_json_cache(_file("backbones", "")))
+        return _rows(read_json_cache(_file("backbones", ""))["backbones"])
     return ()
 
 
@@ -92,7 +92,7 @@ async def fetch_backbones() -> tuple[BackboneRow, ...]:
     Raises:
         UserError: the helper process failed.
     """
-    return _rows(await _ask(_file("backbones", ""), "backbones", "--json"))
+    return _rows((await _ask(_file("backbones", ""), "backbones", "--json"))["backbones"])
 
 
 async def _ask(file: Path, *arguments: str) -> Any:

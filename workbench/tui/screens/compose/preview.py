@@ -189,7 +189,7 @@ def _listed(answer: Any) -> list[PreviewedImage] | None:
             PreviewedImage(
                 str(row["id"]), str(row["label"]), Path(row["plain"]), tuple(map(Path, row["views"]))
             )
-            for row in answer
+            for row in answer["images"]
         ]
     except (KeyError, TypeError):
         return None

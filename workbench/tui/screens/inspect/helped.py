@@ -107,7 +107,7 @@ class Helped:
             values = result.json()
         except ValueError:
             raise HelperFailed(f"petbench {command} printed no JSON") from None
-        return values if isinstance(values, list) else []
+        return list(values.get("images", ()))
 
     def _place(self, kind: str, image: str) -> Path:
         return self._folder / kind / f"{_digest(image)}.sealed"
