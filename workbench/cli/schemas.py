@@ -331,6 +331,9 @@ class CheckedRecipe(TypedDict):
     fingerprint: NotRequired[str]
     extra_labelled: NotRequired[int]
     extra_unlabelled: NotRequired[int]
+    images: NotRequired[dict[str, int] | None]
+    """By what a run does with them; null where they were not looked at."""
+    batch_size: NotRequired[int]
 
 
 class CheckedRecipes(TypedDict):
