@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from tests.train.making import HEAD, places, recipe_text, tiny, train
+from workbench.recipe import dump_recipe
 from workbench.recipe.sweep import Sweep, parse_sweep
-from workbench.runs.layout import run_directories
+from workbench.runs.layout import RunDirectory, create_run, run_directories
+from workbench.runs.process import write_process
 from workbench.runs.results import read_results
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
 from workbench.runs.sweeps import PRUNED, best_point, epochs_done, find_runs, points_of
+from workbench.support.locks import try_lock
+from workbench.train import many
+from workbench.train.attempt import Outcome
 from workbench.train.many import Ended, Task, train_all
 from workbench.train.sweeping import carry_out
 
@@ -123,3 +130,40 @@ def test_runs_side_by_side_give_the_same_results_as_one_after_the_other(sample: 
     ]
     assert len(hashes[0]) == 3
     assert hashes[0] == hashes[1]
+
+
+def test_a_point_that_another_process_has_or_has_trained_is_left_to_it(sample: Path, tmp_path: Path) -> None:
+    carried = Carried(sample, tmp_path, "[sweep]\nseeds = 2\n")
+    home = tmp_path / "runs"
+    elsewhere = [run.recipe for run in carried.sweep.runs]
+    tasks = [Task(recipe, home) for recipe in elsewhere]  # decided before the others began
+    train(elsewhere[0], tmp_path)
+    live = create_run(home, "live", dump_recipe(elsewhere[1]), datetime.now())
+    rival = subprocess.Popen(["sleep", "60"])
+    try:
+        write_process(live, "cpu", pid=rival.pid)
+        train_all(tasks, places(tmp_path), told=carried.ended.append)
+    finally:
+        rival.kill()
+        rival.wait()
+    assert len(run_directories(home)) == 2
+    assert [ended.elsewhere.partition(" ")[0] for ended in carried.ended] == ["another", "another"]
+    assert [ended.code for ended in carried.ended] == [0, 0]
+
+
+def test_who_looks_waits_until_who_starts_has_claimed_its_run(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carried = Carried(sample, tmp_path, "[sweep]\nseeds = 1\n")
+    held: list[str] = []
+
+    def attempt(run: RunDirectory, *_: object, on_claim: Callable[[], None], **__: object) -> Outcome:
+        lock = tmp_path / "runs" / ".starts.lock"
+        held.append("free" if try_lock(lock) else "held")
+        on_claim()
+        held.append("free" if try_lock(lock) else "held")
+        return Outcome(1, reason="no more")
+
+    monkeypatch.setattr(many, "attempt", attempt)
+    carried.go()
+    assert held == ["held", "free"]

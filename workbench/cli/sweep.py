@@ -25,7 +25,7 @@ from workbench.recipe.sweep import Sweep, SweepRun, load_sweep
 from workbench.runs.seeds import Spread
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import summarise
-from workbench.runs.sweeps import Point, best_point, find_runs, points_of
+from workbench.runs.sweeps import Point, best_point, find_runs, points_of, starting
 from workbench.support.clean import clean
 from workbench.support.errors import RunFailed, UserError
 from workbench.support.paths import cache_home, data_home, runs_home
@@ -132,19 +132,20 @@ def launch_sweep(loaded: Sweep, home: Path, device: str, data_dir: Path | None, 
             hint="leave --background out (tmux keeps it going), or take the keys out of the recipe",
         )
     check_launch(loaded.runs[0].recipe, data_home=data_dir, device=device)
-    found = find_runs(home, loaded.runs)
     started = 0
-    for run in loaded.runs:
-        there = found.get(recipe_fingerprint(run.recipe))
-        if there is None:
-            launch(run.recipe, home, data_home=data_dir, device=device, command_line=sys.argv)
-        elif there.status in (RunStatus.STOPPED, RunStatus.LOST) or (
-            retry and there.status is RunStatus.FAILED
-        ):
-            resume_run(there.run, data_home=data_dir, device=device, command_line=sys.argv)
-        else:
-            continue
-        started += 1
+    with starting(home):
+        found = find_runs(home, loaded.runs)
+        for run in loaded.runs:
+            there = found.get(recipe_fingerprint(run.recipe))
+            if there is None:
+                launch(run.recipe, home, data_home=data_dir, device=device, command_line=sys.argv)
+            elif there.status in (RunStatus.STOPPED, RunStatus.LOST) or (
+                retry and there.status is RunStatus.FAILED
+            ):
+                resume_run(there.run, data_home=data_dir, device=device, command_line=sys.argv)
+            else:
+                continue
+            started += 1
     error_console.print(f"{started} of {len(loaded.runs)} runs queued; petbench queue lists them")
 
 
@@ -246,6 +247,8 @@ class _Told:
         )
 
     def _outcome(self, ended: Ended) -> str:
+        if ended.elsewhere:
+            return ended.elsewhere
         if ended.code:
             return clean(ended.reason.replace("\n", "; "), 300)
         summary = summarise(ended.run)

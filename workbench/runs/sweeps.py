@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.recipe import load_recipe, recipe_fingerprint
+from workbench.recipe import Recipe, load_recipe, recipe_fingerprint
 from workbench.recipe.sweep import SweepRun
 from workbench.runs.best_epoch import best_epoch
 from workbench.runs.epochs import EpochReader
@@ -17,6 +18,7 @@ from workbench.runs.seeds import Spread, spread
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
 from workbench.support.errors import UserError
+from workbench.support.locks import locked
 
 PRUNED = "pruned"
 """The tag of a run that its sweep gave up."""
@@ -63,7 +65,23 @@ class Point:
         return ", ".join(f"{others.count(word)} {word}" for word in dict.fromkeys(others))
 
 
+@contextlib.contextmanager
+def starting(home: Path) -> Iterator[None]:
+    """Hold the starts of sweeps in `home` still: who looks whether a recipe has a run and then starts it.
+
+    Two sweeps at once would else both see that a point has none. Raises: OSError.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with locked(home / ".starts.lock"):
+        yield
+
+
 def find_runs(home: Path, wanted: Sequence[SweepRun]) -> dict[str, RunSummary]:
+    """As `find_trained`, of a sweep's runs."""
+    return find_trained(home, [run.recipe for run in wanted])
+
+
+def find_trained(home: Path, recipes: Sequence[Recipe]) -> dict[str, RunSummary]:
     """Fingerprint -> the run in `home` that trained, or trains, that recipe.
 
     Of several the one that is furthest stands: finished, then under way, then one that can go on, then
@@ -72,7 +90,7 @@ def find_runs(home: Path, wanted: Sequence[SweepRun]) -> dict[str, RunSummary]:
     Raises:
         UserError: `home` is a file or cannot be read.
     """
-    prints = {recipe_fingerprint(run.recipe): run.recipe for run in wanted}
+    prints = {recipe_fingerprint(recipe): recipe for recipe in recipes}
     # Reading a recipe against the schema is slow; comparing three of its keys first is not.
     telltales = {(r.seed, r.data.split_seed, r.model.backbone) for r in prints.values()}
     found: dict[str, RunSummary] = {}

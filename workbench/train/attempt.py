@@ -66,12 +66,14 @@ def attempt(
     command_line: Sequence[str] = (),
     lifeline: Lifeline | None = None,
     begun: Callable[[], None] = lambda: None,
+    on_claim: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Train `recipe` in `directory` to its results or to a clear end; what there is on disk stays.
 
     Args:
         begun: called once nothing can be refused any more.
         lifeline: in the background, the tie to the supervisor that claimed the attempt; it must be watched.
+        on_claim: called once the run is this process's, for all to see.
 
     Raises:
         UserError: another process runs this run, or its directory cannot be written. Any other trouble is in
@@ -79,6 +81,7 @@ def attempt(
     """
     before = _content_of(directory)
     claimed = _claim(directory, places, lifeline, display)
+    on_claim()
     log = RunLog(directory.log)
     stop = StopRequest(patient=lifeline is not None)
     tenure = Tenure(directory, claimed, asked=stop.ask)

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -20,16 +21,18 @@ import torch
 from workbench.jobs.control import pause_run, stop_run
 from workbench.jobs.device import devices
 from workbench.jobs.lease import lease_if_free
-from workbench.recipe import Recipe, dump_recipe, load_recipe
+from workbench.recipe import Recipe, dump_recipe, load_recipe, recipe_fingerprint
 from workbench.runs.control import STOP_SIGNALS
 from workbench.runs.events import EpochDone, Event, Reporter, Silent
 from workbench.runs.layout import RunDirectory, create_run
-from workbench.runs.status import INTERRUPTED
-from workbench.runs.sweeps import is_first_stage
+from workbench.runs.status import INTERRUPTED, RunStatus, status_of
+from workbench.runs.sweeps import find_trained, is_first_stage, starting
 from workbench.support.errors import RunFailed, UserError
 from workbench.train.attempt import attempt
 from workbench.train.interrupt import Interrupted, is_heard
 from workbench.train.setup import Places
+
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,23 @@ class Task:
     until: int | None = None
     """Park it once its first stage (its probe aside) has so many epochs behind it; None: to its end."""
 
-    def begun(self) -> RunDirectory:
-        """The run to go on with, or a new one's directory. Raises: UserError, where none can be made."""
+    def begun(self) -> RunDirectory | Ended:
+        """The run to go on with, or a new one's directory; its end, where somebody else has seen to it since.
+
+        Call it within `starting`, and hold that until the run has a process: a sweep in another terminal may
+        have begun the same point, and of the two who look, the second must see it.
+
+        Raises: UserError, where no directory can be made.
+        """
+        there = find_trained(self.home, [self.recipe]).get(recipe_fingerprint(self.recipe))
+        if there is not None and there.status.is_active:
+            return Ended(there.run, 0, elsewhere=f"another process has it ({there.status.value}): left to it")
+        if there is not None and there.status is RunStatus.FINISHED:
+            return Ended(there.run, 0, elsewhere="another process has trained it meanwhile")
         if self.run is not None:
             return self.run
+        if there is not None and there.status in (RunStatus.STOPPED, RunStatus.LOST):
+            return there.run
         return create_run(self.home, self.recipe.name, dump_recipe(self.recipe), datetime.now())
 
 
@@ -60,6 +76,8 @@ class Ended:
     """0 with results or parked as asked; else as the exit codes of `petbench run`."""
     is_parked: bool = False
     reason: str = ""
+    elsewhere: str = ""
+    """Why nothing was trained here: another process trains the run, or has."""
 
 
 def train_all(
@@ -86,7 +104,14 @@ def train_all(
     """
     if jobs == 1 or len(tasks) < 2:
         for task in tasks:
-            ended = _train(task.begun(), task, places, command_line, reporter or Silent())
+            with contextlib.ExitStack() as start:
+                start.enter_context(starting(task.home))
+                run = task.begun()
+                ended = (
+                    run
+                    if isinstance(run, Ended)
+                    else _train(run, task, places, command_line, reporter or Silent(), start.close)
+                )
             told(ended)
             if ended.code == INTERRUPTED:
                 raise Interrupted("SIGINT")
@@ -115,13 +140,26 @@ class _Park:
         self._inner.progress(task, done, total)
 
 
+def _await_claim(run: RunDirectory, future: Future[Ended]) -> None:
+    """Wait until the worker has claimed the run, or has ended: then whoever looks sees it."""
+    while not future.done() and not status_of(run).is_active:
+        time.sleep(_LOOK_SECONDS)
+
+
 def _train(
-    run: RunDirectory, task: Task, places: Places, command_line: Sequence[str], reporter: Reporter
+    run: RunDirectory,
+    task: Task,
+    places: Places,
+    command_line: Sequence[str],
+    reporter: Reporter,
+    claimed: Callable[[], None] = lambda: None,
 ) -> Ended:
     park = _Park(reporter, run, task.until)
     try:
         with _leased(run, places.device):
-            outcome = attempt(run, load_recipe(run.recipe), places, park, command_line=command_line)
+            outcome = attempt(
+                run, load_recipe(run.recipe), places, park, command_line=command_line, on_claim=claimed
+            )
     except UserError as error:
         return Ended(run, 2, reason=str(error))
     if outcome.code == 2 and task.run is None and not any(run.checkpoint.iterdir()):
@@ -164,8 +202,15 @@ def _train_beside(
             try:
                 while waiting and len(working) < jobs and not interrupted:
                     number, task = waiting.pop(0)
-                    run, own = task.begun(), _place_of(places, number)
-                    working[pool.submit(_train, run, task, own, tuple(command_line), Silent())] = run
+                    own = _place_of(places, number)
+                    with starting(task.home):
+                        run = task.begun()
+                        if isinstance(run, Ended):
+                            told(run)
+                            continue
+                        future = pool.submit(_train, run, task, own, tuple(command_line), Silent())
+                        working[future] = run
+                        _await_claim(run, future)
                 done, _ = wait(working, return_when=FIRST_COMPLETED)
                 for future in done:
                     del working[future]
