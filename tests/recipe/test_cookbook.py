@@ -8,7 +8,7 @@ import pytest
 
 from workbench.recipe import RecipeError, load_recipe
 from workbench.recipe.cookbook import find_recipe, own_path, shadowed, shipped_folder, shipped_recipes
-from workbench.recipe.load import PATHS
+from workbench.recipe.load import PATHS, paths_from
 from workbench.recipe.source import Unset, read_source
 from workbench.support.errors import UserError
 
@@ -107,6 +107,7 @@ def test_the_recipe_of_an_older_run_counts_from_here_as_it_did(desk: Path) -> No
     (run / "checkpoint").mkdir(parents=True)
     (run / "recipe.toml").write_text(FOLDER_DATA)
     assert load_recipe(run / "recipe.toml").data.root == str(desk / "photos")
+    assert paths_from(Path("/dev/fd/63")) == Path()
 
 
 def test_a_key_is_taken_out_before_others_are_set(desk: Path) -> None:

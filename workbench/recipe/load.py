@@ -63,9 +63,11 @@ def lines_named(path: Path, overrides: Sequence[Change] = ()) -> Iterator[None]:
 def paths_from(file: Path) -> Path:
     """The directory that a recipe file's relative paths count from: its own.
 
-    A run keeps absolute paths; one made when `data.root` was not among them counts from the working
-    directory, as it did then.
+    The working directory for a recipe from a pipe, and for one that a run keeps: its paths are absolute, but
+    for `data.root` of older runs, which counted from there.
     """
+    if _OWN_STREAM.fullmatch(str(file)):
+        return Path()
     is_of_run = file.name == "recipe.toml" and (file.parent / "checkpoint").is_dir()
     return Path() if is_of_run else file.parent
 
