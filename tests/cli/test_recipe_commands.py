@@ -118,7 +118,7 @@ def test_check_names_the_set_that_the_backbone_refuses() -> None:
 def test_check_loads_torch_once_a_network(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom workbench.cli.recipe import app\n"
-        'app(["check", *sys.argv[1:]], standalone_mode=False)\nprint("torch" in sys.modules)'
+        'app(["check", "--no-data", *sys.argv[1:]], standalone_mode=False)\nprint("torch" in sys.modules)'
     )
     environment = {**os.environ, "PETBENCH_CACHE": str(tmp_path)}
 
