@@ -15,14 +15,11 @@ from hypothesis import strategies as st
 from workbench.support import caches
 from workbench.support.caches import (
     DamagedCache,
-    cache_entries,
     discard,
     locked_cache,
     map_table,
-    mark_used,
     read_json_cache,
     read_sealed,
-    remove_entry,
     sealed,
     table_header,
     write_json_cache,
@@ -127,29 +124,6 @@ def test_who_finds_a_cache_locked_says_so_and_waits(tmp_path: Path) -> None:
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
-
-
-def test_what_the_cache_holds_is_listed_by_age_and_can_go_piece_by_piece(tmp_path: Path) -> None:
-    for name, used in (("stores/b", 300), ("features/a", 100), ("stores/c", 200)):
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        (folder / "pixels.npy").write_bytes(bytes(10_000))
-        os.utime(folder / "pixels.npy", (used, used))
-        os.utime(folder, (used, used))
-    write_json_cache(tmp_path / "thumbnails" / "aa" / "1.sealed", 1)
-    for path in (tmp_path / "thumbnails" / "aa" / "1.sealed", tmp_path / "thumbnails"):
-        os.utime(path, (400, 400))
-    (tmp_path / "somebody's").mkdir()
-    entries = cache_entries(tmp_path)
-    assert [(e.kind, e.path.name) for e in entries] == [
-        *(("features", "a"), ("stores", "c"), ("stores", "b"), ("thumbnails", "thumbnails"))
-    ]
-    assert entries[0].used == 100
-    assert entries[0].bytes >= 10_000
-    mark_used(entries[0].path)
-    remove_entry(entries[1])
-    assert [e.path.name for e in cache_entries(tmp_path)] == ["b", "thumbnails", "a"]
-    assert cache_entries(tmp_path / "nowhere") == []
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:

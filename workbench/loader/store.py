@@ -21,7 +21,7 @@ from workbench.loader.decoding import Decoder, decode_square, decoding_id
 from workbench.loader.store_build import META, PIXELS, StoreMeta, build, decode_row, write_at
 from workbench.loader.transfer import to_device
 from workbench.runs.events import Message, Reporter
-from workbench.support.caches import DamagedCache, discard, locked_cache, map_table, mark_used, read_sealed
+from workbench.support.caches import DamagedCache, discard, locked_cache, map_table, read_sealed
 from workbench.support.clean import clean
 from workbench.support.errors import RunFailed, UserError
 from workbench.support.fingerprint import fingerprint
@@ -139,7 +139,6 @@ def open_store(
         raise UserError(
             "the decoded store cannot be read back", where=clean(folder), hint="Is the disk sound?"
         )
-    mark_used(folder)
     _report_unreadable(store, reporter)
     return store
 

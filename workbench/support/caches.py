@@ -14,7 +14,6 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +27,6 @@ SEALED_LIMIT = 512 * 2**20
 """Most bytes of a sealed file that are read: many times what ten million images need."""
 
 _SEAL = b"petbench-cache sha256="
-_WHOLE_KINDS = ("contents", "thumbnails", "pictures", "compose", "networks", "precision")
-"""Folders of many small files, which go together."""
-_KINDS = ("stores", "features", "inspect", "preview", *_WHOLE_KINDS)
 
 
 class DamagedCache(Exception):
@@ -187,57 +183,5 @@ def discard(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True, slots=True)
-class CacheEntry:
-    """A part of the cache that can go by itself: a decoded store, a bank of features, all thumbnails."""
-
-    kind: str
-    """Its folder in the cache home: "stores", "features", …"""
-    path: Path
-    bytes: int
-    """What it takes on the disk; holes of a sparse file take nothing."""
-    used: float
-    """When it was last written or opened by a run, seconds since the epoch."""
-
-
-def cache_entries(home: Path) -> list[CacheEntry]:
-    """What the cache holds, that unused longest first; what is none of petbench's is not in it."""
-    entries = []
-    for kind in _KINDS:
-        folder = home / kind
-        for path in [folder] if kind in _WHOLE_KINDS else _below(folder):
-            if not path.is_dir() or path.is_symlink():
-                continue
-            found = [path.lstat(), *_stats(path)]
-            taken, used = sum(s.st_blocks * 512 for s in found), max(s.st_mtime for s in found)
-            entries.append(CacheEntry(kind, path, taken, used))
-    return sorted(entries, key=lambda entry: entry.used)
-
-
-def remove_entry(entry: CacheEntry) -> None:
-    """Take an entry out; a run that has it open keeps what it has. Raises: OSError."""
-    shutil.rmtree(entry.path)
-
-
-def mark_used(folder: Path) -> None:
-    """Let `cache_entries` see that this entry is in use; in a read-only cache it cannot be seen."""
-    with contextlib.suppress(OSError):
-        os.utime(folder)
-
-
 def _seal(content: bytes) -> bytes:
     return _SEAL + hashlib.sha256(content).hexdigest().encode()
-
-
-def _below(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []
-
-
-def _stats(folder: Path) -> Iterator[os.stat_result]:
-    for directory, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                yield (Path(directory) / name).lstat()

@@ -27,7 +27,7 @@ from workbench.model import FOLDING, ImageClassifier, weights_id
 from workbench.recipe import Recipe
 from workbench.runs.events import Message, Reporter
 from workbench.support.atomic import atomic_write
-from workbench.support.caches import DamagedCache, discard, locked_cache, make_folder, map_table, mark_used
+from workbench.support.caches import DamagedCache, discard, locked_cache, make_folder, map_table
 from workbench.support.clean import clean
 from workbench.support.fingerprint import fingerprint
 from workbench.support.spans import Part, spanned
@@ -97,7 +97,6 @@ class FeatureBank:
             if len(missing):
                 self._fill(matrix, checksums, missing)
             self._held[torch.from_numpy(positions)] = torch.from_numpy(matrix[positions])
-            mark_used(self._folder)
         self._is_held[positions] = True
 
     def _locked(self) -> AbstractContextManager[None]:
