@@ -166,3 +166,9 @@ def test_results_of_before_there_were_checksums_are_read(tmp_path: Path) -> None
     path.write_text("".join(lines[1:-1]))
     assert read_results(path) == make_results(teacher_accuracy=0.7)
     assert read_headline(path)["test"]["accuracy"] == 0.8
+
+
+@pytest.mark.parametrize(("classes", "told"), [(2, None), (5, None), (6, 1.0), (37, 1.0)])
+def test_accuracy_among_five_is_told_of_more_than_five_classes(classes: int, told: float | None) -> None:
+    evaluation = replace(make_evaluation(), recall=(0.5,) * classes)
+    assert evaluation.told_top5 == told

@@ -56,7 +56,7 @@ def comparison_tables(
     else:
         yield Text("the recipes are the same")
     if comparison.metrics:
-        rows = [_metric_row(row) for row in comparison.metrics]
+        rows = [_metric_row(row) for row in comparison.metrics if row.is_told]
         yield from _blocks("result", letters, rows, width, numbers=True)
     yield from _paired_table(comparison, letters)
 
@@ -99,6 +99,7 @@ def group_tables(groups: GroupComparison, width: int) -> Iterator[RenderableType
     numbers = [
         _Row(title_of(row.key), [Text(spread_words(row.key, held)) for held in row.spreads])
         for row in groups.metrics
+        if row.is_told
     ]
     yield from _blocks("result", letters, numbers, width, numbers=True)
 

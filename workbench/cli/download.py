@@ -14,6 +14,7 @@ from filelock import FileLock
 from workbench.dataset.open import OXFORD_DIRECTORY
 from workbench.dataset.oxford import is_oxford
 from workbench.support.clean import clean
+from workbench.support.download import download_failure
 from workbench.support.errors import UserError
 from workbench.support.units import human_bytes
 
@@ -91,10 +92,11 @@ def _download(staging: Path) -> list[Path]:
                 download_url(url, staging, md5=md5)
         except (OSError, RuntimeError, RecursionError) as error:
             # URLError and HTTPError are OSErrors; torchvision raises RuntimeError for a wrong checksum.
+            what, advice = download_failure(error, url)
             raise UserError(
-                f"the download failed: {clean(error, 200)}",
+                f"the download failed: {what}",
                 where=url,
-                hint="try again later; or download both archives elsewhere, unpack them into one directory "
+                hint=f"{advice}; or download both archives elsewhere, unpack them into one directory "
                 f"{OXFORD_DIRECTORY} (images/ and annotations/) and copy it to {clean(staging.parent)}",
             ) from None
         archives.append(staging / url.rsplit("/", 1)[-1])

@@ -43,17 +43,16 @@ def print_report(console: Console, run: RunDirectory, results: Results) -> None:
 
 
 def _accuracy_table(results: Results) -> Table:
-    table = make_table(
-        ("", "val %", "test %", "macro F1", "top-5 %", "ECE"),
-        right=("val %", "test %", "macro F1", "top-5 %", "ECE"),
-    )
+    tells_top5 = results.test.told_top5 is not None
+    numbers = ("val %", "test %", "macro F1", *(("top-5 %",) if tells_top5 else ()), "ECE")
+    table = make_table(("", *numbers), right=numbers)
     for model in results.models:
         table.add_row(
             f"{model.name}, final" if results.rounds and model.is_final else model.name,
             percent(model.val.accuracy),
             percent(model.test.accuracy),
             f"{model.test.macro_f1:.4f}",
-            percent(model.test.top5),
+            *((percent(model.test.top5),) if tells_top5 else ()),
             f"{model.test.calibration_error:.4f}",
         )
     return table

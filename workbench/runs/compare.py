@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from workbench.runs.confusion_change import ConfusionChange, confusion_changes
@@ -56,6 +56,8 @@ class MetricRow:
     values: tuple[float | None, ...]
     baseline: int = 0
     """The place that the others are measured against."""
+    is_told: bool = True
+    """False for a number that says nothing of these runs: tables leave it out, exports keep it."""
 
     @property
     def deltas(self) -> tuple[float | None, ...]:
@@ -150,7 +152,9 @@ def compare_read(read: Sequence[RunRead], baseline: int = 0) -> Comparison:
     return Comparison(
         runs=summaries,
         recipe=tuple(row for row in recipe_rows(summaries) if row.differs),
-        metrics=tuple(_metric_rows(summaries, baseline)),
+        metrics=tuple(
+            replace(row, is_told=is_told(row.key, read)) for row in _metric_rows(summaries, baseline)
+        ),
         recall=tuple(_recall_rows(results, baseline)),
         confusion=tuple(confusion_changes(results, baseline)),
         warnings=tuple(_warnings(read)),
@@ -159,6 +163,12 @@ def compare_read(read: Sequence[RunRead], baseline: int = 0) -> Comparison:
             None if place == baseline else paired(read[baseline], one) for place, one in enumerate(read)
         ),
     )
+
+
+def is_told(key: str, read: Sequence[RunRead]) -> bool:
+    """Whether a number says anything of runs: accuracy among five does not, of five classes or fewer."""
+    tested = [one.results.test for one in read if one.results is not None]
+    return not key.endswith(".top5") or any(test.told_top5 is not None for test in tested)
 
 
 def paired(baseline: RunRead, run: RunRead) -> PairedTest | NotPaired:

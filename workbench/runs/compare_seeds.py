@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from workbench.runs.compare import NUMBERS, Difference, RunRead, recipe_rows
+from workbench.runs.compare import NUMBERS, Difference, RunRead, is_told, recipe_rows
 from workbench.runs.paired import Answers, NotPaired, paired_over_seeds
 from workbench.runs.results import Results
 from workbench.runs.seeds import SEED_KEYS, SeedGroup, Spread, group_by_seed, paired_t, spread
@@ -20,6 +20,8 @@ class SpreadRow:
     key: str
     spreads: tuple[Spread | None, ...]
     baseline: int
+    is_told: bool = True
+    """As a `MetricRow` has it."""
 
     @property
     def deltas(self) -> tuple[float | None, ...]:
@@ -69,7 +71,10 @@ def compare_groups(read: Sequence[RunRead], baseline: int = 0) -> GroupCompariso
     groups = group_by_seed(summaries)
     first = next(place for place, group in enumerate(groups) if baseline in group.runs)
     leaders = [summaries[group.runs[0]] for group in groups]
-    rows = (SpreadRow(key, tuple(_over(group, read, key) for group in groups), first) for key in NUMBERS)
+    rows = (
+        SpreadRow(key, tuple(_over(group, read, key) for group in groups), first, is_told(key, read))
+        for key in NUMBERS
+    )
     return GroupComparison(
         groups=tuple(groups),
         baseline=first,

@@ -57,6 +57,8 @@ def export_comparison(
         return _runs_csv(comparison) if groups is None else _groups_csv(groups)
     parts = [f"- {markdown_text(warning)}\n" for warning in comparison.warnings]
     parts += _runs_markdown(comparison) if groups is None else _groups_markdown(groups)
+    if not all(row.is_told for row in comparison.metrics):
+        parts.append("top5 is always 1: there are five classes or fewer.\n")
     return "\n".join(parts)
 
 

@@ -65,6 +65,8 @@ def run_lines(board: Board, colours: Palette) -> list[Row]:
     muted = colours.muted
     rows = [_row("status", "status", [status_text(run, colours, short=True) for run in board.runs])]
     for row in comparison.metrics:
+        if not row.is_told:
+            continue
         cells = [
             Text(number_words(row.key, value, percent=False), muted if value is None else "", end="")
             for value in row.values
@@ -104,6 +106,8 @@ def group_lines(board: Board, colours: Palette) -> list[Row]:
         counts.append(text.append(" ⚠", colours.warning) if done == 1 else text)
     rows = [_row("seeds", "runs tested", counts)]
     for row in groups.metrics:
+        if not row.is_told:
+            continue
         cells = [
             Text(spread_words(row.key, held, percent=False), muted if held is None else "", end="")
             for held in row.spreads
