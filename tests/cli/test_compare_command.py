@@ -131,9 +131,9 @@ def test_curves_are_drawn_on_one_scale_and_told_point_by_point(runs: list[RunDir
     text = compare(runs[0].handle, runs[2].handle, "--curve", "val.accuracy")
     rows = [line.split() for line in text.splitlines() if "▁" in line or "█" in line]
     assert (rows[0][0], rows[1][0]) == ("A", "B")
-    assert rows[0][-3:] == ["20.00", "20.00", "2"]
-    assert rows[1][-3:] == ["90.00", "90.00", "3"]
-    assert rows[1][-4].endswith("█")
+    assert rows[0][-4:] == ["20.00", "20.00", "teacher", "2"]
+    assert rows[1][-4:] == ["90.00", "90.00", "teacher", "3"]
+    assert rows[1][-5].endswith("█")
     curve = json.loads(compare(runs[0].id, runs[2].id, "--curve", "val.loss", "--by", "step", "--json"))[
         "curve"
     ]

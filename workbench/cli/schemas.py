@@ -156,6 +156,7 @@ class ConfusionChange(TypedDict):
 class ComparedGroup(TypedDict):
     name: str
     runs: list[str]
+    counted: list[str]
     seeds: list[str]
 
 
@@ -164,6 +165,7 @@ class ComparedGroups(TypedDict):
     baseline: int
     recipe: dict[str, list[Any]]
     metrics: dict[str, SpreadRow]
+    left_out: list[str]
     tests: list[SeedTest | NotPaired | None]
 
 
@@ -194,12 +196,19 @@ class Comparison(TypedDict):
     curve: NotRequired[Curve]
 
 
+class LeftOutRun(TypedDict):
+    id: str
+    reason: str
+
+
 RunGroup = TypedDict(
     "RunGroup",
     {
         "name": str,
         "by": dict[str, Any],
         "runs": list[str],
+        "counted": list[str],
+        "left_out": list[LeftOutRun],
         "seeds": list[str],
         "val.accuracy": Spread | None,
         "test.accuracy": Spread | None,

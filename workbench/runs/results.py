@@ -47,7 +47,7 @@ class Evaluation:
         return self.top5 if tells_top5(len(self.recall)) else None
 
 
-def tells_top5(classes: int | None) -> bool:
+def tells_top5(classes: float | None) -> bool:
     """Whether accuracy among five says anything; of five classes or fewer it is always 1."""
     return classes is None or classes > 5
 
@@ -254,6 +254,8 @@ def _refuse_other_classes(on: Evaluation | None, name: str, classes: int) -> Non
 def read_headline(path: Path) -> dict[str, dict[str, float]]:
     """The numbers of each table of a results file, less its lists; "" is the top, `rounds` the last round.
 
+    `classes` of an evaluation is how many classes it has a recall of.
+
     For listing thousands of runs: most of the file is confusion matrices, and `tomllib` takes twenty times as
     long. It relies on the layout of `write_results`, where a number is alone in its line.
 
@@ -264,7 +266,9 @@ def read_headline(path: Path) -> dict[str, dict[str, float]]:
     tables: dict[str, dict[str, float]] = {"": {}}
     table = tables[""]
     for match in _NUMBER_LINE.finditer(_checked_text(path)):
-        if match["table"]:
+        if match["recall"]:
+            table["classes"] = match["recall"].count(",") + 1
+        elif match["table"]:
             table = tables[match["table"]] = {}
         else:
             table[match["key"]] = float(match["number"])
@@ -272,7 +276,8 @@ def read_headline(path: Path) -> dict[str, dict[str, float]]:
 
 
 _NUMBER_LINE = re.compile(
-    r"^(?:\[{1,2}(?P<table>\w+)\]{1,2}|(?P<key>\w+) = (?P<number>[+-]?(?:[0-9][0-9.eE+-]*|inf|nan)))$",
+    r"^(?:\[{1,2}(?P<table>\w+)\]{1,2}|recall = \[(?P<recall>[^\]\n]+)\]"
+    r"|(?P<key>\w+) = (?P<number>[+-]?(?:[0-9][0-9.eE+-]*|inf|nan)))$",
     re.MULTILINE | re.ASCII,
 )
 

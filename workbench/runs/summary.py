@@ -282,6 +282,8 @@ def _read_results(run: RunDirectory) -> dict[str, float]:
         numbers |= {"best.round": top["best_round"], "best.epoch": top["best_epoch"]}
         if "probe_val_accuracy" in top:
             numbers["probe.val.accuracy"] = top["probe_val_accuracy"]
+        if classes := tables.get("test", {}).get("classes"):
+            numbers["classes"] = classes
         for name in EVALUATIONS:
             if name in tables:
                 prefix = name.replace("_", ".")

@@ -15,6 +15,7 @@ from textual.widget import Widget
 
 from workbench.recipe.data import target_word
 from workbench.runs.glance import Glance
+from workbench.runs.results import tells_top5
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
 from workbench.support.clean import clean
@@ -279,7 +280,11 @@ def _took(metrics: Mapping[str, float]) -> str:
 
 def _results(summary: RunSummary, colours: Palette) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
-    titles = ("", "accuracy", "macro F1", "top 5", "ECE")
+    metrics = ["macro_f1", "top5", "calibration_error"]
+    titles = ["", "accuracy", "macro F1", "top 5", "ECE"]
+    if not tells_top5(summary.metrics.get("classes")):
+        metrics.remove("top5")
+        titles.remove("top 5")
     for title in titles:
         table.add_column(justify="left" if not title else "right", no_wrap=True)
     table.add_row(*(Text(title, style=colours.muted) for title in titles))
@@ -287,9 +292,7 @@ def _results(summary: RunSummary, colours: Palette) -> Table:
         accuracy = summary.metrics.get(f"{prefix}.accuracy")
         if accuracy is None:
             continue
-        others = (
-            summary.metrics.get(f"{prefix}.{metric}") for metric in ("macro_f1", "top5", "calibration_error")
-        )
+        others = (summary.metrics.get(f"{prefix}.{metric}") for metric in metrics)
         style = "bold" if prefix == "test" else ""
         table.add_row(
             Text(name, style=style), Text(share(accuracy), style=style), *(Text(share(v)) for v in others)
