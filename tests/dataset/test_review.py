@@ -20,9 +20,9 @@ from workbench.dataset.review import (
     undo_last,
 )
 from workbench.dataset.review_text import MAX_BYTES
-from workbench.recipe.toml_text import comments
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.toml_text import comments
 
 ACCEPTED = Correction("pug_1", Verdict.ACCEPT, "pug", said="pug", run="20260101-000000-a-0000")
 RELABELLED = Correction("Birman_7", Verdict.RELABEL, "Ragdoll", said="Birman")

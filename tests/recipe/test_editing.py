@@ -13,8 +13,8 @@ from tests.recipe.generate import recipes
 from workbench.recipe import Recipe, dump_recipe, flat, parse_recipe
 from workbench.recipe.editing import as_literal, remove_key, set_key
 from workbench.recipe.literals import toml_literal
-from workbench.recipe.toml_text import comments
 from workbench.support.errors import UserError
+from workbench.support.toml_text import comments
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 

@@ -19,7 +19,7 @@ from workbench.runs.index import INDEX, list_runs
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import MetricsWriter
 from workbench.runs.notes import change_notes
-from workbench.runs.process import write_process
+from workbench.runs.process import beat, write_process
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import Progress, RunSummary, summarise
 from workbench.runs.trash import move_to_trash
@@ -126,6 +126,8 @@ def test_the_state_of_a_cached_run_is_that_of_the_moment(tmp_path: Path, summari
     try:
         write_process(run, "cpu", pid=sleeper.pid)
         settle(run)
+        assert list_runs(tmp_path)[0].status is RunStatus.STALLED
+        beat(run)
         assert list_runs(tmp_path)[0].status is RunStatus.LIVE
     finally:
         sleeper.kill()

@@ -46,7 +46,6 @@ from workbench.recipe.load import (
 from workbench.recipe.reference import reference
 from workbench.recipe.source import Change
 from workbench.recipe.sweep import load_sweep
-from workbench.recipe.toml_text import parse_toml
 from workbench.runs.events import Silent
 from workbench.runs.find import find_run
 from workbench.support.clean import as_word, clean
@@ -54,6 +53,7 @@ from workbench.support.errors import UserError
 from workbench.support.fingerprint import fingerprint
 from workbench.support.nearest import nearest
 from workbench.support.paths import cache_home, data_home, runs_home
+from workbench.support.toml_text import parse_toml
 
 _EXTRA = ("labelled", "unlabelled")
 

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from workbench.cli.console import cell, make_table, percent
 from workbench.cli.runs_values import STATUS_STYLES, progress_words
-from workbench.recipe.data import target_word
 from workbench.runs.layout import PROFILE, TRACE
 from workbench.runs.page import RunPage
 from workbench.runs.profile import Profile
@@ -19,7 +18,7 @@ from workbench.runs.results import Evaluation, Results
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
 from workbench.support.clean import as_word, clean
-from workbench.support.units import human_bytes, human_seconds
+from workbench.support.units import human_bytes, human_seconds, target_word
 
 
 def run_page(page: RunPage) -> Iterator[RenderableType]:

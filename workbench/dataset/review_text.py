@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from workbench.recipe.toml_text import comments, parse_toml, skeleton
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
+from workbench.support.toml_text import comments, parse_toml, skeleton
 
 MAX_BYTES = 2 * 1024 * 1024
 """Of a review file: about ten thousand verdicts."""

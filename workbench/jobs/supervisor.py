@@ -25,7 +25,6 @@ from workbench.jobs.notify import notify
 from workbench.jobs.queue import join_queue, leave_queue, take_turn
 from workbench.jobs.signals import Signals
 from workbench.jobs.start import child_environment, python_module
-from workbench.recipe.toml_text import read_toml
 from workbench.runs.control import GRACE_SECONDS, Control, read_request
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import (
@@ -42,6 +41,7 @@ from workbench.runs.process import (
 )
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.toml_text import read_toml
 
 _CLAIM_SECONDS = 5.0
 """How long the launcher may take to write down who supervises."""

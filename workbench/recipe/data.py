@@ -9,11 +9,6 @@ from pydantic import model_validator
 from workbench.recipe.fields import EvaluationViews, Fraction, Table, disagreement, knob
 
 
-def target_word(dataset: object, target: object) -> str:
-    """What `data.target` is called before people: only the Oxford set's classes are breeds."""
-    return "classes" if target == "breed" and dataset != "oxford-iiit-pet" else str(target)
-
-
 class Data(Table):
     """Which images exist for the run, what is predicted of them, and how they are divided."""
 

@@ -15,9 +15,9 @@ from tomlkit.items import InlineTable, Item
 
 from workbench.recipe.literals import toml_literal
 from workbench.recipe.source import dotted
-from workbench.recipe.toml_text import KeyPath, parse_toml, skeleton
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.toml_text import KeyPath, parse_toml, skeleton
 
 _Values = MutableMapping[str, Any]
 

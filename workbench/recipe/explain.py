@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.recipe.data import target_word
 from workbench.recipe.fields import Table, unmet_condition
 from workbench.recipe.knobs import key_of, knobs_of
 from workbench.recipe.schema import Recipe
+from workbench.support.units import target_word
 
 
 @dataclass(frozen=True, slots=True)

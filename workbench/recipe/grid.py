@@ -14,9 +14,9 @@ from workbench.recipe.literals import toml_literal
 from workbench.recipe.load import parse_recipe, paths_from, read_recipe_text
 from workbench.recipe.schema import Recipe
 from workbench.recipe.source import Change, dotted, parse_override
-from workbench.recipe.toml_text import KeyPath
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.toml_text import KeyPath
 
 MOST_POINTS = 500
 _NAME_LIMIT = 80

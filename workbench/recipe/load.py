@@ -15,11 +15,11 @@ from workbench.recipe.model import is_weights_file
 from workbench.recipe.problems import RecipeError, placed, problem, recipe_error
 from workbench.recipe.schema import Recipe
 from workbench.recipe.source import Change, Source, dotted, read_source
-from workbench.recipe.toml_text import MAX_BYTES, KeyPath, too_large
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
 from workbench.support.regular_file import UnreadableFile, open_regular
+from workbench.support.toml_text import MAX_BYTES, KeyPath, too_large
 
 PATHS: tuple[KeyPath, ...] = (
     ("data", "root"),

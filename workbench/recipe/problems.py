@@ -23,10 +23,10 @@ from workbench.recipe.literals import toml_kind, toml_literal
 from workbench.recipe.pseudo_label import STRATEGIES
 from workbench.recipe.schema import Recipe
 from workbench.recipe.source import Source, dotted
-from workbench.recipe.toml_text import KeyPath
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
+from workbench.support.toml_text import KeyPath
 
 MOST_SHOWN = 8
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from workbench.recipe.knobs import as_words, known_keys
 from workbench.recipe.literals import toml_key
-from workbench.recipe.toml_text import MAX_KEY, KeyPath, TomlText, parse_toml
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
+from workbench.support.toml_text import MAX_KEY, KeyPath, TomlText, parse_toml
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from workbench.recipe.schema import Recipe
 from workbench.recipe.source import Change, Source, dotted, read_source
 from workbench.recipe.sweep_axes import TABLE, Axis, axes_of, key_axis, refuse_clashes, wrong
 from workbench.recipe.sweep_search import Prune, Refine, check_prune, finer_values, prune_of, refine_of
-from workbench.recipe.toml_text import KeyPath
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.toml_text import KeyPath
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Any, TypeGuard
 from workbench.recipe.literals import toml_literal
 from workbench.recipe.schema import Recipe
 from workbench.recipe.source import Source, dotted
-from workbench.recipe.toml_text import KeyPath
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
+from workbench.support.toml_text import KeyPath
 
 TABLE = "sweep"
 REPEATS: tuple[KeyPath, ...] = (("seed",), ("data", "split_seed"), ("data", "fold"))

@@ -10,9 +10,9 @@ from typing import Any
 from workbench.recipe.literals import toml_literal
 from workbench.recipe.source import Source, dotted
 from workbench.recipe.sweep_axes import TABLE, Axis, is_whole, wrong
-from workbench.recipe.toml_text import KeyPath
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
+from workbench.support.toml_text import KeyPath
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.recipe.toml_text import read_toml
 from workbench.runs.curve_table import CurveTable
 from workbench.runs.following import AXES, Axis, EpochCurve, Following, StageMark, StepCurve
 from workbench.runs.history import (
@@ -34,6 +33,7 @@ from workbench.runs.stage_axes import StageAxes
 from workbench.runs.status import RunStatus, derive_status
 from workbench.support.flat import flatten
 from workbench.support.regular_file import open_regular
+from workbench.support.toml_text import read_toml
 
 __all__ = ["AXES", "Axis", "Following", "RunFollower"]
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.recipe.toml_text import parse_toml
 from workbench.runs.epochs import EpochReader
 from workbench.runs.events import EpochDone, Event, Message, StageStarted
 from workbench.runs.metrics import read_events
 from workbench.runs.summary import RunSummary, problem_of
 from workbench.support.errors import UserError
 from workbench.support.regular_file import read_text
+from workbench.support.toml_text import parse_toml
 
 if TYPE_CHECKING:
     from workbench.runs.remaining import Going

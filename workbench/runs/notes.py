@@ -10,13 +10,13 @@ from pathlib import Path
 
 import tomli_w
 
-from workbench.recipe.toml_text import read_toml
 from workbench.runs.layout import RunDirectory
 from workbench.support.atomic import atomic_write, sweep_temporaries
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.locks import locked
 from workbench.support.regular_file import UnreadableFile
+from workbench.support.toml_text import read_toml
 from workbench.support.validate import validated
 
 _TAG_LIMIT = 60

@@ -15,12 +15,12 @@ from typing import Any
 import tomli_w
 
 import workbench
-from workbench.recipe.toml_text import read_toml
 from workbench.runs.layout import RunDirectory
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.regular_file import UnreadableFile
+from workbench.support.toml_text import read_toml
 
 _PACKAGES = (
     "torch",

@@ -12,12 +12,12 @@ from typing import Any
 
 import tomli_w
 
-from workbench.recipe.toml_text import as_toml
 from workbench.runs.layout import RunDirectory
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.regular_file import UnreadableFile, read_text
+from workbench.support.toml_text import as_toml
 from workbench.support.validate import validated
 
 _LIMIT_BYTES = 256 * 2**20

@@ -10,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from workbench.recipe.toml_text import MAX_BYTES, parse_toml
 from workbench.runs.best_epoch import best_of_run
 from workbench.runs.epochs import EpochReader
 from workbench.runs.events import EpochDone, StageStarted
@@ -25,6 +24,7 @@ from workbench.support.errors import UserError
 from workbench.support.flat import flatten
 from workbench.support.records import load_record
 from workbench.support.regular_file import UnreadableFile, read_text
+from workbench.support.toml_text import MAX_BYTES, parse_toml
 
 T = TypeVar("T")
 _Timed = TypeVar("_Timed", ProcessRecord, ExitRecord)

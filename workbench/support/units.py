@@ -1,4 +1,4 @@
-"""Numbers as people read and write them."""
+"""Numbers and targets as people read and write them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ def human_count(count: int) -> str:
     if count >= 1_000_000:
         return f"{count / 1e6:.2f} M"
     return f"{count / 1e3:.1f} k" if count >= 10_000 else str(count)
+
+
+def target_word(dataset: object, target: object) -> str:
+    """What `data.target` is called before people: only the Oxford set's classes are breeds."""
+    return "classes" if target == "breed" and dataset != "oxford-iiit-pet" else str(target)
 
 
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12} | {

@@ -8,10 +8,10 @@ from typing import Any
 
 from workbench.recipe.cookbook import own_path
 from workbench.recipe.literals import toml_key, toml_literal
-from workbench.recipe.toml_text import parse_toml
 from workbench.support.errors import UserError
 from workbench.support.flat import flatten
 from workbench.support.slug import slug
+from workbench.support.toml_text import parse_toml
 from workbench.tui.screens.compose.draft import Draft
 
 

@@ -12,9 +12,9 @@ from workbench.recipe.literals import toml_literal
 from workbench.recipe.load import parse_recipe
 from workbench.recipe.problems import Problem, RecipeError
 from workbench.recipe.schema import Recipe
-from workbench.recipe.toml_text import parse_toml
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.toml_text import parse_toml
 from workbench.tui.screens.compose.fields import STRATEGY, FormField, field_by_key, form_fields
 from workbench.tui.screens.compose.offered import INSTEAD_OF, Values, is_offered, is_refused
 

@@ -14,7 +14,7 @@ from workbench.recipe.knobs import Knob, field_of, knobs_of, tables_of
 from workbench.recipe.literals import toml_literal
 from workbench.recipe.pseudo_label import STRATEGIES
 from workbench.recipe.schema import Recipe
-from workbench.recipe.toml_text import KeyPath
+from workbench.support.toml_text import KeyPath
 
 STRATEGY = "pseudo_label.strategy"
 LAYERS = "finetune.layers"

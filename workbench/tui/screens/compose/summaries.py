@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from workbench.recipe.data import target_word
 from workbench.support.clean import clean
+from workbench.support.units import target_word
 from workbench.tui.screens.compose.offered import Values
 
 _LONGEST = 40

@@ -13,13 +13,12 @@ from textual.app import RenderResult
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from workbench.recipe.data import target_word
 from workbench.runs.glance import Glance
 from workbench.runs.results import tells_top5
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
 from workbench.support.clean import clean
-from workbench.support.units import human_bytes, human_seconds
+from workbench.support.units import human_bytes, human_seconds, target_word
 from workbench.tui.draw.spark import spark
 from workbench.tui.marks import STATUS_MARKS
 from workbench.tui.screens.runs.columns import bar

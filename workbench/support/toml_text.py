@@ -79,7 +79,7 @@ def parse_toml(text: str, where: str, *, max_bytes: int = MAX_BYTES) -> TomlText
         line = text.count("\n", 0, error.start) + 1
         raise UserError("not valid text: a lone surrogate", where=f"{where}:{line}") from error
     if size > max_bytes:
-        raise too_large(where)
+        raise too_large(where, max_bytes)
     lines = scan(text, where).lines
     try:
         values = tomllib.loads(text)
@@ -125,9 +125,9 @@ def comments(text: str) -> list[str]:
     return [word[0].rstrip() for word in _WORDS.finditer(text) if word[0].startswith("#")]
 
 
-def too_large(where: str) -> UserError:
+def too_large(where: str, max_bytes: int = MAX_BYTES) -> UserError:
     """The error of a text over the cap on size."""
-    return UserError("too large for a recipe", where=where, allowed=f"at most {MAX_BYTES // 1024} KiB")
+    return UserError("too large", where=where, allowed=f"at most {max_bytes // 1024:,} KiB")
 
 
 def _syntax_error(error: tomllib.TOMLDecodeError, text: str, where: str) -> UserError:
