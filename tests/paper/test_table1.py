@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs.making import finish, make_results
+from tests.runs.making import any_data, finish, make_results
 from workbench.paper.numbers import TABLE1
 from workbench.paper.recipes import table1_sweep
 from workbench.paper.svg import COLOURS, Bar, Line, bar_chart, line_chart
@@ -41,7 +41,10 @@ def _finish(
 
 
 def _cells(sweep: Sweep, home: Path) -> dict[tuple[float, str], Cell]:
-    return {(cell.fraction, cell.column): cell for cell in table1_cells(sweep, find_runs(home, sweep.runs))}
+    return {
+        (cell.fraction, cell.column): cell
+        for cell in table1_cells(sweep, find_runs(home, sweep.runs, any_data))
+    }
 
 
 def test_cells_hold_mean_and_spread_beside_the_papers_number(sweep: Sweep, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import tomli_w
 
+from workbench.recipe import Recipe
 from workbench.runs.events import EpochDone, StageName
 from workbench.runs.layout import RunDirectory, create_run
 from workbench.runs.process import write_exit, write_process
@@ -103,6 +104,11 @@ def epoch(
 ) -> EpochDone:
     """An epoch's record."""
     return EpochDone(stage, round, number, split, 1.0, accuracy, 1e-3, 100.0, 2.0)
+
+
+def any_data(runs: Sequence[tuple[Recipe, str, str]]) -> list[bool]:
+    """Every run counts, whatever its images are."""
+    return [True] * len(runs)
 
 
 def rewrite_json(path: Path, **changes: object) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from tests.runs.making import any_data
 from tests.train.making import HEAD, places, recipe_text, tiny, train
+from workbench.dataset import open_catalogue
+from workbench.dataset.run_data import DataNow
 from workbench.recipe import dump_recipe
 from workbench.recipe.sweep import Sweep, parse_sweep
+from workbench.runs.groups import group_runs
+from workbench.runs.index import list_runs
 from workbench.runs.layout import RunDirectory, create_run, run_directories
 from workbench.runs.process import write_process
 from workbench.runs.results import read_results
@@ -35,6 +43,7 @@ class Carried:
         self.home = home
         self.sweep: Sweep = parse_sweep(recipe_text(HEAD, sample) + table)
         self.ended: list[Ended] = []
+        self.said: list[str] = []
 
     def go(self, *, retry: bool = False, jobs: int = 1) -> list[Task]:
         tasks: list[Task] = []
@@ -43,12 +52,13 @@ class Carried:
             tasks.extend(those)
             train_all(those, places(self.home), jobs=jobs, told=self.ended.append)
 
-        carry_out(self.sweep, self.home / "runs", train_them, retry=retry, say=lambda _: None)
+        data = DataNow(self.home / "data", self.said.append)
+        carry_out(self.sweep, self.home / "runs", train_them, data, retry=retry, say=lambda _: None)
         return tasks
 
     def runs(self) -> dict[str, RunSummary]:
         """Point -> its run, of the sweep as written."""
-        found = points_of(self.sweep.runs, find_runs(self.home / "runs", self.sweep.runs))
+        found = points_of(self.sweep.runs, find_runs(self.home / "runs", self.sweep.runs, any_data))
         return {point.name: point.runs[0] for point in found if point.runs[0] is not None}
 
 
@@ -59,6 +69,55 @@ def test_a_sweep_trains_what_is_missing_and_nothing_twice(sample: Path, tmp_path
     assert carried.go() == []
     assert len(run_directories(tmp_path / "runs")) == 2
     assert all(run.status is RunStatus.FINISHED for run in carried.runs().values())
+
+
+def test_runs_on_other_pictures_are_no_runs_of_the_sweep_and_that_is_said(
+    sample: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "set"
+    shutil.copytree(sample, data)
+    carried = Carried(data, tmp_path, "[sweep]\nseeds = 2\n")
+    carried.go()
+    assert carried.said == []
+    path = sorted((data / "images").iterdir())[3]
+    content = path.read_bytes()
+    Image.new("RGB", (64, 64), "green").save(path)
+    assert [task.is_new for task in carried.go()] == [True, True]
+    (line,) = carried.said
+    newest = run_directories(tmp_path / "runs")[2].id
+    assert (
+        line
+        == f"the images of {data} have changed: trained on others, 2 runs ({newest}, …) do not count as done"
+    )
+    assert carried.go() == []  # those of the new pictures are done
+    path.write_bytes(content)
+    assert carried.go() == []  # and so are the old ones, once theirs are back
+    groups = group_runs(list_runs(tmp_path / "runs"))
+    assert [len(group.counted) for group in groups] == [2, 2]  # four numbers, two experiments
+
+
+def test_runs_that_cannot_be_compared_count_and_that_is_said(sample: Path, tmp_path: Path) -> None:
+    data = tmp_path / "set"
+    shutil.copytree(sample, data)
+    carried = Carried(data, tmp_path, "[sweep]\nseeds = 3\n")
+    carried.go()
+    _, older, gone = (run.provenance for run in run_directories(tmp_path / "runs"))
+    by_name = open_catalogue(carried.sweep.runs[0].recipe.data, data_home=tmp_path).fingerprint_by_name
+    written = re.sub('data_fingerprint = ".*"', f'data_fingerprint = "{by_name}"', older.read_text())
+    older.write_text(written)
+    gone.unlink()
+    assert carried.go() == []
+    assert [re.sub(r"\(\S+\)", "(ID)", line) for line in carried.said] == [
+        "1 runs (ID) count as done by the names, sizes and lengths of their images alone: they "
+        "began before petbench told pictures apart by their content",
+        "1 runs (ID) count as done; their images cannot be compared with today's",
+    ]
+    shutil.rmtree(data)
+    carried.said.clear()
+    assert carried.go() == []
+    (line,) = carried.said
+    assert line.startswith("3 runs (")
+    assert line.endswith("cannot be compared with today's")
 
 
 def test_halving_parks_the_worse_half_and_the_others_end_as_if_never_parked(
@@ -89,7 +148,9 @@ def test_the_finer_search_follows_the_best_by_validation(sample: Path, tmp_path:
     refine = 'refine = { key = "optimizer.learning_rate", steps = 1 }\n'
     carried = Carried(sample, tmp_path, RATES.replace("1e-5, ", "") + refine)
     tasks = carried.go()
-    best = best_point(points_of(carried.sweep.runs, find_runs(tmp_path / "runs", carried.sweep.runs)))
+    best = best_point(
+        points_of(carried.sweep.runs, find_runs(tmp_path / "runs", carried.sweep.runs, any_data))
+    )
     assert best is not None
     finer = [run.recipe.optimizer.learning_rate for run in carried.sweep.around(best.name)]
     assert [task.recipe.optimizer.learning_rate for task in tasks[3:]] == finer
@@ -124,7 +185,7 @@ def test_runs_side_by_side_give_the_same_results_as_one_after_the_other(sample: 
     hashes = [
         {
             run.recipe["seed"]: read_results(run.run.results).weights_sha256
-            for run in find_runs(carried.home / "runs", carried.sweep.runs).values()
+            for run in find_runs(carried.home / "runs", carried.sweep.runs, any_data).values()
         }
         for carried in (one, other)
     ]
@@ -136,7 +197,7 @@ def test_a_point_that_another_process_has_or_has_trained_is_left_to_it(sample: P
     carried = Carried(sample, tmp_path, "[sweep]\nseeds = 2\n")
     home = tmp_path / "runs"
     elsewhere = [run.recipe for run in carried.sweep.runs]
-    tasks = [Task(recipe, home) for recipe in elsewhere]  # decided before the others began
+    tasks = [Task(recipe, home, any_data) for recipe in elsewhere]  # decided before the others began
     train(elsewhere[0], tmp_path)
     live = create_run(home, "live", dump_recipe(elsewhere[1]), datetime.now())
     rival = subprocess.Popen(["sleep", "60"])

@@ -12,7 +12,7 @@ import typer
 from workbench.cli.arguments import DataDir, Device, Json, RunsDir
 from workbench.cli.console import cell, console, make_table, print_json
 from workbench.cli.files import make_folder, write_file
-from workbench.cli.sweep import Jobs, Retry, all_runs, launch_sweep, train_sweep
+from workbench.cli.sweep import Jobs, Retry, all_runs, data_now, launch_sweep, train_sweep
 from workbench.paper.figures import figure_lines, figure_runs
 from workbench.paper.numbers import FIGURES, Figure
 from workbench.paper.recipes import PAPER_BACKBONE, paper_recipes, paper_sweep, table1_sweep
@@ -94,7 +94,7 @@ def table1(
         launch_sweep(sweep, home, device, data_dir, retry=retry)
     elif not collect:
         train_sweep(sweep, home, device, data_dir, jobs=jobs, retry=retry)
-    cells = table1_cells(sweep, find_runs(home, sweep.runs))
+    cells = table1_cells(sweep, find_runs(home, sweep.runs, data_now(data_dir)))
     stem = f"table1-{slug(backbone)}-{labels.value}"
     files = _write(
         output or home / FOLDER,
@@ -139,7 +139,7 @@ def figures(
 
     Figures 5 to 7 share their runs with table1. Figures 2 and 3 train the trunk: they want a GPU.
     """
-    home = runs_home(runs_dir)
+    home, data = runs_home(runs_dir), data_now(data_dir)
     drawn = []
     for figure in _chosen(only):
         sweep = _figure_sweep(figure, backbone, seeds)
@@ -147,8 +147,8 @@ def figures(
             launch_sweep(sweep, home, device, data_dir, retry=retry)
         elif not collect:
             train_sweep(sweep, home, device, data_dir, jobs=jobs, retry=retry)
-        runs = all_runs(sweep, home)
-        lines = figure_lines(figure_runs(figure, runs), find_runs(home, runs))
+        runs = all_runs(sweep, home, data)
+        lines = figure_lines(figure_runs(figure, runs), find_runs(home, runs, data))
         if lines:
             title = f"Figure {figure.number}: {figure.title} ({backbone})"
             name = f"figure{figure.number}-{slug(backbone)}.svg"

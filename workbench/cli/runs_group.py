@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -62,6 +63,8 @@ def group(
     console.print(
         f"{counted} of {len(chosen)} runs in {len(groups)} groups; ± is the sample standard deviation"
     )
+    for line in _other_pictures(groups):
+        console.print(Text(clean(line), style="yellow"), soft_wrap=True)
     left_out = [(run, reason) for one in groups for run, reason in one.left_out]
     for run, reason in left_out[:_SHOWN_LEFT_OUT]:
         console.print(Text(clean(f"{run.handle} is left out: {reason}"), style="yellow"), soft_wrap=True)
@@ -84,6 +87,23 @@ def _seeds(one: RunGroup) -> str:
     seeds = list(dict.fromkeys(one.seeds))
     more = f" and {len(seeds) - _SHOWN_SEEDS} more" if len(seeds) > _SHOWN_SEEDS else ""
     return ", ".join(seeds[:_SHOWN_SEEDS]) + more
+
+
+def _other_pictures(groups: Sequence[RunGroup]) -> list[str]:
+    """Which names stand for runs on different pictures: in one group, or in several of one recipe."""
+    told = [
+        f"{one.name}: its runs were trained on different pictures" for one in groups if len(one.pictures) > 1
+    ]
+    by_name: dict[str, list[RunGroup]] = {}
+    for one in groups:
+        if not one.shared:
+            by_name.setdefault(one.name, []).append(one)
+    told += [
+        f"{name}: {len(pictures)} of its groups differ in the pictures they were trained on"
+        for name, ones in by_name.items()
+        if len(pictures := frozenset[str]().union(*(one.pictures for one in ones))) > 1
+    ]
+    return told
 
 
 def _record(one: RunGroup) -> dict[str, Any]:

@@ -25,12 +25,13 @@ from workbench.recipe.sweep import Sweep, SweepRun, load_sweep
 from workbench.runs.seeds import Spread
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import summarise
-from workbench.runs.sweeps import Point, best_point, find_runs, points_of, starting
+from workbench.runs.sweeps import Point, SameData, best_point, find_runs, points_of, starting
 from workbench.support.clean import clean
 from workbench.support.errors import RunFailed, UserError
 from workbench.support.paths import cache_home, data_home, runs_home
 
 if TYPE_CHECKING:
+    from workbench.dataset.run_data import DataNow
     from workbench.train.many import Ended, Task
     from workbench.train.sweeping import Said
 
@@ -67,7 +68,8 @@ def sweep(
     """Train all runs of a recipe's [sweep] that are not done yet; the best point by validation is marked.
 
     --set sweep.seeds=3 makes a sweep of a recipe that has none.
-    A run is known by its resolved recipe: stop the sweep with Ctrl-C, give the same command, and it goes on.
+    A run is known by its resolved recipe and its images: stop the sweep with Ctrl-C, give the same command,
+    and it goes on.
     """
     loaded = load_sweep(recipe, changes_of(sets, unsets))
     home = runs_home(runs_dir)
@@ -75,8 +77,9 @@ def sweep(
         launch_sweep(loaded, home, device, data_dir, retry=retry)
     elif not collect:
         train_sweep(loaded, home, device, data_dir, jobs=jobs, retry=retry)
-    runs = all_runs(loaded, home)
-    points = points_of(runs, find_runs(home, runs))
+    data = data_now(data_dir)
+    runs = all_runs(loaded, home, data)
+    points = points_of(runs, find_runs(home, runs, data))
     if as_json:
         best = best_point(points)
         print_json("sweep", {"name": loaded.name, "points": [point_record(point, best) for point in points]})
@@ -107,7 +110,7 @@ def train_sweep(
         train_all(tasks, places, jobs=jobs, command_line=sys.argv, told=told.ended)
 
     try:
-        carry_out(loaded, home, train, retry=retry, say=told.said)
+        carry_out(loaded, home, train, data_now(data_dir), retry=retry, say=told.said)
     except (Interrupted, KeyboardInterrupt) as error:
         error_console.print("stopped; the same command goes on from here", style="yellow")
         raise typer.Exit(130) from error
@@ -134,7 +137,7 @@ def launch_sweep(loaded: Sweep, home: Path, device: str, data_dir: Path | None, 
     check_launch(loaded.runs[0].recipe, data_home=data_dir, device=device)
     started = 0
     with starting(home):
-        found = find_runs(home, loaded.runs)
+        found = find_runs(home, loaded.runs, data_now(data_dir))
         for run in loaded.runs:
             there = found.get(recipe_fingerprint(run.recipe))
             if there is None:
@@ -205,11 +208,21 @@ def spread_record(spread: Spread | None) -> dict[str, float | int | None] | None
     return {"mean": spread.mean, "deviation": spread.deviation, "count": spread.count}
 
 
-def all_runs(loaded: Sweep, home: Path) -> tuple[SweepRun, ...]:
+def data_now(data_dir: Path | None) -> DataNow:
+    """Which runs are on today's images; says on standard error which are not."""
+    from workbench.dataset.run_data import DataNow
+
+    def say(line: str) -> None:
+        error_console.print(clean(line), style="yellow", soft_wrap=True)
+
+    return DataNow(data_home(data_dir), say)
+
+
+def all_runs(loaded: Sweep, home: Path, data: SameData) -> tuple[SweepRun, ...]:
     """The sweep's runs, and those of its finer search once that has begun."""
-    best = best_point(points_of(loaded.runs, find_runs(home, loaded.runs)))
+    best = best_point(points_of(loaded.runs, find_runs(home, loaded.runs, data)))
     finer = loaded.around(best.name) if best is not None else ()
-    return loaded.runs + (finer if finer and find_runs(home, finer) else ())
+    return loaded.runs + (finer if finer and find_runs(home, finer, data) else ())
 
 
 def _summary(points: Sequence[Point]) -> str:

@@ -183,6 +183,20 @@ class Catalogue:
         return BY_CONTENT + fingerprint(rows)
 
     @cached_property
+    def pictures(self) -> str:
+        """Changes when an image is added, removed, replaced or relabelled, whatever part it is in: runs under
+        several split seeds, which draw a folder's parts anew, have it in common."""
+        return fingerprint(
+            sorted(
+                [r.id, r.breed, r.species, c.digest] for r, c in zip(self.records, self.contents, strict=True)
+            )
+        )
+
+    def has_fingerprint(self, written: str) -> bool:
+        """Whether the data fingerprint of a run, of today's kind or an older one, is of these images."""
+        return written == (self.fingerprint if written.startswith(BY_CONTENT) else self.fingerprint_by_name)
+
+    @cached_property
     def fingerprint_by_name(self) -> str:
         """What older runs have for a fingerprint: to it, pictures of one size and length are one."""
         return fingerprint([[r.id, r.breed, r.species, r.part, r.size, r.bytes] for r in self.records])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from workbench.recipe.data import Data
 from workbench.recipe.model import is_weights_file
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
-from workbench.support.fingerprint import fingerprint
+from workbench.support.fingerprint import BY_CONTENT, fingerprint
 from workbench.support.progress import QUIET, Progress
 
 
@@ -44,11 +44,83 @@ class Catalogues:
 
     def open(self, data: Data) -> Catalogue:
         """As `open_catalogue`. Raises: UserError."""
-        named = [data.dataset, data.root, data.test_fraction, data.split_seed, data.validation, data.target]
-        key = fingerprint([*named, data.extra_labelled, data.extra_unlabelled])
+        key = _named_data(data)
         if self._last is None or self._last[0] != key:
             self._last = (key, open_catalogue(data, data_home=self._home, reporter=self._reporter))
         return self._last[1]
+
+
+def _named_data(data: Data) -> str:
+    """Equal for tables [data] of which `open_catalogue` makes the same catalogue."""
+    named = [data.dataset, data.root, data.target, data.extra_labelled, data.extra_unlabelled]
+    of_folder = [data.test_fraction, data.split_seed, data.validation] if data.dataset == "folder" else []
+    return fingerprint([named, of_folder])
+
+
+class DataNow:
+    """Whether runs were trained on the images that their recipes name now.
+
+    A recipe names a path; what lies there may have changed since. Each data set is opened once.
+
+    Args:
+        say: hears, in a line for people, which runs do not count, and which cannot be told.
+    """
+
+    def __init__(self, data_home: Path, say: Callable[[str], None]) -> None:
+        self._catalogues, self._say = Catalogues(data_home), say
+        self._known: dict[tuple[str, str], bool | None] = {}
+        self._told: set[str] = set()
+
+    def __call__(self, runs: Sequence[tuple[Recipe, str, str]]) -> list[bool]:
+        """Of each run (recipe, id, the data fingerprint in its provenance) whether it counts as done.
+
+        One of before pictures were told apart by content counts if the names, sizes and lengths are the same;
+        one that cannot be compared, since it wrote nothing down or the data are not here, counts too.
+        """
+        changed: dict[str, list[str]] = {}
+        older: list[str] = []
+        unknown: list[str] = []
+        verdicts = []
+        for recipe, id_, written in runs:
+            same = self._same(recipe.data, written)
+            verdicts.append(same is not False)
+            if id_ in self._told:
+                continue
+            self._told.add(id_)
+            if same is False:
+                changed.setdefault(recipe.data.root or recipe.data.dataset, []).append(id_)
+            elif same is None:
+                unknown.append(id_)
+            elif not written.startswith(BY_CONTENT):
+                older.append(id_)
+        for where, ids in changed.items():
+            self._say(
+                f"the images of {where} have changed: trained on others, {_named_runs(ids)} do not count "
+                "as done"
+            )
+        if older:
+            self._say(
+                f"{_named_runs(older)} count as done by the names, sizes and lengths of their images alone: "
+                "they began before petbench told pictures apart by their content"
+            )
+        if unknown:
+            self._say(f"{_named_runs(unknown)} count as done; their images cannot be compared with today's")
+        return verdicts
+
+    def _same(self, data: Data, written: str) -> bool | None:
+        """None where it cannot be told."""
+        key = _named_data(data), written
+        if key not in self._known:
+            try:
+                self._known[key] = self._catalogues.open(data).has_fingerprint(written) if written else None
+            except UserError:
+                self._known[key] = None
+        return self._known[key]
+
+
+def _named_runs(ids: Sequence[str]) -> str:
+    """The newest by name: of a sweep there may be hundreds."""
+    return f"{len(ids)} runs ({ids[0]}{', …' if len(ids) > 1 else ''})"
 
 
 def divide(

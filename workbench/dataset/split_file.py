@@ -101,7 +101,7 @@ def load_split(path: Path, catalogue: Catalogue, *, exact: bool = False) -> Spli
             where=clean(path),
             hint=f"the data is at {clean(catalogue.root)}; petbench data check looks it over",
         )
-    if exact and not _is_same(saved, catalogue):
+    if exact and not catalogue.has_fingerprint(saved.data_fingerprint):
         raise UserError(
             f"the data has changed since this split was made: {_changes(saved, catalogue)}",
             where=clean(path),
@@ -117,12 +117,6 @@ def is_by_content(path: Path) -> bool:
         UserError: as `load_split`.
     """
     return _read(path).data_fingerprint.startswith(BY_CONTENT)
-
-
-def _is_same(saved: _SavedSplit, catalogue: Catalogue) -> bool:
-    if saved.data_fingerprint.startswith(BY_CONTENT):
-        return saved.data_fingerprint == catalogue.fingerprint
-    return saved.data_fingerprint == catalogue.fingerprint_by_name
 
 
 def _changes(saved: _SavedSplit, catalogue: Catalogue) -> str:

@@ -29,7 +29,7 @@ from workbench.support.regular_file import UnreadableFile, regular_size
 from workbench.support.units import human_bytes
 
 INDEX = ".index.sqlite"
-_VERSION = 2  # of the cached form; a cache of another version is emptied
+_VERSION = 3  # of the cached form; a cache of another version is emptied
 _TABLE = "CREATE TABLE runs (id TEXT PRIMARY KEY, stamp TEXT, summary TEXT, checksum INTEGER)"
 _LARGEST_BYTES = 2**30  # ten thousand runs are 40 MB
 _LOCK_SECONDS = 1.0
@@ -44,6 +44,7 @@ _STAMPED = (
     "process.json",
     "exit.json",
     "notes.toml",
+    "provenance.toml",
 )
 _SEPARATOR = "\x1e"  # JSON text escapes control characters, so it never holds one
 # What the file cannot be blamed for: then it is left as it is.
@@ -146,6 +147,7 @@ def entry_of(summary: RunSummary, stamp: Stamp) -> Entry:
             "process": summary.process and asdict(summary.process),
             "ended": summary.ended and asdict(summary.ended),
             "problem": summary.problem,
+            "pictures": summary.pictures,
         }
     )
     return Entry(stamp.text, _SEPARATOR.join([facts, *map(json.dumps, tables.values())]))
@@ -172,6 +174,7 @@ def _from_text(run: RunDirectory, text: str) -> RunSummary:
         ended=ended,
         problem=values["problem"],
         queue_position=queue_position(run, status),
+        pictures=values["pictures"],
     )
 
 

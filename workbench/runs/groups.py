@@ -35,6 +35,11 @@ class RunGroup:
         """One a run that counts."""
         return tuple(seed_of(run.recipe) for run in self.counted)
 
+    @property
+    def pictures(self) -> frozenset[str]:
+        """What the images of its runs held, as far as they wrote it down: more than one where they differ."""
+        return frozenset(run.pictures for run in self.runs if run.pictures)
+
     def over(self, key: str) -> Spread | None:
         """Mean and spread of a number over the runs that count and have it; None where none does."""
         return spread(run.metrics.get(key) for run in self.counted)

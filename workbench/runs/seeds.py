@@ -68,12 +68,12 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 def group_by_seed(summaries: Sequence[RunSummary]) -> list[SeedGroup]:
     """The runs in groups of equal recipes but for `SEED_KEYS`, in order of each group's first run.
 
-    A run whose recipe cannot be read is a group of its own. Names do not count: a sweep's runs find each
-    other.
+    A run whose recipe cannot be read is a group of its own, and so are runs on other pictures. Names do not
+    count: a sweep's runs find each other.
     """
-    groups: dict[str, list[int]] = {}
-    for place, summary in enumerate(summaries):
-        groups.setdefault(_sameness(summary.recipe) or f"unreadable {place}", []).append(place)
+    groups: dict[tuple[str, str], list[int]] = {}
+    for place, same in enumerate(_samenesses(summaries)):
+        groups.setdefault(same, []).append(place)
     found = []
     for places in groups.values():
         members = [summaries[place] for place in places]
@@ -93,20 +93,25 @@ def group_by_seed(summaries: Sequence[RunSummary]) -> list[SeedGroup]:
 def standing(summaries: Sequence[RunSummary]) -> tuple[list[int], list[LeftOut]]:
     """Which of the runs a mean counts, and why not the others.
 
-    A recipe under one seed gives one number however often it is trained: of several such runs the newest with
-    results stands. A run without results has no number yet that may be put beside a result.
+    A recipe under one seed gives one number however often it is trained on the same pictures: of several such
+    runs the newest with results stands. A run without results has no number yet that may be put beside a
+    result.
     """
-    newest: dict[tuple[str, str], int] = {}
+    newest: dict[tuple[str, ...], int] = {}
+    identities = [
+        (*same, seed_of(summary.recipe))
+        for same, summary in zip(_samenesses(summaries), summaries, strict=True)
+    ]
     for place, summary in enumerate(summaries):
         if _TRAINED in summary.metrics:
-            same = _identity(summary, place)
+            same = identities[place]
             if same not in newest or _age(summary) > _age(summaries[newest[same]]):
                 newest[same] = place
     counted = set(newest.values())
     left_out = [
         LeftOut(
             place,
-            f"{summaries[newest[_identity(summary, place)]].handle} has the same recipe and seed"
+            f"{summaries[newest[identities[place]]].handle} has the same recipe and seed"
             if _TRAINED in summary.metrics
             else f"it is {summary.status.value}, without results",
         )
@@ -116,9 +121,20 @@ def standing(summaries: Sequence[RunSummary]) -> tuple[list[int], list[LeftOut]]
     return sorted(counted), left_out
 
 
-def _identity(summary: RunSummary, place: int) -> tuple[str, str]:
-    """Equal for runs of one recipe under one seed; one that cannot be read is like no other."""
-    return _sameness(summary.recipe) or f"unreadable {place}", seed_of(summary.recipe)
+def _samenesses(summaries: Sequence[RunSummary]) -> list[tuple[str, str]]:
+    """Of each run what is equal for runs of one recipe, whatever its seeds, on the same pictures.
+
+    A recipe that cannot be read is like no other. Runs that did not write down what their pictures held (of
+    before 2026-12, or not begun) are taken to be on the pictures of the others, if these agree.
+    """
+    recipes = [_sameness(summary.recipe) or f"unreadable {place}" for place, summary in enumerate(summaries)]
+    known: dict[str, set[str]] = {}
+    for recipe, summary in zip(recipes, summaries, strict=True):
+        known.setdefault(recipe, set()).update({summary.pictures} - {""})
+    return [
+        (recipe, summary.pictures if len(known[recipe]) > 1 else "")
+        for recipe, summary in zip(recipes, summaries, strict=True)
+    ]
 
 
 def _age(summary: RunSummary) -> tuple[datetime, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -50,6 +51,7 @@ _LARGEST = 1e18
 """No count and no number of seconds comes near it."""
 _END_OF_TIME = 2.0**35
 """In seconds since 1970; a calendar ends in the year 10000."""
+_LARGEST_PROVENANCE = 2**20
 _LONGEST_PROBLEM = 300
 _ROUND_NUMBERS = ("selected", "coverage", "pseudo_label_accuracy", "flipped")
 
@@ -93,6 +95,8 @@ class RunSummary:
     """What about its files cannot be read: `notes.toml: a named pipe, not a regular file`."""
     queue_position: int | None = None
     """Of a queued run: 1 for the next."""
+    pictures: str = ""
+    """What its images held (`Catalogue.pictures`); empty where that was not written down."""
 
     @property
     def run(self) -> RunDirectory:
@@ -186,6 +190,7 @@ def summarise(run: RunDirectory, epochs: EpochReader | None = None) -> RunSummar
         ended=ended,
         problem="; ".join(read.problems),
         queue_position=queue_position(run, status),
+        pictures=read(run.provenance, lambda: _read_pictures(run), ""),
     )
 
 
@@ -296,6 +301,21 @@ def _read_results(run: RunDirectory) -> dict[str, float]:
         if not key.endswith(".loss") and not 0 <= value <= (1 if key.endswith(_SHARES) else _LARGEST):
             raise UnreadableFile(run.results, f"{key} is {value:g}")
     return numbers
+
+
+def _read_pictures(run: RunDirectory) -> str:
+    """The fingerprint of what its images held; empty where it has none. One line is looked for: thousands of
+    runs are listed, and the rest of their provenance is of no use to a line.
+
+    Raises:
+        FileNotFoundError: the run has no provenance yet.
+        UnreadableFile: the file cannot be read.
+    """
+    found = _PICTURES.search(read_text(run.provenance, _LARGEST_PROVENANCE))
+    return found[1] if found else ""
+
+
+_PICTURES = re.compile(r'^pictures_fingerprint = "([0-9a-f]+)"$', re.MULTILINE)
 
 
 def _read_progress(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from workbench.runs.epochs import EpochReader
 from workbench.runs.events import EpochDone
 from workbench.runs.index import list_runs
 from workbench.runs.layout import RunDirectory
+from workbench.runs.provenance import read_provenance
 from workbench.runs.seeds import Spread, spread
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
@@ -22,6 +24,9 @@ from workbench.support.locks import locked
 
 PRUNED = "pruned"
 """The tag of a run that its sweep gave up."""
+SameData = Callable[[Sequence[tuple[Recipe, str, str]]], Sequence[bool]]
+"""Of runs as (recipe, id, the data fingerprint that it wrote down) whether each was trained on the images
+that its recipe names today, as `dataset.run_data.DataNow` tells."""
 _TELLTALE = ("seed", "data.split_seed", "model.backbone")
 _RANKS = {RunStatus.FINISHED: 3, RunStatus.STOPPED: 1, RunStatus.LOST: 1, RunStatus.FAILED: 0}
 
@@ -76,13 +81,13 @@ def starting(home: Path) -> Iterator[None]:
         yield
 
 
-def find_runs(home: Path, wanted: Sequence[SweepRun]) -> dict[str, RunSummary]:
+def find_runs(home: Path, wanted: Sequence[SweepRun], data: SameData) -> dict[str, RunSummary]:
     """As `find_trained`, of a sweep's runs."""
-    return find_trained(home, [run.recipe for run in wanted])
+    return find_trained(home, [run.recipe for run in wanted], data)
 
 
-def find_trained(home: Path, recipes: Sequence[Recipe]) -> dict[str, RunSummary]:
-    """Fingerprint -> the run in `home` that trained, or trains, that recipe.
+def find_trained(home: Path, recipes: Sequence[Recipe], data: SameData) -> dict[str, RunSummary]:
+    """Fingerprint -> the run in `home` that trained, or trains, that recipe on the images it names today.
 
     Of several the one that is furthest stands: finished, then under way, then one that can go on, then
     failed; of equals the newest. Names do not matter: a run that was made otherwise counts as well.
@@ -93,7 +98,7 @@ def find_trained(home: Path, recipes: Sequence[Recipe]) -> dict[str, RunSummary]
     prints = {recipe_fingerprint(recipe): recipe for recipe in recipes}
     # Reading a recipe against the schema is slow; comparing three of its keys first is not.
     telltales = {(r.seed, r.data.split_seed, r.model.backbone) for r in prints.values()}
-    found: dict[str, RunSummary] = {}
+    same: list[tuple[str, RunSummary]] = []
     for summary in list_runs(home):  # newest first
         if tuple(summary.recipe.get(key) for key in _TELLTALE) not in telltales:
             continue
@@ -101,9 +106,29 @@ def find_trained(home: Path, recipes: Sequence[Recipe]) -> dict[str, RunSummary]
             fingerprint = recipe_fingerprint(load_recipe(summary.run.recipe))
         except UserError:
             continue
-        if fingerprint in prints and (fingerprint not in found or _rank(summary) > _rank(found[fingerprint])):
+        if fingerprint in prints:
+            same.append((fingerprint, summary))
+    asked = [(prints[key], summary.id, _data_of(summary)) for key, summary in same if _has_data(summary)]
+    counts = dict(zip((id_ for _, id_, _ in asked), data(asked) if asked else (), strict=True))
+    found: dict[str, RunSummary] = {}
+    for fingerprint, summary in same:
+        if counts.get(summary.id, True) and (
+            fingerprint not in found or _rank(summary) > _rank(found[fingerprint])
+        ):
             found[fingerprint] = summary
     return found
+
+
+def _has_data(summary: RunSummary) -> bool:
+    """Whether it has opened its images; one that is about to will open today's."""
+    return summary.status is RunStatus.FINISHED or os.path.lexists(summary.run.provenance)
+
+
+def _data_of(summary: RunSummary) -> str:
+    try:
+        return str(read_provenance(summary.run).get("data_fingerprint", ""))
+    except UserError:
+        return ""
 
 
 def points_of(runs: Sequence[SweepRun], found: Mapping[str, RunSummary]) -> list[Point]:

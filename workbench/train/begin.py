@@ -106,6 +106,7 @@ def record_provenance(directory: RunDirectory, setup: Setup, command_line: Seque
     device = setup.device
     extra = {
         "data_fingerprint": setup.catalogue.fingerprint,
+        "pictures_fingerprint": setup.catalogue.pictures,
         "split_fingerprint": setup.split.fingerprint,
         **_pixels(setup.catalogue),
         **({"weights_fingerprint": setup.weights} if setup.weights else {}),

@@ -26,7 +26,7 @@ from workbench.runs.control import STOP_SIGNALS
 from workbench.runs.events import EpochDone, Event, Reporter, Silent
 from workbench.runs.layout import RunDirectory, create_run
 from workbench.runs.status import INTERRUPTED, RunStatus, status_of
-from workbench.runs.sweeps import find_trained, is_first_stage, starting
+from workbench.runs.sweeps import SameData, find_trained, is_first_stage, starting
 from workbench.support.errors import RunFailed, UserError
 from workbench.train.attempt import attempt
 from workbench.train.interrupt import Interrupted, is_heard
@@ -42,10 +42,17 @@ class Task:
     recipe: Recipe
     home: Path
     """Where a new run's directory is made, when its turn comes."""
+    data: SameData
+    """Which runs of the recipe are on today's images."""
     run: RunDirectory | None = None
     """The run to go on with; None for a new one."""
     until: int | None = None
     """Park it once its first stage (its probe aside) has so many epochs behind it; None: to its end."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it begins a run."""
+        return self.run is None
 
     def begun(self) -> RunDirectory | Ended:
         """The run to go on with, or a new one's directory; its end, where somebody else has seen to it since.
@@ -55,7 +62,7 @@ class Task:
 
         Raises: UserError, where no directory can be made.
         """
-        there = find_trained(self.home, [self.recipe]).get(recipe_fingerprint(self.recipe))
+        there = find_trained(self.home, [self.recipe], self.data).get(recipe_fingerprint(self.recipe))
         if there is not None and there.status.is_active:
             return Ended(there.run, 0, elsewhere=f"another process has it ({there.status.value}): left to it")
         if there is not None and there.status is RunStatus.FINISHED:
@@ -110,7 +117,9 @@ def train_all(
                 ended = (
                     run
                     if isinstance(run, Ended)
-                    else _train(run, task, places, command_line, reporter or Silent(), start.close)
+                    else _train(
+                        run, task.is_new, task.until, places, command_line, reporter or Silent(), start.close
+                    )
                 )
             told(ended)
             if ended.code == INTERRUPTED:
@@ -148,13 +157,14 @@ def _await_claim(run: RunDirectory, future: Future[Ended]) -> None:
 
 def _train(
     run: RunDirectory,
-    task: Task,
+    is_new: bool,
+    until: int | None,
     places: Places,
     command_line: Sequence[str],
-    reporter: Reporter,
+    reporter: Reporter = Silent(),  # noqa: B008 (it holds nothing)
     claimed: Callable[[], None] = lambda: None,
 ) -> Ended:
-    park = _Park(reporter, run, task.until)
+    park = _Park(reporter, run, until)
     try:
         with _leased(run, places.device):
             outcome = attempt(
@@ -162,7 +172,7 @@ def _train(
             )
     except UserError as error:
         return Ended(run, 2, reason=str(error))
-    if outcome.code == 2 and task.run is None and not any(run.checkpoint.iterdir()):
+    if outcome.code == 2 and is_new and not any(run.checkpoint.iterdir()):
         shutil.rmtree(run.path, ignore_errors=True)  # it has nothing to keep, as with petbench run
     if outcome.code == INTERRUPTED and park.asked and outcome.signal == signal.SIGTERM:
         return Ended(run, 0, is_parked=True)
@@ -208,7 +218,7 @@ def _train_beside(
                         if isinstance(run, Ended):
                             told(run)
                             continue
-                        future = pool.submit(_train, run, task, own, tuple(command_line), Silent())
+                        future = pool.submit(_train, run, task.is_new, task.until, own, tuple(command_line))
                         working[future] = run
                         _await_claim(run, future)
                 done, _ = wait(working, return_when=FIRST_COMPLETED)

@@ -16,6 +16,7 @@ from workbench.runs.summary import RunSummary
 from workbench.runs.sweeps import (
     PRUNED,
     Point,
+    SameData,
     accuracy_until,
     best_point,
     epochs_done,
@@ -38,19 +39,25 @@ class Said:
 
 
 def carry_out(
-    sweep: Sweep, home: Path, train: Train, *, retry: bool = False, say: Callable[[Said], None]
+    sweep: Sweep,
+    home: Path,
+    train: Train,
+    data: SameData,
+    *,
+    retry: bool = False,
+    say: Callable[[Said], None],
 ) -> None:
     """Train all of a sweep that is not done yet; run again, it goes on where it was stopped.
 
-    A finished run with an equal recipe counts, whoever made it; stopped and lost runs go on; failed ones are
-    tried again with `retry`; runs under way elsewhere are left alone.
+    A finished run with an equal recipe on the same images counts, whoever made it; stopped and lost runs go
+    on; failed ones are tried again with `retry`; runs under way elsewhere are left alone.
 
     Raises:
         UserError: runs under way elsewhere keep a look from being taken; whatever `train` raises.
     """
-    pending = _Pending(home, train, retry, say)
+    pending = _Pending(home, train, data, retry, say)
     _search(sweep.runs, sweep.prune, pending)
-    finer = _finer(sweep, points_of(sweep.runs, find_runs(home, sweep.runs)))
+    finer = _finer(sweep, points_of(sweep.runs, find_runs(home, sweep.runs, data)))
     if finer:
         say(Said(f"finer search: {len({run.point for run in finer})} more points"))
         _search(finer, None, pending)
@@ -85,21 +92,22 @@ def _finer(sweep: Sweep, coarse: Sequence[Point]) -> tuple[SweepRun, ...]:
 class _Pending:
     home: Path
     train: Train
+    data: SameData
     retry: bool
     say: Callable[[Said], None]
 
     def bring(self, runs: Sequence[SweepRun], *, until: int | None) -> None:
         """Train runs up to an epoch, or to their ends, as far as they are not there yet."""
-        found = find_runs(self.home, runs)
+        found = find_runs(self.home, runs, self.data)
         tasks = []
         for run in runs:
             there = found.get(recipe_fingerprint(run.recipe))
             if there is None:
-                tasks.append(Task(run.recipe, self.home, until=until))
+                tasks.append(Task(run.recipe, self.home, self.data, until=until))
             elif self._goes_on(there, until):
                 if PRUNED in there.tags and until is None:
                     change_notes(there.run, remove=[PRUNED])
-                tasks.append(Task(run.recipe, self.home, there.run, until))
+                tasks.append(Task(run.recipe, self.home, self.data, there.run, until))
         if tasks:
             how_far = "" if until is None else f" up to epoch {until}"
             self.say(Said(f"{len(tasks)} of {len(runs)} runs to train{how_far}", len(tasks)))
@@ -107,7 +115,7 @@ class _Pending:
 
     def best(self, runs: Sequence[SweepRun], alive: Sequence[str], epoch: int, keep: int) -> list[str]:
         """The `keep` best of the points by mean validation accuracy up to `epoch`; tags the others' runs."""
-        found = find_runs(self.home, _of(runs, alive))
+        found = find_runs(self.home, _of(runs, alive), self.data)
         scores = {point: _score(_of(runs, [point]), found, epoch) for point in alive}
         ordered = sorted(alive, key=lambda point: -scores[point])  # stable: the first of equals stays
         going = [point for point in alive if point in ordered[:keep]]
