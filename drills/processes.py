@@ -199,6 +199,8 @@ def _become(
     try:
         for end, descriptor in zip((os.open(os.devnull, os.O_RDONLY), *ends), range(3), strict=True):
             os.dup2(end, descriptor)
+        # New ones: those of the parent may stand on files, and seek.
+        sys.stdout, sys.stderr = (open(end, "w", buffering=1, closefd=False) for end in (1, 2))  # noqa: SIM115
         os.environ |= place.environment()
         os.chdir(place.home)
         sys.argv = ["petbench", *arguments]
