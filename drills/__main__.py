@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -37,15 +38,18 @@ def main() -> None:
     chosen = _chosen(options.names)
     base = Path(tempfile.mkdtemp(prefix="petbench-drills-", dir=options.dir))
     tallies: list[Tally] = []
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     prepare()
     try:
         ground = Ground(base, keep=options.keep)
         for one in chosen:
             count = options.count or (one.short if options.short else one.count)
-            tallies.append(_held(one, ground, options.seed, range(options.first, options.first + count)))
+            tallies.append(Tally(one))
+            _hold(tallies[-1], ground, options.seed, range(options.first, options.first + count))
             _write(options.json, tallies, options.seed)
     except KeyboardInterrupt:
-        print("interrupted; what was counted so far:", file=sys.stderr)
+        print("\ninterrupted; what was counted so far:", file=sys.stderr)
+        _write(options.json, tallies, options.seed)
     finally:
         if not options.keep:
             shutil.rmtree(base, ignore_errors=True)
@@ -57,16 +61,14 @@ def main() -> None:
         raise SystemExit(1)
 
 
-def _held(one: Drill, ground: Ground, seed: int, numbers: range) -> Tally:
-    tally = Tally(one)
-    started = time.monotonic()
+def _hold(tally: Tally, ground: Ground, seed: int, numbers: range) -> None:
+    """Make the attempts of these numbers, and say at once which end in a fault."""
+    one, started = tally.drill, time.monotonic()
     for number in numbers:
         try:
             outcome = one.attempt(ground, dice(seed, one.name, number), number)
         except Skipped as reason:
             tally.skipped = str(reason)
-            break
-        except KeyboardInterrupt:
             break
         tally.add(number, outcome)
         tally.seconds = time.monotonic() - started
@@ -77,7 +79,6 @@ def _held(one: Drill, ground: Ground, seed: int, numbers: range) -> Tally:
             print(f"\r{one.name} {tally.attempts}/{len(numbers)}\x1b[K", end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
-    return tally
 
 
 def _write(path: Path | None, tallies: Sequence[Tally], seed: int) -> None:
