@@ -11,14 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workbench.dataset.catalogue import Catalogue
 from workbench.dataset.split import Positions, Split
-from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import BY_CONTENT, fingerprint
+from workbench.support.regular_file import UnreadableFile, read_bytes
+from workbench.support.sums import require_sum, summed_write
 
 SPLIT_FILE = "split.json"
 
 _DIGITS = 8
+_LIMIT_BYTES = 2**30  # of ten million images
 
 
 class _SavedSplit(BaseModel):
@@ -79,7 +81,8 @@ def save_split(path: Path, catalogue: Catalogue, split: Split) -> None:
     known = _digests(catalogue)
     shown = " ".join(known[name] for part in saved.parts for name in part)
     saved = saved.model_copy(update={"contents": shown, "head_boxes": _boxes(catalogue)})
-    atomic_write(path, saved.model_dump_json(by_alias=True, indent=1, exclude_none=True) + "\n")
+    text = saved.model_dump_json(by_alias=True, indent=1, exclude_none=True) + "\n"
+    summed_write(path, path.parent, text.encode())
 
 
 def load_split(path: Path, catalogue: Catalogue, *, exact: bool = False) -> Split:
@@ -153,7 +156,11 @@ def _boxes(catalogue: Catalogue) -> str:
 
 def _read(path: Path) -> _SavedSplit:
     try:
-        saved = _SavedSplit.model_validate_json(path.read_bytes())
+        content = read_bytes(path, _LIMIT_BYTES)
+        require_sum(path, content)
+        saved = _SavedSplit.model_validate_json(content)
+    except UnreadableFile as error:
+        raise UserError(f"damaged split: {error.reason}", where=clean(path)) from None
     except OSError as error:
         raise UserError(f"the split cannot be read ({error.strerror})", where=clean(path)) from None
     except ValidationError as error:

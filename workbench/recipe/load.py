@@ -19,6 +19,7 @@ from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
 from workbench.support.regular_file import UnreadableFile, open_regular
+from workbench.support.sums import require_sum
 from workbench.support.toml_text import MAX_BYTES, KeyPath, too_large
 
 PATHS: tuple[KeyPath, ...] = (
@@ -158,6 +159,8 @@ def read_recipe_text(path: Path) -> str:
         # The shell's own pipe (`<(make-recipe)`, `-` as /dev/stdin) is waited for; any other might never end.
         with path.open("rb") if _OWN_STREAM.fullmatch(where) else open_regular(path) as stream:
             data = stream.read(MAX_BYTES + 1)  # one byte over the cap is enough to see it passed
+        if path.name == "recipe.toml":  # a run's own is what it began with
+            require_sum(path, data)
     except FileNotFoundError as error:
         raise UserError("no such recipe", where=where, hint=_advice(path)) from error
     except UnreadableFile as error:

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from workbench.runs.layout import RunDirectory
-from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.regular_file import UnreadableFile, read_json
+from workbench.support.sums import require_sum, summed_write
 from workbench.support.validate import validated
 
 OUT_OF_FOLD = "out-of-fold"
@@ -48,7 +48,7 @@ class IssueSearch:
 
 def write_search(run: RunDirectory, search: IssueSearch) -> None:
     """Keep it with the run. Raises: OSError."""
-    atomic_write(run.label_issues, json.dumps(asdict(search), indent=1) + "\n")
+    summed_write(run.label_issues, run.path, (json.dumps(asdict(search), indent=1) + "\n").encode())
 
 
 def read_search(run: RunDirectory) -> IssueSearch:
@@ -59,7 +59,9 @@ def read_search(run: RunDirectory) -> IssueSearch:
         UserError: the file is damaged.
     """
     try:
-        return validated(IssueSearch, read_json(run.label_issues, _LIMIT_BYTES))
+        found = read_json(run.label_issues, _LIMIT_BYTES)
+        require_sum(run.label_issues)
+        return validated(IssueSearch, found)
     except FileNotFoundError:
         raise
     except UnreadableFile as error:

@@ -15,12 +15,13 @@ from pathlib import Path
 from workbench.support.atomic import atomic_write
 from workbench.support.errors import UserError
 from workbench.support.slug import slug
+from workbench.support.sums import SUMS
 
 PROFILE = "profile.json"
 TRACE = "trace.json"
 OF_ATTEMPTS = (
     *("process.json", "exit.json", "provenance.toml", "dirty.patch", "split.json", "corrections.toml"),
-    *("results.toml", PROFILE, TRACE),
+    *("results.toml", PROFILE, TRACE, SUMS),
 )
 """Files of the run's own folder that only its attempts write; notes and the like are written at any time."""
 

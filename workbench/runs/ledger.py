@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.regular_file import UnreadableFile, read_bytes
+from workbench.support.sums import require_sum, summed_write
 
 # Ids come from file names, which may hold undecodable bytes as lone surrogates; they must come back the same.
 _SURROGATES = "surrogatepass"
@@ -70,7 +70,7 @@ def write_ledger(path: Path, rows: Iterable[PseudoLabel]) -> None:
             )
         )
     path.parent.mkdir(exist_ok=True)
-    atomic_write(path, text.getvalue().encode("utf-8", _SURROGATES))
+    summed_write(path, path.parent.parent, text.getvalue().encode("utf-8", _SURROGATES))
 
 
 def read_ledger(path: Path) -> list[PseudoLabel]:
@@ -81,7 +81,9 @@ def read_ledger(path: Path) -> list[PseudoLabel]:
         UserError: the file is no ledger.
     """
     try:
-        text = read_bytes(path, _LIMIT_BYTES).decode("utf-8", _SURROGATES)
+        content = read_bytes(path, _LIMIT_BYTES)
+        require_sum(path, content)
+        text = content.decode("utf-8", _SURROGATES)
     except UnreadableFile as error:
         raise UserError(f"damaged ledger: {error.reason}", where=clean(path)) from error
     except UnicodeDecodeError as error:

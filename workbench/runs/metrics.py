@@ -7,6 +7,7 @@ import math
 import os
 import re
 import time
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,6 +26,7 @@ _LONGEST_LINE = 64 * 2**20
 _MOST_EPOCHS = 2**24
 _END_OF_TIME = 2.0**35  # in seconds since 1970
 _LINE_START = re.compile(rb'\{"t":[^,"]*,"kind":"(\w+)"')
+_SEAL = re.compile(rb',"crc32":"([0-9a-f]{8})"\}$')
 _KINDS: dict[str, type[Event]] = {event_type.kind: event_type for event_type in get_args(Event)}
 
 
@@ -48,7 +50,7 @@ class MetricsWriter:
         record: dict[str, Any] = {"t": round(time.time(), 3), "kind": event.kind}
         for field in fields(event):
             record[field.name] = _json_value(getattr(event, field.name))
-        line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        line = _sealed(json.dumps(record, separators=(",", ":"), allow_nan=False).encode())
         self._append(b"\n" + line if self._torn else line)
 
     def progress(self, task: str, done: int, total: int) -> None:
@@ -182,7 +184,11 @@ def _is_unwanted(line: bytes, kinds: Collection[str] | None) -> bool:
 def _parse(line: bytes) -> Record | None:
     """The event of a line; None where it is none, or holds what training cannot have measured."""
     try:
+        seal = _SEAL.search(line)
+        if seal is not None and int(seal[1], 16) != zlib.crc32(line[: seal.start()]):
+            return None
         values = parse_json(line)
+        values.pop("crc32", None)
         kind = _KINDS.get(values["kind"])
         if kind is None or not all(_is_possible(key, value) for key, value in values.items()):
             return None
@@ -203,6 +209,12 @@ def _is_possible(key: str, value: object) -> bool:
     if key in ("t", "seconds"):
         return isinstance(value, int | float) and 0 <= value < _END_OF_TIME
     return not isinstance(value, int) or 0 <= value < 2**53
+
+
+def _sealed(line: bytes) -> bytes:
+    """A JSON object as a line that ends with the CRC-32 of all before it: a changed digit is no event."""
+    body = line[:-1]
+    return body + b',"crc32":"%08x"}\n' % zlib.crc32(body)
 
 
 def _json_value(value: object) -> object:

@@ -13,10 +13,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.support.atomic import atomic_path
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.regular_file import UnreadableFile, open_regular
+from workbench.support.sums import require_sum, summed_path
 from workbench.support.units import human_bytes
 
 _ENCRYPTED = 0x1  # bit of a zip member's flags
@@ -54,7 +54,7 @@ def save_predictions(
         )
     path.parent.mkdir(exist_ok=True)
     # Through an open file: given a name, numpy would add `.npz` to the temporary one.
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+    with summed_path(path, path.parent.parent) as temporary, temporary.open("wb") as stream:
         np.savez(
             stream,
             ids=np.array(ids, dtype=np.str_),
@@ -71,6 +71,7 @@ def load_predictions(path: Path) -> Predictions:
         UserError: the file is damaged.
     """
     try:
+        require_sum(path)
         with open_regular(path) as stream, zipfile.ZipFile(stream) as arrays:
             size = os.fstat(stream.fileno()).st_size
             return _checked(*(_array(arrays, name, size) for name in ("ids", "probabilities", "labels")))

@@ -16,10 +16,10 @@ import tomli_w
 
 import workbench
 from workbench.runs.layout import RunDirectory
-from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.regular_file import UnreadableFile
+from workbench.support.sums import require_sum, summed_write
 from workbench.support.toml_text import read_toml
 
 _PACKAGES = (
@@ -83,8 +83,9 @@ def write_provenance(run: RunDirectory, command_line: Sequence[str], extra: Mapp
     """Write `provenance.toml`, and `dirty.patch` where the code is not as committed."""
     code = code_state(Path(workbench.__file__).parent)
     if code.patch:
-        atomic_write(run.dirty_patch, code.patch)
-    atomic_write(run.provenance, tomli_w.dumps(collect_provenance(command_line, extra, code)))
+        summed_write(run.dirty_patch, run.path, code.patch)
+    told = tomli_w.dumps(collect_provenance(command_line, extra, code))
+    summed_write(run.provenance, run.path, told.encode())
 
 
 def read_provenance(run: RunDirectory) -> dict[str, Any]:
@@ -94,7 +95,9 @@ def read_provenance(run: RunDirectory) -> dict[str, Any]:
         UserError: the file is damaged.
     """
     try:
-        return read_toml(run.provenance, max_bytes=_LIMIT_BYTES)
+        found = read_toml(run.provenance, max_bytes=_LIMIT_BYTES)
+        require_sum(run.provenance)
+        return found
     except FileNotFoundError:
         return {}
     except UnreadableFile as error:

@@ -13,10 +13,10 @@ from typing import Any
 import tomli_w
 
 from workbench.runs.layout import RunDirectory
-from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.regular_file import UnreadableFile, read_text
+from workbench.support.sums import require_sum, summed_write
 from workbench.support.toml_text import as_toml
 from workbench.support.validate import validated
 
@@ -186,7 +186,8 @@ def write_results(path: Path, results: Results) -> None:
     parts += [f"[{name}]\n{_evaluation_toml(value)}" for name, value in evaluations.items()]
     parts += [f"[[rounds]]\n{tomli_w.dumps(row)}" for row in rounds]
     content = "\n".join([_PROMISE, *parts]).encode("utf-8", "replace")
-    atomic_write(path, content + f"{_CHECKSUM}{hashlib.sha256(content).hexdigest()}\n".encode())
+    content += f"{_CHECKSUM}{hashlib.sha256(content).hexdigest()}\n".encode()
+    summed_write(path, path.parent, content)
 
 
 _PROMISE = "# results of petbench; the last line is the SHA-256 of all before it"
@@ -208,6 +209,7 @@ def _checked_text(path: Path) -> str:
         return text
     if written != f"{hashlib.sha256(body.encode()).hexdigest()}\n":
         raise UnreadableFile(path, "its content does not match its checksum: it was changed or damaged")
+    require_sum(path, text.encode())  # whole, but another run's
     return text
 
 

@@ -24,7 +24,8 @@ from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.flat import flatten
 from workbench.support.records import load_record
-from workbench.support.regular_file import UnreadableFile, read_text
+from workbench.support.regular_file import UnreadableFile, as_text, read_bytes
+from workbench.support.sums import require_sum
 from workbench.support.toml_text import MAX_BYTES, parse_toml
 
 T = TypeVar("T")
@@ -162,7 +163,7 @@ def summarise(run: RunDirectory, epochs: EpochReader | None = None) -> RunSummar
     if not os.path.lexists(run.recipe):
         raise FileNotFoundError(str(run.recipe))
     read = Reading()
-    recipe = read(run.recipe, lambda: _parse_recipe(read_text(run.recipe, MAX_BYTES)), dict[str, Any]())
+    recipe = read(run.recipe, lambda: _read_recipe(run), dict[str, Any]())
     notes = read(run.notes, lambda: load_notes(run), Notes())
     process = read(run.process, lambda: _in_our_time(run.process, ProcessRecord), None)
     ended = read(run.exit, lambda: _in_our_time(run.exit, ExitRecord), None)
@@ -241,6 +242,12 @@ def _in_our_time(path: Path, kind: type[_Timed]) -> _Timed:
     if not 0 <= seconds < _END_OF_TIME:
         raise UnreadableFile(path, f"{seconds:g} seconds since 1970 is no time")
     return record
+
+
+def _read_recipe(run: RunDirectory) -> dict[str, Any]:
+    content = read_bytes(run.recipe, MAX_BYTES)
+    require_sum(run.recipe, content)
+    return _parse_recipe(as_text(run.recipe, content))
 
 
 def _parse_recipe(text: str) -> dict[str, Any]:

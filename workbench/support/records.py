@@ -6,6 +6,7 @@ import json
 import sys
 import types
 import typing
+import zlib
 from dataclasses import MISSING, asdict, fields
 from enum import StrEnum
 from functools import cache
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
 _Record = TypeVar("_Record", bound="DataclassInstance")
 _LIMIT_BYTES = 64 * 1024
 """No record comes near this; a file that grew beyond it is damaged, and is not read into memory."""
+_CHECK = "crc32"
 _LARGEST = sys.float_info.max
 """A whole number of 400 digits is no float."""
 
 
 def write_record(path: Path, record: DataclassInstance) -> None:
     """Replace `path` with `record`, atomically and durably. Raises: OSError."""
-    atomic_write(path, json.dumps(asdict(record), indent=2) + "\n")
+    values = asdict(record)
+    atomic_write(path, json.dumps({**values, _CHECK: _check_of(values)}, indent=2) + "\n")
 
 
 def read_record(path: Path, kind: type[_Record]) -> _Record | None:
@@ -46,6 +49,8 @@ def load_record(path: Path, kind: type[_Record]) -> _Record:
         UnreadableFile: it is damaged.
     """
     values = read_json(path, _LIMIT_BYTES)
+    if isinstance(values, dict) and _CHECK in values and values.pop(_CHECK) != _check_of(values):
+        raise UnreadableFile(path, "its values do not match its checksum: it was changed or damaged")
     try:
         return record_from(values, kind)
     except ValueError as error:
@@ -68,6 +73,11 @@ def record_from(values: object, kind: type[_Record]) -> _Record:
         elif field.default is MISSING and field.default_factory is MISSING:
             raise ValueError(f"{kind.__name__} lacks {field.name}")
     return kind(**given)
+
+
+def _check_of(values: dict[str, Any]) -> str:
+    """CRC-32 of the values, in hex; a record of before there were any is believed."""
+    return f"{zlib.crc32(json.dumps(values, sort_keys=True).encode()):08x}"
 
 
 @cache

@@ -23,6 +23,8 @@ from workbench.support.atomic import atomic_path, atomic_write, temporaries
 from workbench.support.fingerprint import file_sha256
 
 KEPT = 2
+_OF_SAFETENSORS = ".tmp??????"
+"""How it calls the file that it renames to the temporary one it was told to write."""
 
 
 def save_checkpoint(
@@ -68,6 +70,8 @@ def sweep_checkpoints(folder: Path) -> None:
     Kept, a damaged one would count among the two newest and push a sound one out.
     """
     for path, _, _ in temporaries(folder):
+        path.unlink(missing_ok=True)
+    for path in folder.glob(_OF_SAFETENSORS):
         path.unlink(missing_ok=True)
     for path in folder.glob("*.sha256"):  # written first, and the file it is about never came
         if not path.with_suffix(".safetensors").exists():

@@ -17,7 +17,9 @@ from workbench.runs.layout import OF_ATTEMPTS, RunDirectory
 from workbench.runs.results import Results, RoundResult
 from workbench.runs.tenure import Tenure
 from workbench.support.atomic import temporaries
+from workbench.support.fingerprint import file_sha256
 from workbench.support.spans import Part, spanned
+from workbench.support.sums import note_sum
 from workbench.train.begin import (
     decide_compilation,
     decide_precision,
@@ -87,6 +89,7 @@ def execute(
     network.load(weights_under("model/", tensors))
     begun()
     tenure.check()
+    note_sum(directory.recipe, directory.path, file_sha256(directory.recipe))
     if concluded is not None:
         sweep_leftovers(directory)
         return conclude(directory, network, state, Unrecorded(patient), tenure, again=True)
