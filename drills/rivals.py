@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -22,6 +22,7 @@ from drills.table import Outcome, Verdict, drill
 from workbench.runs.layout import RunDirectory, run_directories
 from workbench.runs.process import read_process
 from workbench.support.errors import UserError
+from workbench.support.records import write_record
 
 _HOUR = 3600.0
 _SKEWS = (-25 * _HOUR, -_HOUR, -90.0, 90.0, _HOUR, 24 * _HOUR, 40 * 365 * 24 * _HOUR)
@@ -124,7 +125,7 @@ def takes_over(ground: Ground, dice: Random, number: int) -> Outcome:
     with ground.place(undisturbed) as place:
         child, where = _frozen(place, undisturbed, dice)
         run = only_run(place)
-        _set_clock(run.heartbeat, skew)
+        _seen_last(run, skew)
         elsewhere = _elsewhere(place)
         second = Petbench(elsewhere, "resume", "latest", fault=OtherHost())
         ended = second.wait()
@@ -206,6 +207,15 @@ def _beating(run: RunDirectory, skew: float) -> Iterator[None]:
         over.set()
         thread.join()
         _set_clock(run.heartbeat, 0.0)
+
+
+def _seen_last(run: RunDirectory, skew: float) -> None:
+    """The run's process began and gave its last sign of life so long from now."""
+    record = read_process(run)
+    assert record is not None
+    write_record(run.process, replace(record, started=time.time() + skew))
+    for path in (run.heartbeat, run.process):
+        _set_clock(path, skew)
 
 
 def _set_clock(path: Path, skew: float) -> None:

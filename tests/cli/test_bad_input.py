@@ -13,6 +13,7 @@ from PIL import Image
 from tests.cli.whole import Petbench, Said
 from tests.train.making import HEAD, PSEUDO, recipe_text
 from workbench.runs.layout import run_directories
+from workbench.support.sums import SUMS
 
 
 @pytest.fixture
@@ -273,6 +274,7 @@ def test_a_run_that_cannot_be_resumed_for_now_stays(
     (run,) = run_directories(home / "runs")
     run.results.unlink()
     text = run.recipe.read_text()
+    (run.path / SUMS).unlink()
     run.recipe.write_text(text.replace(str(sample), str(home / "unplugged")))
     said = petbench("resume", run.handle)
     assert said.code == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +105,17 @@ def test_damaged_predictions_are_one_message(tmp_path: Path) -> None:
         np.savez(stream, ids=np.array(["a"]), probabilities=np.zeros((2, 2)), labels=np.array([1]))
     with pytest.raises(UserError, match="do not agree"):
         load_predictions(path)
+
+
+def test_a_ledger_or_predictions_of_another_run_are_told(tmp_path: Path) -> None:
+    probabilities = np.array([[0.25, 0.75]], dtype=np.float32)
+    for name, label in (("mine", "a"), ("other", "b")):
+        (tmp_path / name).mkdir()
+        write_ledger(tmp_path / name / "pseudo" / "round-01.csv", [replace(ROW, pseudo_label=label)])
+        save_predictions(tmp_path / name / "predictions" / "test.npz", [label], probabilities, np.array([1]))
+    for part in ("pseudo/round-01.csv", "predictions/test.npz"):
+        shutil.copy(tmp_path / "other" / part, tmp_path / "mine" / part)
+    with pytest.raises(UserError, match="damaged ledger: it is not the file that was written"):
+        read_ledger(tmp_path / "mine" / "pseudo" / "round-01.csv")
+    with pytest.raises(UserError, match="damaged predictions: it is not the file that was written"):
+        load_predictions(tmp_path / "mine" / "predictions" / "test.npz")

@@ -154,3 +154,14 @@ def test_a_tee_tells_everyone_in_order(tmp_path: Path) -> None:
     assert read_events(tmp_path / "1").records[0].event == read_events(tmp_path / "2").records[0].event
     one.close()
     two.close()
+
+
+def test_an_event_with_a_changed_digit_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with MetricsWriter(path) as writer:
+        for text in ("10", "11"):
+            writer.event(Message("info", text))
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"10"', b'"18"'))
+    tail = read_events(path)
+    assert ([record.event for record in tail.records], tail.skipped) == ([Message("info", "11")], 1)

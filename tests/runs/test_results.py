@@ -24,6 +24,7 @@ from workbench.runs.results import (
 )
 from workbench.support.errors import UserError
 from workbench.support.regular_file import UnreadableFile
+from workbench.support.sums import SUMS
 
 counts = st.integers(0, 2**40)
 shares = st.floats(0, 1)
@@ -164,6 +165,7 @@ def test_results_of_before_there_were_checksums_are_read(tmp_path: Path) -> None
     path = tmp_path / "results.toml"
     lines = _written(path).decode().splitlines(keepends=True)
     path.write_text("".join(lines[1:-1]))
+    (tmp_path / SUMS).unlink()
     assert read_results(path) == make_results(teacher_accuracy=0.7)
     assert read_headline(path)["test"]["accuracy"] == 0.8
 
@@ -172,3 +174,15 @@ def test_results_of_before_there_were_checksums_are_read(tmp_path: Path) -> None
 def test_accuracy_among_five_is_told_of_more_than_five_classes(classes: int, told: float | None) -> None:
     evaluation = replace(make_evaluation(), recall=(0.5,) * classes)
     assert evaluation.told_top5 == told
+
+
+def test_results_of_another_run_are_damage(tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine" / "results.toml", tmp_path / "other" / "results.toml"
+    for path, accuracy in ((mine, 0.7), (other, 0.6)):
+        path.parent.mkdir()
+        write_results(path, make_results(teacher_accuracy=accuracy))
+    mine.write_bytes(other.read_bytes())
+    with pytest.raises(UserError, match="damaged results"):
+        read_results(mine)
+    with pytest.raises(UnreadableFile):
+        read_headline(mine)

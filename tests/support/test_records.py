@@ -91,3 +91,18 @@ def test_a_damaged_file_is_as_if_absent(tmp_path: Path, content: bytes) -> None:
 
 def test_a_directory_in_a_records_place_is_as_if_absent(tmp_path: Path) -> None:
     assert read_record(tmp_path, Thing) is None
+
+
+@pytest.mark.parametrize(("key", "value"), [("count", 8), ("on", True), ("name", "d"), ("maybe", 3)])
+def test_a_record_with_another_value_is_damaged(key: str, value: object, tmp_path: Path) -> None:
+    path, thing = tmp_path / "thing.json", Thing(7, 0.5, "e", "a", None)
+    write_record(path, thing)
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, key: value}))
+    assert read_record(path, Thing) is None
+
+
+def test_a_record_of_before_there_were_checksums_is_believed(tmp_path: Path) -> None:
+    path, thing = tmp_path / "thing.json", Thing(7, 0.5, "e", "a", None)
+    path.write_text(json.dumps(asdict(thing)))
+    assert read_record(path, Thing) == thing

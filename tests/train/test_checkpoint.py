@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +211,29 @@ def test_an_attempt_that_lost_its_run_puts_no_file_into_place(tmp_path: Path) ->
     with pytest.raises(TakenOver):
         save_checkpoint(tmp_path, _tensors(), {"number": 2}, taken_between)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".sha256"])
+@pytest.mark.parametrize("what", ["pipe", "endless", "hole", "directory"])
+def test_a_checkpoint_that_has_no_end_is_passed_over(what: str, suffix: str, tmp_path: Path) -> None:
+    path = _save(tmp_path, 1, 2)[1].with_suffix(suffix)
+    if what == "hole":
+        os.truncate(path, 2**40)
+    else:
+        path.unlink()
+        make: dict[str, Callable[[], None]] = {
+            "pipe": lambda: os.mkfifo(path),
+            "endless": lambda: path.symlink_to("/dev/zero"),
+            "directory": path.mkdir,
+        }
+        make[what]()
+    recorder = Recorder()
+    assert _loaded_number(tmp_path, recorder) == 1
+    assert len(recorder.events) == 1
+
+
+def test_what_safetensors_was_writing_when_it_was_killed_is_swept(tmp_path: Path) -> None:
+    paths = _save(tmp_path, 1)
+    (tmp_path / ".tmpUvY0PX").touch()
+    sweep_checkpoints(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {paths[0].name, "000001.sha256"}

@@ -21,6 +21,7 @@ from workbench.runs.events import EpochDone, StepDone
 from workbench.runs.metrics import read_events
 from workbench.runs.process import read_exit
 from workbench.runs.results import Results, read_results
+from workbench.support.sums import SUMS
 
 OFTEN = "checkpoint_seconds = 0\n"
 """In [training]: a checkpoint after every step."""
@@ -300,6 +301,12 @@ def test_ctrl_c_on_a_process_started_by_hand_and_resume(
     run = only_run(tmp_path)
     assert json.loads(run.exit.read_text())["code"] == 130
     run.recipe.write_text(run.recipe.read_text().replace("epochs = 3000\n", "epochs = 3\n"))
+    refused = subprocess.run(
+        [*command, "resume", run.handle], env=environment, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2, refused.stderr
+    assert "recipe.toml: it is not the file that was written" in refused.stderr
+    (run.path / SUMS).unlink()  # on purpose
     again = subprocess.run(
         [*command, "resume", run.handle], env=environment, capture_output=True, text=True, check=False
     )

@@ -15,6 +15,7 @@ from workbench.runs.metrics import read_events
 from workbench.runs.results import Results, most_confused
 from workbench.runs.timeline import timeline
 from workbench.support.clean import as_word, clean
+from workbench.support.regular_file import UnreadableFile
 from workbench.support.units import human_bytes, human_seconds
 
 MOST_CONFUSED = 5
@@ -63,7 +64,12 @@ def _print_chart(console: Console, run: RunDirectory) -> None:
     validation: list[float] = []
     training: list[float] = []
     marks: list[float] = []
-    for event in timeline([record.event for record in read_events(run.metrics).records]):
+    try:
+        records = read_events(run.metrics).records
+    except UnreadableFile as error:  # the results do not rest on it
+        console.print(f"warning: no curve: {clean(error)}", style="bold yellow")
+        return
+    for event in timeline([record.event for record in records]):
         match event:
             case StageStarted() if validation:
                 marks.append(len(validation) + 0.5)

@@ -157,8 +157,11 @@ def _boxes(catalogue: Catalogue) -> str:
 def _read(path: Path) -> _SavedSplit:
     try:
         content = read_bytes(path, _LIMIT_BYTES)
-        require_sum(path, content)
         saved = _SavedSplit.model_validate_json(content)
+        names = [name for ids in saved.parts for name in ids]
+        if len(set(names)) != len(names):
+            raise UserError("not a split: an image is in it twice", where=clean(path))
+        require_sum(path, content)
     except UnreadableFile as error:
         raise UserError(f"damaged split: {error.reason}", where=clean(path)) from None
     except OSError as error:
@@ -167,7 +170,4 @@ def _read(path: Path) -> _SavedSplit:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(f"not a split: {clean(place)}: {first['msg']}", where=clean(path)) from None
-    names = [name for ids in saved.parts for name in ids]
-    if len(set(names)) != len(names):
-        raise UserError("not a split: an image is in it twice", where=clean(path))
     return saved

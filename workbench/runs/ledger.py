@@ -82,7 +82,6 @@ def read_ledger(path: Path) -> list[PseudoLabel]:
     """
     try:
         content = read_bytes(path, _LIMIT_BYTES)
-        require_sum(path, content)
         text = content.decode("utf-8", _SURROGATES)
     except UnreadableFile as error:
         raise UserError(f"damaged ledger: {error.reason}", where=clean(path)) from error
@@ -93,7 +92,11 @@ def read_ledger(path: Path) -> list[PseudoLabel]:
         header = tuple(next(reader, ()))
         if header != _COLUMNS:
             raise UserError("not a pseudo-label ledger", where=f"{clean(path)}:1", allowed=",".join(_COLUMNS))
-        return [_row(cells) for cells in reader]
+        rows = [_row(cells) for cells in reader]
+        require_sum(path, content)
+        return rows
+    except UnreadableFile as error:
+        raise UserError(f"damaged ledger: {error.reason}", where=clean(path)) from error
     except (ValueError, KeyError, csv.Error) as error:
         where = f"{clean(path)}:{reader.line_num}"
         raise UserError(f"damaged ledger: {clean(error, 200)}", where=where) from error

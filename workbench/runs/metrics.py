@@ -188,7 +188,6 @@ def _parse(line: bytes) -> Record | None:
         if seal is not None and int(seal[1], 16) != zlib.crc32(line[: seal.start()]):
             return None
         values = parse_json(line)
-        values.pop("crc32", None)
         kind = _KINDS.get(values["kind"])
         if kind is None or not all(_is_possible(key, value) for key, value in values.items()):
             return None

@@ -1,8 +1,8 @@
 """`SHA256SUMS` of a directory: what its files were when they were written, as `sha256sum -c` reads it.
 
 A file's sum is noted just before the file comes into its place, so that a crash between the two leaves the
-sum of a file that the next attempt writes alike. A file that is not listed, or whose directory has no list, as
-of older runs, is believed. Whoever changes a file on purpose removes its line.
+sum of a file that the next attempt writes alike. A file that is not listed, or whose directory has no list
+(older runs have none), is believed. Whoever changes a file on purpose takes its line out.
 """
 
 from __future__ import annotations
@@ -58,7 +58,11 @@ def require_sum(path: Path, content: bytes | None = None) -> None:
         if noted is not None:
             found = _digest(path) if content is None else hashlib.sha256(content).hexdigest()
             if found != noted:
-                raise UnreadableFile(path, f"it is not the file that was written: {SUMS} tells of another")
+                raise UnreadableFile(
+                    path,
+                    f"it is not the file that was written: {SUMS} tells of another "
+                    "(changed on purpose? take its line out there)",
+                )
             return
 
 
