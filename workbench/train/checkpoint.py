@@ -159,7 +159,7 @@ def remove_tensors(path: Path) -> None:
 
 
 def _hash(path: Path) -> str:
-    """The file's own SHA-256; "" of one that is not as long as it says, as to hash a hole of 40 GB takes minutes.
+    """The file's SHA-256; "" of one that is not as long as it says, as a hole of 40 GB takes minutes.
 
     Raises: OSError.
     """
