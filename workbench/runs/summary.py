@@ -24,7 +24,7 @@ from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.flat import flatten
 from workbench.support.records import load_record
-from workbench.support.regular_file import UnreadableFile, as_text, read_bytes
+from workbench.support.regular_file import UnreadableFile, as_text, read_bytes, read_text
 from workbench.support.sums import require_sum
 from workbench.support.toml_text import MAX_BYTES, parse_toml
 
