@@ -45,7 +45,7 @@ class Start:
 
     terms: Terms
     root: Path
-    """Holds `train` and `val`, with a folder a class."""
+    """Holds `train` and, to validate, `test`, with a folder a class."""
     device: torch.device
     training: Dtype
     """What petbench chose; the strongest peers get the same."""

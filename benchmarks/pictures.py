@@ -1,4 +1,4 @@
-"""Folders of images that every side of a comparison reads alike: `train/CLASS/…` and `val/CLASS/…`."""
+"""Folders of images that every side reads alike: `train/CLASS/…`, and `test/CLASS/…` to validate on."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def make_tree(root: Path, images: int, validation: int, pets: Path | None) -> Tr
     classes = min(CLASSES, images, validation)
     if pets is not None:
         chosen = _pets(pets, classes)
-        for part, count in (("train", images), ("val", validation)):
+        for part, count in (("train", images), ("test", validation)):
             _link(root / part, chosen, count)
         return Tree(root, "Oxford-IIIT Pet", classes, images, validation)
-    for part, count in (("train", images), ("val", validation)):
+    for part, count in (("train", images), ("test", validation)):
         draw_folder(root / part, count, classes, (LONG_SIDE, SHORT_SIDE))
     return Tree(root, f"drawn noise, {LONG_SIDE} × {SHORT_SIDE} px", classes, images, validation)
 

@@ -118,7 +118,7 @@ def same_images(recipe: Recipe, data: Path, root: Path) -> Path:
     catalogue = open_catalogue(recipe.data, data_home=data)
     split = make_split(catalogue, recipe.data, recipe.pseudo_label)
     labels = catalogue.labels(recipe.data.target)
-    for part, positions in (("train", split.labelled), ("val", split.validation)):
+    for part, positions in (("train", split.labelled), ("test", split.validation)):
         for position in positions.tolist():
             path = catalogue.records[position].path
             folder = root / part / class_folder(int(labels[position]))

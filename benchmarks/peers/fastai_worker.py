@@ -91,7 +91,7 @@ def prepare(
     block = DataBlock(
         blocks=(ImageBlock, CategoryBlock(vocab=classes)),
         get_items=get_image_files,
-        splitter=GrandparentSplitter("train", "val"),
+        splitter=GrandparentSplitter("train", "test"),
         get_y=parent_label,
         item_tfms=RandomResizedCrop(side, min_scale=crop[0], max_scale=crop[1]),
         batch_tfms=[Flip(), Normalize.from_stats(mean, std)],

@@ -48,7 +48,7 @@ def plain_side(start: Start, *, amp: bool) -> LoaderSide:
             persistent_workers=True,
         ),
         validation=DataLoader(
-            ImageFolder(tree / "val", validation),
+            ImageFolder(tree / "test", validation),
             batch_size,
             num_workers=workers,
             pin_memory=cuda,

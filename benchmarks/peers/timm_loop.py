@@ -25,7 +25,7 @@ def timm_side(start: Start) -> LoaderSide:
     return LoaderSide(
         network=network,
         training=_loader(start, network, "train"),
-        validation=_loader(start, network, "val"),
+        validation=_loader(start, network, "test"),
         step=_TimmStep(network, bf16=bf16),
         device=start.device,
         bf16=bf16,
