@@ -115,9 +115,11 @@ def _assert_told(outlet: str, lines: list[list[str]]) -> None:
 
 @pytest.mark.parametrize("outlet", _TOLD)
 def test_a_full_disk_a_closed_stream_and_a_reader_that_went_are_told_alike(outlet: str, home: Path) -> None:
-    helps = [[*name.split(), "--help"] for name in all_commands()]
+    # All pages of help go one way, so every one is walked to one outlet only.
+    commands = ["", *all_commands()] if outlet == "full" else ["", "run", "runs show"]
+    helps = [[*name.split(), "--help"] for name in commands]
     listings = [["runs", "ls"], ["runs", "ls", "--json"], ["runs", "export"], ["strategies"], ["queue"]]
-    _assert_told(outlet, [["--version"], ["--help"], *helps, *listings])
+    _assert_told(outlet, [["--version"], *helps, *listings])
 
 
 @pytest.mark.slow

@@ -147,20 +147,20 @@ def _train(
         from workbench.runs.page import page_record, read_page
         from workbench.train import attempt
 
-    screen = error_console if as_json else console  # JSON has standard output to itself
+    run_console = error_console if as_json else console  # JSON has standard output to itself
     if not is_new:
-        screen.print(f"resume {clean(directory.id)}", soft_wrap=True)
+        run_console.print(f"resume {clean(directory.id)}", soft_wrap=True)
     recipe = load_recipe(directory.recipe)
     if recorder is not None:
         follow_device(recorder, places.device)
-    with _device_lease(directory, places.device), Display(screen, directory.metrics) as display:
+    with _device_lease(directory, places.device), Display(run_console, directory.metrics) as display:
         outcome = attempt(
             directory,
             recipe,
             places,
             display,
             command_line=sys.argv,
-            begun=lambda: screen.print(f"run {clean(directory.id)}", soft_wrap=True) if is_new else None,
+            begun=lambda: run_console.print(f"run {clean(directory.id)}", soft_wrap=True) if is_new else None,
         )
         display.finish()
     has_nothing = outcome.code == 2 and not any(directory.checkpoint.iterdir())
