@@ -43,4 +43,5 @@ def test_a_pool_holds_no_truth_of_its_images() -> None:
         "passes",
         "reached",
         "marginal",
+        "prior",
     }

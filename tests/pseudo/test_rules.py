@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.pseudo.pools import knobs, pool, sure
-from workbench.pseudo import Selection, select
+from workbench.pseudo import Selection, labelled_shares, select
 
 # -- one shot
 
@@ -154,8 +156,9 @@ def test_the_weight_of_a_labelled_image_grows_with_the_pseudo_labels(
 def test_a_prior_from_the_labelled_images_shifts_the_quotas() -> None:
     # Laplace: (5+1, 2+1, 0+1) of 10; of U = 10 that makes quotas of 6, 3 and 1.
     teacher = sure(*((0, 0.9 - 0.01 * i) for i in range(7)), (1, 0.5), (2, 0.8), (2, 0.7))
-    prior = pool(teacher.probabilities.tolist(), [5, 2, 0])
-    selection = select(prior, knobs("class_balanced", rounds=1, prior="labelled"), 1, None)
+    labelled = pool(teacher.probabilities.tolist(), [5, 2, 0])
+    prior = replace(labelled, prior=labelled_shares(labelled.labelled_counts))
+    selection = select(prior, knobs("class_balanced", rounds=1), 1, None)
     assert selection.rows.tolist() == [0, 1, 2, 3, 4, 5, 7, 8]
-    uniform = select(prior, knobs("class_balanced", rounds=1), 1, None)
+    uniform = select(labelled, knobs("class_balanced", rounds=1), 1, None)
     assert uniform.rows.tolist() == [0, 1, 2, 7, 8, 9]

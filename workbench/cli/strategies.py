@@ -123,7 +123,7 @@ def _modifiers() -> Iterator[Entry]:
             "Cuturi 2013; Sinkhorn and Knopp 1967",
             'balance = "sinkhorn"',
             Taught,
-            ("balance", "balance_prior", "sinkhorn_steps"),
+            ("balance", "prior", "sinkhorn_steps"),
         ),
         (
             "distribution_alignment",
@@ -131,7 +131,7 @@ def _modifiers() -> Iterator[Entry]:
             "Berthelot et al. 2020, ReMixMatch",
             'balance = "align"',
             Taught,
-            ("balance", "balance_prior", "alignment_decay"),
+            ("balance", "prior", "alignment_decay"),
         ),
         (
             "temperature_scaling",

@@ -3,7 +3,15 @@
 from workbench.pseudo import rules as rules
 from workbench.pseudo.balance import fit_temperature
 from workbench.pseudo.pool import Passes, Pool, Selection
-from workbench.pseudo.registry import choose, judge, needs_features, needs_passes, select
+from workbench.pseudo.prior import (
+    distance,
+    estimate_prior,
+    labelled_shares,
+    logit_offsets,
+    named_shares,
+    shrunk_shares,
+)
+from workbench.pseudo.registry import choose, expects_classes, judge, needs_features, needs_passes, select
 from workbench.pseudo.similarity import beside_classes
 from workbench.pseudo.targets import soft_targets
 from workbench.pseudo.typical import most_typical
@@ -14,11 +22,18 @@ __all__ = [
     "Selection",
     "beside_classes",
     "choose",
+    "distance",
+    "estimate_prior",
+    "expects_classes",
     "fit_temperature",
     "judge",
+    "labelled_shares",
+    "logit_offsets",
     "most_typical",
+    "named_shares",
     "needs_features",
     "needs_passes",
     "select",
+    "shrunk_shares",
     "soft_targets",
 ]

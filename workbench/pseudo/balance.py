@@ -28,7 +28,7 @@ def balanced(pool: Pool, knobs: Taught, marginal: Floats | None) -> Pool:
         return pool
     probabilities = pool.probabilities.astype(np.float64)
     said = np.ones(len(probabilities), dtype=np.bool_) if pool.reached is None else pool.reached
-    prior = class_prior(pool.labelled_counts, knobs)
+    prior = pool.labelled_prior
     if knobs.balance == "sinkhorn":
         probabilities[said] = sinkhorn(probabilities[said], prior, knobs.sinkhorn_steps)
     elif said.any():
@@ -38,20 +38,6 @@ def balanced(pool: Pool, knobs: Taught, marginal: Floats | None) -> Pool:
         probabilities[said] = align(probabilities[said], prior, marginal)
     kept = marginal if knobs.balance == "align" else None
     return replace(pool, probabilities=probabilities.astype(np.float32), marginal=kept)
-
-
-def class_prior(labelled_counts: NDArray[np.int64], knobs: Taught) -> Floats:
-    """(C,) expected share of each class: none for one without a label, as nothing tells what it looks like.
-
-    Without any label at all every class has the same.
-    """
-    counts = labelled_counts.astype(np.float64)
-    if not counts.any():
-        return np.full(len(counts), 1 / len(counts))
-    if knobs.balance_prior == "uniform":
-        counts = (counts > 0).astype(np.float64)
-    shares: Floats = counts / counts.sum()
-    return shares
 
 
 def sinkhorn(probabilities: Floats, prior: Floats, steps: int) -> Floats:

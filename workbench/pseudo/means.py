@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.pseudo.balance import class_prior, sinkhorn
+from workbench.pseudo.balance import sinkhorn
 from workbench.pseudo.graph import unit_rows
 from workbench.pseudo.pool import Pool
 from workbench.recipe.by_features import Prototype
@@ -29,7 +29,7 @@ def nearest_means(pool: Pool, knobs: Prototype) -> Pool:
     known = np.flatnonzero(np.bincount(labels, minlength=pool.probabilities.shape[1]))
     belongs = (labels[:, None] == known[None, :]).astype(np.float64)  # (L, K)
     given = belongs.T @ unit_labelled  # (K, D) sums of labelled features
-    prior = class_prior(pool.labelled_counts, knobs)[known]
+    prior = pool.labelled_prior[known]
 
     def assigned(means: Floats) -> Floats:
         shares = _nearness(unit, means, knobs.sharpness)

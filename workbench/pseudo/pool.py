@@ -37,6 +37,7 @@ class Pool:
         passes: the teacher's noisy passes, where the rule needs them.
         reached: (U,) bool, the images of which `probabilities` says anything; None: all.
         marginal: (C,) float64, the average class share that distribution alignment keeps between rounds.
+        prior: (C,) float64, the expected share of each class; None: all alike.
     """
 
     probabilities: NDArray[np.float32]
@@ -47,6 +48,27 @@ class Pool:
     passes: Passes | None = None
     reached: NDArray[np.bool_] | None = None
     marginal: NDArray[np.float64] | None = None
+    prior: NDArray[np.float64] | None = None
+
+    @property
+    def class_prior(self) -> NDArray[np.float64]:
+        """(C,) float64, the expected share of each class; they sum to 1."""
+        classes = self.probabilities.shape[1]
+        uniform: NDArray[np.float64] = np.full(classes, 1 / classes)
+        return uniform if self.prior is None else self.prior
+
+    @property
+    def labelled_prior(self) -> NDArray[np.float64]:
+        """The same among classes with a label; 0 for one without, as nothing tells what it looks like.
+
+        Without any label at all every class has its share.
+        """
+        known = self.labelled_counts > 0
+        if not known.any():
+            return self.class_prior
+        among = self.class_prior * known
+        shares: NDArray[np.float64] = among / among.sum()
+        return shares
 
     @property
     def confidence(self) -> NDArray[np.float32]:
@@ -72,6 +94,7 @@ class Selection:
         weights: (K,) float32, weight of each image in the loss.
         labelled_weight: weight of every labelled image beside them.
         marginal: (C,) float64, kept for the next round's distribution alignment; None without it.
+        prior: (C,) float64, the pool's class shares that the rule expected; None where it expected none.
     """
 
     rows: NDArray[np.int64]
@@ -79,6 +102,7 @@ class Selection:
     weights: NDArray[np.float32]
     labelled_weight: float = 1.0
     marginal: NDArray[np.float64] | None = None
+    prior: NDArray[np.float64] | None = None
 
     @property
     def positive(self) -> NDArray[np.bool_]:

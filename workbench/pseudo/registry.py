@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from workbench.pseudo.balance import balanced
 from workbench.pseudo.pool import Pool, Selection
 from workbench.pseudo.vote import with_votes
+from workbench.recipe.by_confidence import ClassBalanced
 from workbench.recipe.offline import FromProbabilities, Offline, Taught
 
 # (pool, knobs, round from 1, the round before's selection, which is the state) -> this round's selection
@@ -58,6 +59,11 @@ def needs_features(knobs: Offline) -> bool:
     return votes or _RULES[type(knobs)].opinion is not None
 
 
+def expects_classes(knobs: Taught) -> bool:
+    """Whether what is chosen depends on the pool's class prior."""
+    return knobs.balance != "none" or isinstance(knobs, ClassBalanced)
+
+
 def needs_passes(knobs: Offline) -> bool:
     """Whether the rule reads the teacher's noisy passes."""
     return _RULES[type(knobs)].needs_passes
@@ -80,7 +86,7 @@ def choose(pool: Pool, knobs: Offline, round_number: int, previous: Selection | 
     selection = _RULES[type(knobs)].rule(pool, knobs, round_number, previous)
     if knobs.labelled_weight is not None:
         selection = replace(selection, labelled_weight=knobs.labelled_weight)
-    return replace(selection, marginal=pool.marginal)
+    return replace(selection, marginal=pool.marginal, prior=pool.prior)
 
 
 def select(pool: Pool, knobs: Offline, round_number: int, previous: Selection | None) -> Selection:

@@ -47,7 +47,7 @@ def with_votes(pool: Pool, knobs: FromProbabilities) -> Pool:
     # Of the knobs of labels one has to be there; none counts.
     shared: dict[str, Any] = {"labelled_fraction": 0.5}
     if knobs.balance == "sinkhorn":
-        shared |= knobs.model_dump(include={"balance", "balance_prior", "sinkhorn_steps"})
+        shared |= knobs.model_dump(include={"balance", "sinkhorn_steps"})
     logits = np.zeros(pool.probabilities.shape)
     cast = np.zeros((len(logits), 1))
     for share, voter in _voters(pool, knobs, shared):

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from workbench.recipe.fields import knob
-from workbench.recipe.offline import FromProbabilities, InRounds, Noise
+from workbench.recipe.offline import (
+    PRIOR_HELP,
+    PRIOR_SOURCE,
+    FromProbabilities,
+    InRounds,
+    Noise,
+    PoolPrior,
+)
 
 
 class OneShot(FromProbabilities):
@@ -60,9 +67,7 @@ class ClassBalanced(FromProbabilities, InRounds):
 
     strategy: Literal["class_balanced"] = knob("class_balanced", help="the surest images of each class")
     rounds: int = knob(5, help="R: the share of the pool grows from 1/R to all of it", ge=1, le=100)
-    prior: Literal["uniform", "labelled"] = knob(
-        "uniform", help="expected share of each class in the pool: all alike, or as among the labelled images"
-    )
+    prior: PoolPrior = knob("auto", help=PRIOR_HELP, source=PRIOR_SOURCE)
     student: Literal["continue", "fresh"] = knob(
         "fresh", help="each round refits from the pretrained weights (as published), or continues"
     )

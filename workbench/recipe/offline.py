@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from workbench.recipe.fields import Table, disagreement, knob
 from workbench.recipe.labels import PseudoLabel
@@ -17,6 +17,18 @@ SIMILARITY_HELP = (
     "backbone's published classifier says of an image: the square roots of its probabilities at temperature 2"
 )
 SIMILARITY_SOURCE = "square roots: the Hellinger distance between two of its answers"
+
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Shares = dict[Annotated[str, Field(min_length=1, max_length=200)], Share]
+PoolPrior = Literal["auto", "uniform", "labelled", "estimated"] | Shares
+TargetPrior = Literal["off", "validation", "uniform", "pool"] | Shares
+PRIOR_HELP = (
+    "expected share of each class in the pool: all alike (uniform), as among the labelled images (labelled), "
+    "as the teacher's word on the pool has it (estimated), or {class = share}; auto: uniform, or as labelled "
+    "where labels are a plain shuffle, unless the estimate differs from that by more than chance"
+)
+PRIOR_SOURCE = "Saerens et al. 2002; Alexandari et al. 2020; auto: Hausser and Strimmer 2009"
 
 
 class Noise(Table):
@@ -89,15 +101,23 @@ class Taught(Offline):
         gt=0,
         le=100,
     )
+    target_prior: TargetPrior = knob(
+        "validation",
+        help="share of each class where the model will be used, which the student's loss is adjusted to "
+        "(logit adjustment): as among the validation images, all alike, as in the pool, or {class = share}; "
+        "off: it learns the mixture that it is taught",
+        source="Menon et al. 2021, eq. 10, with the share met in the denominator",
+    )
     balance: Literal["none", "sinkhorn", "align"] = knob(
         "none",
         help="make the pool's classes as frequent as expected before anything is chosen: exactly (sinkhorn), "
         "or by scaling each class (align: distribution alignment)",
         source="Cuturi 2013; Berthelot et al. 2020, ReMixMatch, Sec. 3.1",
     )
-    balance_prior: Literal["uniform", "labelled"] = knob(
-        "uniform",
-        help="expected share of each class that has a label: all alike, or as among the labelled images",
+    prior: PoolPrior = knob(
+        "auto",
+        help=PRIOR_HELP,
+        source=PRIOR_SOURCE,
         only_if=_BALANCED,
     )
     sinkhorn_steps: int = knob(
@@ -115,6 +135,16 @@ class Taught(Offline):
         ge=0,
         lt=1,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_its_former_name(cls, values: Any) -> Any:
+        """`balance_prior`, as runs of 0.1.0 have it."""
+        if isinstance(values, dict) and "balance_prior" in values:
+            values = dict(values)
+            former = values.pop("balance_prior")
+            values.setdefault("prior", former)
+        return values
 
 
 class FromProbabilities(Taught):

@@ -22,14 +22,22 @@ class HeadStep:
         head: dropout, then linear; both of the layer's tensors learn.
         optimizer: over the head's parameters, and others that are left alone.
         label_smoothing: as in `weighted_cross_entropy`.
+        logit_offsets: as in `Supervised`.
     """
 
-    def __init__(self, head: nn.Sequential, optimizer: torch.optim.Optimizer, label_smoothing: float) -> None:
+    def __init__(
+        self,
+        head: nn.Sequential,
+        optimizer: torch.optim.Optimizer,
+        label_smoothing: float,
+        logit_offsets: Tensor | None = None,
+    ) -> None:
         dropout, linear = head
         assert isinstance(dropout, nn.Dropout)
         assert isinstance(linear, nn.Linear)
         self._dropout, self._linear = dropout, linear
         self._smoothing = label_smoothing
+        self._offsets = logit_offsets
         self._gradients = (torch.empty_like(linear.weight), torch.empty_like(linear.bias))
         parameters = dict(zip((linear.weight, linear.bias), self._gradients, strict=True))
         self._update = FusedUpdate(optimizer, parameters)
@@ -49,7 +57,8 @@ class HeadStep:
         if self._smoothing:
             given = targets * (1 - self._smoothing) + self._smoothing / len(targets)
         logits = torch.addmm(bias.unsqueeze(1), weight, inputs.t())  # (C, B)
-        log_shares = torch.log_softmax(logits, dim=0)
+        adjusted = logits if self._offsets is None else logits + self._offsets.unsqueeze(1)
+        log_shares = torch.log_softmax(adjusted, dim=0)
         # Σ w·H(y, p) / W is a sum over towards · log p, and its gradient by log p is `towards` itself.
         towards = given * (batch.weights / -batch.total_weight)
         loss = (towards * log_shares).sum()
@@ -69,4 +78,4 @@ def head_step(module: nn.Module, optimizer: torch.optim.Optimizer, objective: Ob
         return None
     if not FusedUpdate.knows(optimizer) or not all(p.requires_grad for p in module.parameters()):
         return None
-    return HeadStep(module, optimizer, objective.label_smoothing)
+    return HeadStep(module, optimizer, objective.label_smoothing, objective.logit_offsets)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from workbench.loader import Samples
@@ -20,9 +23,12 @@ class Learner:
 
     Args:
         samples: what the stage trains on.
+        offsets: (C,) float32, what the loss adds to the logits.
     """
 
-    def __init__(self, stage: Stage, network: Network, samples: Samples) -> None:
+    def __init__(
+        self, stage: Stage, network: Network, samples: Samples, offsets: NDArray[np.float32] | None = None
+    ) -> None:
         self._stage, self._network = stage, network
         classifier = network.classifier
         set_noise(classifier, dropout=stage.dropout, stochastic_depth=stage.stochastic_depth)
@@ -32,7 +38,7 @@ class Learner:
         self.module: nn.Module = classifier.head if self.on_features else classifier
         self.optimizer = make_optimizer(stage.optimizer, parameter_groups(classifier, stage.optimizer))
         self.average = MovingAverage(self.module, stage.ema) if stage.ema else None
-        self.objective = self._objective(samples)
+        self.objective = self._objective(samples, offsets)
         self._changing = frozenset(changing_weights(classifier, tuning))
         self._unlocked: int | None = None
 
@@ -90,11 +96,15 @@ class Learner:
         if self.average is not None:
             self.average.load_state_dict(weights_under("average/", tensors))
 
-    def _objective(self, samples: Samples) -> Objective:
+    def _objective(self, samples: Samples, offsets: NDArray[np.float32] | None) -> Objective:
         setup = self._network.setup
         smoothing = setup.recipe.training.label_smoothing
         if self._stage.online is None:
-            supervised = Supervised(smoothing, negative_labels=bool(samples.rules_out.any()))
+            supervised = Supervised(
+                smoothing,
+                negative_labels=bool(samples.rules_out.any()),
+                logit_offsets=None if offsets is None else torch.from_numpy(offsets).to(setup.device),
+            )
             weight = self._stage.saliency_weight
             return SaliencyGuided(supervised, weight) if weight else supervised
         beginning = Beginning(

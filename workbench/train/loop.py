@@ -54,6 +54,7 @@ class StageRun:
         labelled: how many of them (for the record).
         state: the run's state; `progress`, `micro_batch` and the totals are kept current.
         restored: tensors of a checkpoint taken within this stage, as `save` got them; None to begin.
+        offsets: (C,) float32, what the loss adds to the logits; None: nothing.
     """
 
     def __init__(
@@ -65,11 +66,12 @@ class StageRun:
         state: RunState,
         around: Surroundings,
         restored: Weights | None,
+        offsets: NDArray[np.float32] | None = None,
     ) -> None:
         self.stage, self.network, self.state, self.around = stage, network, state, around
         self.setup = network.setup
         self.progress = state.progress
-        self.learner = learner = Learner(stage, network, samples)
+        self.learner = learner = Learner(stage, network, samples, offsets)
         self.on_features = learner.on_features
         heads = guiding_heads(self.setup, stage, samples, labelled)
         self.feed = Feed(

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from workbench.loader import Samples
 from workbench.loader.samples import PLAIN
+from workbench.pseudo import logit_offsets, named_shares, shrunk_shares
 from workbench.recipe import Recipe
-from workbench.recipe.offline import InRounds, Offline
+from workbench.recipe.offline import InRounds, Offline, Taught
 from workbench.runs.events import Message, Reporter
 from workbench.runs.layout import OF_ATTEMPTS, RunDirectory
 from workbench.runs.results import Results, RoundResult
@@ -146,7 +147,8 @@ def _train(
         save=lambda tensors: _save(writer, tensors, state, within_stage=True),
     )
     samples, labelled = samples_of(setup, stage, state)
-    return StageRun(stage, network, samples, labelled, state, around, restored).run()
+    offsets = _offsets(setup, stage, state, samples)
+    return StageRun(stage, network, samples, labelled, state, around, restored, offsets).run()
 
 
 @spanned(Part.LABELLING)
@@ -178,6 +180,26 @@ def samples_of(setup: Setup, stage: Stage, state: RunState) -> tuple[Samples, in
         # Copies are drawn of labelled images; beside them nothing is augmented anew.
         pseudo = replace(pseudo, copies=np.full(len(pseudo), PLAIN, dtype=np.int64))
     return Samples.concatenate([labelled, pseudo]), len(labelled)
+
+
+def _offsets(setup: Setup, stage: Stage, state: RunState, samples: Samples) -> NDArray[np.float32] | None:
+    """(C,) float32 `pseudo_label.target_prior` as what a student's loss adds to the logits; None: nothing."""
+    knobs, selection = setup.recipe.pseudo_label, state.selection
+    if not stage.round or selection is None or not isinstance(knobs, Taught) or knobs.target_prior == "off":
+        return None
+    classes = len(setup.classes)
+    uniform = np.full(classes, 1 / classes)
+    match knobs.target_prior:
+        case "uniform":
+            met = uniform
+        case "pool":
+            met = uniform if selection.prior is None else selection.prior
+        case "validation":
+            met = shrunk_shares(np.bincount(setup.labels[setup.split.validation], minlength=classes))
+        case dict():
+            met = named_shares(knobs.target_prior, setup.classes)
+    taught = (samples.targets.dense().clip(min=0) * samples.weights[:, None]).sum(axis=0, dtype=np.float64)
+    return logit_offsets(taught, met)
 
 
 def _class_weights(setup: Setup) -> NDArray[np.float32]:

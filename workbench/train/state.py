@@ -186,8 +186,9 @@ def pack(state: RunState) -> tuple[Weights, dict[str, Any]]:
         plain["labelled_weight"] = state.selection.labelled_weight
         for part in ("rows", "targets", "weights"):
             tensors[f"selection/{part}"] = torch.from_numpy(getattr(state.selection, part))
-        if state.selection.marginal is not None:
-            tensors["selection/marginal"] = torch.from_numpy(state.selection.marginal)
+        for part in ("marginal", "prior"):
+            if getattr(state.selection, part) is not None:
+                tensors[f"selection/{part}"] = torch.from_numpy(getattr(state.selection, part))
     if state.pool_predicted is not None:
         tensors["pool/predicted"] = torch.from_numpy(state.pool_predicted)
     return tensors, plain
@@ -198,12 +199,10 @@ def unpack(tensors: Weights, plain: dict[str, Any]) -> RunState:
     selection = None
     if "selection/rows" in tensors:
         parts = {part: tensors[f"selection/{part}"].numpy() for part in ("rows", "targets", "weights")}
-        marginal = tensors.get("selection/marginal")
-        selection = Selection(
-            **parts,
-            labelled_weight=plain["labelled_weight"],
-            marginal=None if marginal is None else marginal.numpy(),
-        )
+        for part in ("marginal", "prior"):
+            if f"selection/{part}" in tensors:
+                parts[part] = tensors[f"selection/{part}"].numpy()
+        selection = Selection(**parts, labelled_weight=plain["labelled_weight"])
     predicted = tensors.get("pool/predicted")
     return RunState(
         stage_index=plain["stage_index"],

@@ -6,23 +6,33 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
 from workbench.pseudo import (
     Passes,
     Pool,
+    estimate_prior,
+    expects_classes,
     fit_temperature,
+    labelled_shares,
+    named_shares,
     needs_features,
     needs_passes,
+    shrunk_shares,
     soft_targets,
 )
 from workbench.recipe.by_confidence import Ups
 from workbench.recipe.by_features import Prototype
-from workbench.recipe.offline import FromProbabilities, Offline
+from workbench.recipe.offline import FromProbabilities, Offline, Taught
 from workbench.runs.events import Message, Reporter
 from workbench.support.clean import clean
 from workbench.support.fingerprint import fingerprint
 from workbench.train.network import Network
 from workbench.train.similarity import compared
+
+LEAST_A_CLASS = 3
+"""Validation images a class, on average, below which `prior = "auto"` asks no estimate: it would be noise."""
 
 
 def view_pool(network: Network, knobs: Offline, number: int, reporter: Reporter) -> Pool:
@@ -52,11 +62,46 @@ def view_pool(network: Network, knobs: Offline, number: int, reporter: Reporter)
             labelled_features=compared(setup.classifier, knobs, known.numpy()),
             labels=labels,
         )
+    if isinstance(knobs, Taught) and expects_classes(knobs):
+        pool = replace(pool, prior=_expected_shares(network, module, knobs, number, pool, reporter))
     if isinstance(knobs, Ups) and needs_passes(knobs):
         pool = replace(pool, passes=_passes(network, knobs, number))
     if isinstance(knobs, Prototype) and number == 1:
         _warn_of_missing_means(network, pool, reporter)
     return pool
+
+
+def _expected_shares(
+    network: Network, module: nn.Module, knobs: Taught, number: int, pool: Pool, reporter: Reporter
+) -> NDArray[np.float64]:
+    """(C,) what `pseudo_label.prior` makes of this round's pool, told where it is not even."""
+    setup = network.setup
+    classes = len(setup.classes)
+    counts = pool.labelled_counts
+    match knobs.prior:
+        case "uniform":
+            return np.full(classes, 1 / classes)
+        case "labelled":
+            return labelled_shares(counts)
+        case dict():
+            return named_shares(knobs.prior, setup.classes)
+    expected = shrunk_shares(counts) if knobs.policy == "random" else np.full(classes, 1 / classes)
+    validation = setup.split.validation
+    if knobs.prior == "auto" and len(validation) < LEAST_A_CLASS * classes:
+        return expected
+    seen = network.probabilities(validation, module, task=f"prior, round {number}")
+    truth = setup.labels[validation]
+    found = estimate_prior(pool.probabilities, seen, truth, expected, seed=setup.recipe.seed)
+    adopts = knobs.prior == "estimated" or found.differs
+    far = f"{found.distance:.2f} from what was expected; chance makes {found.noise:.2f}"
+    text = f"round {number}: the pool's classes are taken as {'estimated' if adopts else 'expected'}"
+    if adopts:
+        order = np.argsort(-found.shares)
+        most, least = (f"{clean(setup.classes[c])} {100 * found.shares[c]:.1f} %" for c in order[[0, -1]])
+        text += f", from {most} to {least}"
+    text += f" (the estimate is {far})"
+    reporter.event(Message("info", text))
+    return found.shares if adopts else expected
 
 
 @torch.inference_mode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workbench.pseudo.pool import Pool, Selection
 from workbench.pseudo.registry import rule_for
@@ -26,7 +25,7 @@ def class_balanced(
     confidence, predicted = pool.confidence, pool.predicted
     share = round_number / knobs.rounds
     rows = []
-    for label, prior in enumerate(_prior(pool, knobs)):
+    for label, prior in enumerate(pool.class_prior):
         quota = int(share * len(confidence) * prior + 1e-9)
         candidates = np.flatnonzero(predicted == label)
         rows.append(candidates[np.argsort(-confidence[candidates], kind="stable")[:quota]])
@@ -34,14 +33,3 @@ def class_balanced(
     labelled = int(pool.labelled_counts.sum())
     weight = max(1.0, LABELLED_SHARE * len(chosen) / max(1, labelled))
     return selection_of(pool, chosen, knobs, labelled_weight=weight)
-
-
-def _prior(pool: Pool, knobs: ClassBalanced) -> NDArray[np.float64]:
-    """(C,) expected share of each class in the pool; sums to 1."""
-    classes = pool.probabilities.shape[1]
-    if knobs.prior == "uniform":
-        return np.full(classes, 1 / classes)
-    # One imaginary image a class, so that a class nobody labelled is not ruled out (Laplace's rule).
-    counts: NDArray[np.float64] = pool.labelled_counts.astype(np.float64) + 1
-    shares: NDArray[np.float64] = counts / counts.sum()
-    return shares

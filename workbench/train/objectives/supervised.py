@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from workbench.loader import PoolBatch
 from workbench.train.objective import positive_and_negative_loss, weighted_cross_entropy
@@ -14,12 +14,20 @@ class Supervised(Objective):
 
     Args:
         negative_labels: whether targets may say what an image is not (see `positive_and_negative_loss`).
+        logit_offsets: (C,) float32, added to the logits in the loss alone (see `pseudo.prior.logit_offsets`).
     """
 
     can_be_cut = True
 
-    def __init__(self, label_smoothing: float = 0.0, *, negative_labels: bool = False) -> None:
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        *,
+        negative_labels: bool = False,
+        logit_offsets: Tensor | None = None,
+    ) -> None:
         self.label_smoothing = label_smoothing
+        self.logit_offsets = logit_offsets
         self.is_cross_entropy = not negative_labels
         self._function = positive_and_negative_loss if negative_labels else weighted_cross_entropy
 
@@ -27,7 +35,7 @@ class Supervised(Objective):
         """The batch's own loss; there is no pool."""
         logits = model(labelled.inputs)
         value = self._function(
-            logits,
+            logits if self.logit_offsets is None else logits.float() + self.logit_offsets,
             labelled.targets,
             labelled.weights,
             labelled.total_weight,
