@@ -15,7 +15,6 @@ from workbench.pseudo import (
     estimate_prior,
     labelled_shares,
     logit_offsets,
-    named_shares,
     shrunk_shares,
 )
 
@@ -89,17 +88,6 @@ def test_counts_that_chance_explains_are_taken_as_even_and_others_are_not() -> N
 
 def test_shares_among_labels_leave_no_class_out() -> None:
     np.testing.assert_allclose(labelled_shares(np.array([0, 2])), [0.25, 0.75])
-
-
-def test_named_shares_and_the_rest() -> None:
-    np.testing.assert_allclose(named_shares({"a": 0.5}, ("a", "b", "c")), [0.5, 0.25, 0.25])
-    np.testing.assert_allclose(named_shares({"c": 0.1, "a": 0.2, "b": 0.7}, ("a", "b", "c")), [0.2, 0.7, 0.1])
-    with pytest.raises(ValueError, match="no class 'd'; the classes are a, b, c"):
-        named_shares({"d": 0.5}, ("a", "b", "c"))
-    with pytest.raises(ValueError, match=r"add up to 1\.2"):
-        named_shares({"a": 0.6, "b": 0.6}, ("a", "b", "c"))
-    with pytest.raises(ValueError, match=r"add up to 0\.6"):
-        named_shares({"a": 0.3, "b": 0.3}, ("a", "b"))
 
 
 def test_offsets_make_a_model_of_one_mixture_right_for_another() -> None:

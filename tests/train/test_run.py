@@ -32,6 +32,7 @@ from workbench.runs.predictions import load_predictions
 from workbench.runs.process import read_exit
 from workbench.runs.results import read_results
 from workbench.runs.status import RunStatus, status_of
+from workbench.support.errors import UserError
 from workbench.support.fingerprint import file_sha256
 from workbench.train.checkpoint import save_checkpoint
 from workbench.train.setup import prepare
@@ -348,6 +349,7 @@ def _misled(sample: Path, *changes: str) -> Recipe:
         "pseudo_label.labelled_fraction=0.75",
         "pseudo_label.fraction=1",
         "pseudo_label.pseudo_weight=50",
+        "pseudo_label.target_prior='off'",  # it would see through labels that are all alike
         "pseudo_label.epochs_per_round=10",
         "training.epochs=20",
         *changes,
@@ -392,3 +394,24 @@ def test_without_patience_every_round_is_tried_from_the_teacher(sample: Path, tm
     assert {row.selected for row in trained.results.rounds} == {trained.results.unlabelled}
     # The same teacher says the same each time.
     assert all(row.flipped == 0 for row in trained.results.rounds)
+
+
+def test_a_students_loss_is_told_the_mixture_that_it_will_meet(sample: Path, tmp_path: Path) -> None:
+    balanced = "pseudo_label.balance='sinkhorn'"
+    named = "pseudo_label.prior={Striped_Loafer=0.5}"
+    plain = train(tiny(HEAD + PSEUDO, sample, balanced, named, "pseudo_label.target_prior='off'"), tmp_path)
+    told = train(
+        tiny(HEAD + PSEUDO, sample, balanced, named, "pseudo_label.target_prior='uniform'"), tmp_path
+    )
+    assert differing(plain.weights("teacher"), told.weights("teacher")) == set()
+    assert plain.results.rounds[0].student_val_accuracy is not None
+    first = [trained.events(EpochDone) for trained in (plain, told)]
+    losses = [[e.loss for e in events if e.stage == "student" and e.split == "train"] for events in first]
+    assert losses[0] != losses[1]
+
+
+def test_shares_of_an_unknown_class_are_refused_before_training(sample: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no class 'Nobody'"):
+        prepare(
+            tiny(HEAD + PSEUDO, sample, "pseudo_label.target_prior={Nobody=0.5}"), places(tmp_path), Silent()
+        )

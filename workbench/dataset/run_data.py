@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from workbench.dataset.catalogue import Catalogue
 from workbench.dataset.corrections import Corrected, apply_corrections
@@ -17,6 +20,7 @@ from workbench.recipe.model import is_weights_file
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import BY_CONTENT, fingerprint
+from workbench.support.nearest import nearest
 from workbench.support.progress import QUIET, Progress
 
 
@@ -150,6 +154,7 @@ def divide(
         corrected = apply_corrections(review, catalogue, split, data.target, where=path)
     check_parts(corrected.split, recipe)
     _check_heads(recipe, catalogue, corrected.split)
+    _check_shares(recipe, catalogue)
     return RunData(catalogue, review, corrected)
 
 
@@ -225,6 +230,40 @@ def readable_split(
             )
     check_parts(kept, recipe)
     return kept
+
+
+def named_shares(shares: Mapping[str, float], classes: Sequence[str], where: str) -> NDArray[np.float64]:
+    """(C,) float64 class shares that a recipe names; classes that it does not name share what is left, alike.
+
+    Raises:
+        UserError: no class has such a name, or the shares do not add up.
+    """
+    unknown = [name for name in shares if name not in classes]
+    if unknown:
+        raise UserError(
+            f"no class {clean(unknown[0], 80)!r}",
+            where=where,
+            allowed=[clean(name, 80) for name in classes],
+            hint=f"did you mean {clean(close, 80)}?" if (close := nearest(unknown[0], classes)) else "",
+        )
+    given, rest = sum(shares.values()), [name for name in classes if name not in shares]
+    if given > 1 + 1e-6 or (not rest and given < 1 - 1e-6):
+        raise UserError(
+            f"the shares add up to {given:g}",
+            where=where,
+            allowed="shares of all classes that add up to 1, or of some that leave a rest for the others",
+        )
+    left = max(0.0, 1 - given) / max(1, len(rest))
+    found = np.array([shares.get(name, left) for name in classes], dtype=np.float64)
+    whole: NDArray[np.float64] = found / found.sum()
+    return whole
+
+
+def _check_shares(recipe: Recipe, catalogue: Catalogue) -> None:
+    for key in ("prior", "target_prior"):
+        shares = getattr(recipe.pseudo_label, key, None)
+        if isinstance(shares, dict):
+            named_shares(shares, catalogue.classes(recipe.data.target), f"pseudo_label.{key}")
 
 
 def _check_heads(recipe: Recipe, catalogue: Catalogue, split: Split) -> None:

@@ -8,7 +8,6 @@ from workbench.pseudo.prior import (
     estimate_prior,
     labelled_shares,
     logit_offsets,
-    named_shares,
     shrunk_shares,
 )
 from workbench.pseudo.registry import choose, expects_classes, judge, needs_features, needs_passes, select
@@ -30,7 +29,6 @@ __all__ = [
     "labelled_shares",
     "logit_offsets",
     "most_typical",
-    "named_shares",
     "needs_features",
     "needs_passes",
     "select",

@@ -7,7 +7,6 @@ was expected by more than chance would make it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,24 +146,6 @@ def labelled_shares(counts: NDArray[np.int64]) -> Floats:
     """(C,) shares among labelled images, with one imaginary image a class (Laplace's rule of succession)."""
     shares: Floats = (counts + 1) / (counts.sum() + len(counts))
     return shares
-
-
-def named_shares(shares: Mapping[str, float], classes: Sequence[str]) -> Floats:
-    """(C,) the shares that a recipe names; classes that it does not name have what is left, alike.
-
-    Raises:
-        ValueError: no class has such a name, or the shares do not add up; it says what is allowed.
-    """
-    unknown = [name for name in shares if name not in classes]
-    if unknown:
-        raise ValueError(f"no class {unknown[0]!r}; the classes are {', '.join(classes)}")
-    given, rest = sum(shares.values()), [name for name in classes if name not in shares]
-    if given > 1 + 1e-6 or (not rest and given < 1 - 1e-6):
-        raise ValueError(f"the shares add up to {given:g}: all classes' together are 1")
-    left = max(0.0, 1 - given) / max(1, len(rest))
-    found = np.array([shares.get(name, left) for name in classes], dtype=np.float64)
-    whole: Floats = found / found.sum()
-    return whole
 
 
 def logit_offsets(taught: Floats, met: Floats) -> NDArray[np.float32]:

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.dataset.run_data import named_shares
 from workbench.loader import Samples
 from workbench.loader.samples import PLAIN
-from workbench.pseudo import logit_offsets, named_shares, shrunk_shares
+from workbench.pseudo import logit_offsets, shrunk_shares
 from workbench.recipe import Recipe
 from workbench.recipe.offline import InRounds, Offline, Taught
 from workbench.runs.events import Message, Reporter
@@ -197,7 +198,7 @@ def _offsets(setup: Setup, stage: Stage, state: RunState, samples: Samples) -> N
         case "validation":
             met = shrunk_shares(np.bincount(setup.labels[setup.split.validation], minlength=classes))
         case dict():
-            met = named_shares(knobs.target_prior, setup.classes)
+            met = named_shares(knobs.target_prior, setup.classes, "pseudo_label.target_prior")
     taught = (samples.targets.dense().clip(min=0) * samples.weights[:, None]).sum(axis=0, dtype=np.float64)
     return logit_offsets(taught, met)
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from workbench.dataset.run_data import named_shares
 from workbench.pseudo import (
     Passes,
     Pool,
@@ -16,7 +17,6 @@ from workbench.pseudo import (
     expects_classes,
     fit_temperature,
     labelled_shares,
-    named_shares,
     needs_features,
     needs_passes,
     shrunk_shares,
@@ -84,7 +84,7 @@ def _expected_shares(
         case "labelled":
             return labelled_shares(counts)
         case dict():
-            return named_shares(knobs.prior, setup.classes)
+            return named_shares(knobs.prior, setup.classes, "pseudo_label.prior")
     expected = shrunk_shares(counts) if knobs.policy == "random" else np.full(classes, 1 / classes)
     validation = setup.split.validation
     if knobs.prior == "auto" and len(validation) < LEAST_A_CLASS * classes:
