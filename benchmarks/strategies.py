@@ -79,6 +79,10 @@ STRATEGIES: dict[str, dict[str, Any]] = {
         "strategy": "class_balanced", "balance": "sinkhorn", "similarity": "features+classes",
         "propagation": 0.34, "prototypes": 0.33, "rounds": 2,
     },
+    "balanced + vote, soft": {
+        "strategy": "class_balanced", "balance": "sinkhorn", "similarity": "features+classes",
+        "propagation": 0.34, "prototypes": 0.33, "rounds": 2, "targets": "soft",
+    },
 }  # fmt: skip
 # Of the student, whatever the strategy: enough to fit from a fresh head on cached features.
 EPOCHS = 20

@@ -15,6 +15,7 @@ from workbench.pseudo import (
     estimate_prior,
     labelled_shares,
     logit_offsets,
+    prior,
     shrunk_shares,
 )
 
@@ -108,8 +109,18 @@ def test_offsets_make_a_model_of_one_mixture_right_for_another() -> None:
     torch.testing.assert_close(met, torch.full((CLASSES,), 1 / CLASSES), atol=1e-3, rtol=0)
 
 
-def test_equal_mixtures_need_no_offset_and_missing_classes_a_bounded_one() -> None:
+def test_equal_mixtures_need_no_offset_and_a_class_that_nothing_teaches_is_left_alone() -> None:
     np.testing.assert_allclose(logit_offsets(7 * SKEWED, SKEWED), 0, atol=1e-6)
-    found = logit_offsets(np.array([1.0, 0.0]), np.array([0.5, 0.5]))
-    assert np.isfinite(found).all()
-    assert found[1] == pytest.approx(np.log(0.025 / 0.5))
+    untaught = logit_offsets(np.array([2.0, 1.0, 0.0]), np.array([0.25, 0.25, 0.5]))
+    np.testing.assert_allclose(untaught, np.log([4 / 3, 2 / 3, 1.0]), rtol=1e-6)
+    rare = logit_offsets(np.array([1.0, 1e-9]), np.array([0.5, 0.5]))
+    assert rare[1] == pytest.approx(np.log(0.025 / 0.5))
+
+
+def test_very_many_images_are_looked_at_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prior, "_MOST", 300 * CLASSES)
+    seen, labels = _seen(EVEN, 400, 0)
+    pool, truth = _seen(SKEWED, 5000, 1)
+    found = estimate_prior(pool, seen, labels, EVEN)
+    assert distance(found.shares, np.bincount(truth, minlength=CLASSES) / len(truth)) < 0.12
+    assert found.differs

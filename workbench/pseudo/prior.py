@@ -23,6 +23,8 @@ _FLOOR = 1e-3
 """Of a uniform share: no class is ruled out by an estimate."""
 _EM_STEPS, _BIAS_STEPS = 200, 30
 _TRUST = 4
+_MOST = 1_000_000
+"""Probabilities that an estimate looks at: 27,000 images of 37 classes. More would say no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,12 @@ def estimate_prior(
         expected: (C,) shares.
         seed: of the draws.
     """
+    random = np.random.default_rng(seed)
+    pool, _ = _some(pool, np.zeros(len(pool), dtype=np.int64), random)
+    seen, labels = _some(seen, labels, random)
     temperature = fit_temperature(seen, labels)
     sharp_pool, sharp_seen = (soft_targets(p, temperature).astype(np.float64) for p in (pool, seen))
     shares = _shares(sharp_pool, sharp_seen, labels)
-    random = np.random.default_rng(seed)
     counts = np.bincount(labels, minlength=len(expected))
     chance = (expected / np.maximum(counts, 1))[
         labels
@@ -104,11 +108,22 @@ def estimate_prior(
         weights = chance[others]
         if not weights.sum():
             continue
-        drawn = random.choice(others, size=len(pool), p=weights / weights.sum())
+        drawn = random.choice(others, len(pool), p=weights / weights.sum())
         found = _shares(sharp_seen[drawn], sharp_seen[fitted], labels[fitted])
         distances.append(distance(found, expected))
     noise = float(np.quantile(distances, 0.95)) if distances else 1.0
     return Estimate(shares, distance(shares, expected), noise)
+
+
+def _some(
+    rows: NDArray[np.float32], labels: NDArray[np.int64], random: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The rows and their labels, or of very many a random part."""
+    most = max(1, _MOST // rows.shape[1])
+    if len(rows) <= most:
+        return rows, labels
+    chosen = np.sort(random.choice(len(rows), most, replace=False))
+    return rows[chosen], labels[chosen]
 
 
 def _shares(pool: Floats, seen: Floats, labels: NDArray[np.int64]) -> Floats:
@@ -128,7 +143,7 @@ def _shares(pool: Floats, seen: Floats, labels: NDArray[np.int64]) -> Floats:
     for _ in range(_EM_STEPS):
         before = shares
         shares = _scaled(calibrated, shares / np.maximum(source, 1e-12)).mean(axis=0)
-        if np.abs(shares - before).sum() < 1e-7:
+        if np.abs(shares - before).sum() < 1e-5:
             break
     shares = np.maximum(shares, _FLOOR / classes)
     whole: Floats = shares / shares.sum()
@@ -152,14 +167,18 @@ def logit_offsets(taught: Floats, met: Floats) -> NDArray[np.float32]:
     """(C,) float32 ln(share taught / share met), which a training loss adds to the logits.
 
     Logit adjustment (Menon et al. 2021, eq. 10, τ = 1): a model fitted so has, without them, the outputs of
-    one that was taught the mixture it will meet. A class that nothing teaches, or that is hardly met, is
-    adjusted no further than a share of a twentieth of an even one.
+    one that was taught the mixture it will meet. A class that nothing teaches is left alone; no other is
+    adjusted further than a share of a twentieth of an even one.
 
     Args:
         taught: (C,) the classes' weights among the targets, at any scale.
         met: (C,) shares.
     """
+    known = taught > 0
     least = 0.05 / len(taught)
-    share = np.maximum(taught / max(float(taught.sum()), 1e-12), least)
-    offsets: NDArray[np.float32] = np.log(share / np.maximum(met, least)).astype(np.float32)
+    offsets = np.zeros(len(taught), dtype=np.float32)
+    among = met[known].sum()
+    if among > 0:
+        share, wanted = taught[known] / taught.sum(), met[known] / among
+        offsets[known] = np.log(np.maximum(share, least) / np.maximum(wanted, least))
     return offsets

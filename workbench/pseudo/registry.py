@@ -60,8 +60,9 @@ def needs_features(knobs: Offline) -> bool:
 
 
 def expects_classes(knobs: Taught) -> bool:
-    """Whether what is chosen depends on the pool's class prior."""
-    return knobs.balance != "none" or isinstance(knobs, ClassBalanced)
+    """Whether what is chosen, or what the student's loss is told, depends on the pool's class prior."""
+    adjusts = knobs.target_prior not in ("off", "pool")
+    return adjusts or knobs.balance != "none" or isinstance(knobs, ClassBalanced)
 
 
 def needs_passes(knobs: Offline) -> bool:

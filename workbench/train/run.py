@@ -44,6 +44,9 @@ from workbench.train.state import Best, RunState, StageProgress, Weights, pack, 
 from workbench.train.teacher import view_pool
 from workbench.train.writer import CheckpointWriter
 
+NO_OFFSET = 1e-4
+"""Offsets up to here are rounding: the loss is left as it is."""
+
 
 def execute(
     directory: RunDirectory,
@@ -148,7 +151,7 @@ def _train(
         save=lambda tensors: _save(writer, tensors, state, within_stage=True),
     )
     samples, labelled = samples_of(setup, stage, state)
-    offsets = _offsets(setup, stage, state, samples)
+    offsets = _offsets(setup, stage, state, samples, labelled)
     return StageRun(stage, network, samples, labelled, state, around, restored, offsets).run()
 
 
@@ -183,8 +186,14 @@ def samples_of(setup: Setup, stage: Stage, state: RunState) -> tuple[Samples, in
     return Samples.concatenate([labelled, pseudo]), len(labelled)
 
 
-def _offsets(setup: Setup, stage: Stage, state: RunState, samples: Samples) -> NDArray[np.float32] | None:
-    """(C,) float32 `pseudo_label.target_prior` as what a student's loss adds to the logits; None: nothing."""
+def _offsets(
+    setup: Setup, stage: Stage, state: RunState, samples: Samples, labelled: int
+) -> NDArray[np.float32] | None:
+    """(C,) float32 `pseudo_label.target_prior` as what a student's loss adds to the logits; None: nothing.
+
+    Args:
+        labelled: how many of the samples, the first ones, are labelled.
+    """
     knobs, selection = setup.recipe.pseudo_label, state.selection
     if not stage.round or selection is None or not isinstance(knobs, Taught) or knobs.target_prior == "off":
         return None
@@ -199,8 +208,14 @@ def _offsets(setup: Setup, stage: Stage, state: RunState, samples: Samples) -> N
             met = shrunk_shares(np.bincount(setup.labels[setup.split.validation], minlength=classes))
         case dict():
             met = named_shares(knobs.target_prior, setup.classes, "pseudo_label.target_prior")
-    taught = (samples.targets.dense().clip(min=0) * samples.weights[:, None]).sum(axis=0, dtype=np.float64)
-    return logit_offsets(taught, met)
+    weights = samples.weights[:labelled, None]
+    taught = (samples.targets.dense()[:labelled] * weights).sum(axis=0, dtype=np.float64)
+    # Of the pool what it is expected to be: what a rule has chosen so far is the easy classes first.
+    covered = taught > 0
+    prior = (uniform if selection.prior is None else selection.prior) * covered
+    taught += prior / prior.sum() * float(samples.weights[labelled:].sum())
+    offsets = logit_offsets(taught, met)
+    return None if np.abs(offsets).max() < NO_OFFSET else offsets
 
 
 def _class_weights(setup: Setup) -> NDArray[np.float32]:
