@@ -18,6 +18,7 @@ from workbench.support.regular_file import (
     read_json,
     read_text,
     regular_descriptor,
+    regular_size,
 )
 
 _LIMIT = 1000
@@ -49,6 +50,15 @@ def test_what_is_no_regular_file_of_bounded_size_is_refused_at_once(tmp_path: Pa
     with pytest.raises(UnreadableFile, match=word) as caught:
         read_bytes(path, _LIMIT)
     assert str(caught.value).startswith("notes.toml: ")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800"])
+@pytest.mark.parametrize("read", [open_regular, regular_size])
+def test_what_cannot_be_a_name_is_refused_in_words(
+    tmp_path: Path, name: str, read: Callable[[Path], object]
+) -> None:
+    with pytest.raises(UnreadableFile, match="not a file name"):
+        read(tmp_path / name)
 
 
 def test_only_nothing_at_all_is_absent(tmp_path: Path) -> None:

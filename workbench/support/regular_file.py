@@ -11,6 +11,8 @@ import json
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,7 +71,7 @@ def regular_descriptor(path: Path, flags: int) -> int:
         FileNotFoundError: there is nothing, and `flags` do not make it.
         UnreadableFile: it is something else, or cannot be opened.
     """
-    try:
+    with _in_words(path):
         if not flags & os.O_CREAT or os.path.lexists(path):
             _refuse_others(path, path.lstat() if flags & os.O_NOFOLLOW else path.stat())
         descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
@@ -78,6 +80,25 @@ def regular_descriptor(path: Path, flags: int) -> int:
         except BaseException:
             os.close(descriptor)
             raise
+        return descriptor
+
+
+def regular_size(path: Path) -> int:
+    """The size of the file in bytes, by its name alone: for whoever opens it by other means.
+
+    Raises: as `open_regular`.
+    """
+    with _in_words(path):
+        found = path.stat()
+        _refuse_others(path, found)
+    return found.st_size
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    """Whatever keeps `path` from being opened, as an UnreadableFile; nothing at all stays that."""
+    try:
+        yield
     except UnreadableFile:
         raise
     except FileNotFoundError as error:
@@ -88,24 +109,6 @@ def regular_descriptor(path: Path, flags: int) -> int:
         raise UnreadableFile(path, f"cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a NUL or a lone surrogate in the name
         raise UnreadableFile(path, "not a file name") from error
-    return descriptor
-
-
-def regular_size(path: Path) -> int:
-    """The size of the file in bytes, by its name alone: for whoever opens it by other means.
-
-    Raises: as `open_regular`.
-    """
-    try:
-        found = path.stat()
-    except FileNotFoundError as error:
-        if path.is_symlink():
-            raise UnreadableFile(path, "a link to nothing") from error
-        raise
-    except OSError as error:
-        raise UnreadableFile(path, f"cannot be read: {error.strerror or error}") from error
-    _refuse_others(path, found)
-    return found.st_size
 
 
 def open_to_append(path: Path) -> int:
