@@ -24,7 +24,7 @@ from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.flat import flatten
 from workbench.support.records import load_record
-from workbench.support.regular_file import UnreadableFile, as_text, read_bytes, read_text
+from workbench.support.regular_file import UnreadableFile, as_text, read_bytes
 from workbench.support.sums import require_sum
 from workbench.support.toml_text import MAX_BYTES, parse_toml
 
@@ -318,7 +318,9 @@ def _read_pictures(run: RunDirectory) -> str:
         FileNotFoundError: the run has no provenance yet.
         UnreadableFile: the file cannot be read.
     """
-    found = _PICTURES.search(read_text(run.provenance, _LARGEST_PROVENANCE))
+    content = read_bytes(run.provenance, _LARGEST_PROVENANCE)
+    require_sum(run.provenance, content)
+    found = _PICTURES.search(as_text(run.provenance, content))
     return found[1] if found else ""
 
 
