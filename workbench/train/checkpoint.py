@@ -170,7 +170,7 @@ def _hash(path: Path) -> str:
 
 
 def _told_bytes(stream: BinaryIO) -> int:
-    """What a safetensors file says of its length: 8 bytes tell that of its JSON, which tells of the tensors."""
+    """What a safetensors file says of its length: 8 bytes tell that of its JSON, and that of the tensors."""
     length = int.from_bytes(stream.read(8), "little")
     if length > _LONGEST_HEADER:
         return 0
