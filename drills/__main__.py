@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 
 os.environ |= {"COLUMNS": "400", "NO_COLOR": "1"}  # before rich looks
 
@@ -38,7 +39,11 @@ def main() -> None:
     chosen = _chosen(options.names)
     base = Path(tempfile.mkdtemp(prefix="petbench-drills-", dir=options.dir))
     tallies: list[Tally] = []
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # a shell starts what runs in the background without SIGINT
+        signal.signal(number, _interrupt)
     prepare()
     try:
         ground = Ground(base, keep=options.keep)
@@ -59,6 +64,10 @@ def main() -> None:
             print(f"{tally.drill.name} was not held: {tally.skipped}")
     if any(tally.faults for tally in tallies):
         raise SystemExit(1)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _hold(tally: Tally, ground: Ground, seed: int, numbers: range) -> None:
