@@ -24,7 +24,6 @@ PATIENCE_SECONDS = 60.0
 MEMORY_BYTES = 4 * 2**30
 """What a child may map beyond its parent: an endless file ends in MemoryError, not in a dead machine."""
 _LOOK_SECONDS = 0.002
-_AS_USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 _PIPE_BYTES = 2**20  # what a process may write before anybody reads
 
 
@@ -202,8 +201,8 @@ def _become(
             os.dup2(end, descriptor)
         # New ones: those of the parent may stand on files, and seek.
         sys.stdout, sys.stderr = (open(end, "w", buffering=1, closefd=False) for end in (1, 2))  # noqa: SIM115
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _AS_USUAL[number])
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.environ |= place.environment()
         os.chdir(place.home)
         sys.argv = ["petbench", *arguments]
