@@ -12,11 +12,16 @@ import torch
 from PIL import Image
 
 from tests.loader.conftest import Recorder
+from tests.runs.making import any_data
 from tests.train.making import CPU, HEAD, TRUNK, Crash, Trained, differing, go_on, tiny, train
 from workbench.dataset import open_catalogue
 from workbench.dataset.depth import Scale
-from workbench.recipe import Recipe
+from workbench.recipe import Recipe, load_recipe, parse_recipe
+from workbench.runs.index import list_runs
+from workbench.runs.page import read_page
 from workbench.runs.provenance import read_provenance
+from workbench.runs.sweeps import find_trained
+from workbench.support.errors import UserError
 from workbench.support.fingerprint import BY_CONTENT
 from workbench.train.predict import load_predictor
 
@@ -87,6 +92,41 @@ def test_resume_refuses_other_pretrained_weights(data: Path, tmp_path: Path) -> 
     assert "the pretrained weights are others than when the run began" in refused.outcome.reason
     shutil.copy(first.directory.checkpoint / "final.safetensors", path)
     assert go_on(begun.directory, recipe, tmp_path).outcome.code == 0
+
+
+def test_a_recipe_that_is_not_what_the_run_began_with_is_told_everywhere(data: Path, tmp_path: Path) -> None:
+    recipe = tiny(HEAD, data)
+    begun = _broken_off(recipe, tmp_path)
+    file = begun.directory.recipe
+    written = file.read_text()
+    for changed in (
+        written[: written.rindex("\n[") + 1],  # between two tables: valid, and smaller
+        written.replace("epochs = 3", "epochs = 4"),
+    ):
+        file.write_text(changed)
+        (row,) = list_runs(tmp_path / "runs")
+        assert row.problem.startswith("recipe.toml: it is not the file that was written")
+        assert row.problem in read_page(begun.directory).warnings
+        assert find_trained(tmp_path / "runs", [recipe, parse_recipe(changed)], any_data) == {}
+        with pytest.raises(UserError, match="it is not the file that was written"):
+            load_recipe(file)  # as resume does
+    file.write_text(written)
+    assert list_runs(tmp_path / "runs")[0].problem == ""
+    assert go_on(begun.directory, load_recipe(file), tmp_path).outcome.code == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics.jsonl", "predictions/val.npz", "predictions/test.npz", "split.json", "provenance.toml"]
+)
+def test_what_a_finished_run_has_lost_is_told_in_its_row_and_on_its_page(
+    name: str, data: Path, tmp_path: Path
+) -> None:
+    run = train(tiny(HEAD, data, "training.epochs=1"), tmp_path).directory
+    assert list_runs(tmp_path / "runs")[0].problem == ""
+    (run.path / name).unlink()
+    (row,) = list_runs(tmp_path / "runs")
+    assert row.problem.startswith(f"{name}: it is gone")
+    assert row.problem in read_page(run).warnings
 
 
 @pytest.mark.parametrize("keep_features", [True, False])

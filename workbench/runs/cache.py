@@ -29,7 +29,7 @@ from workbench.support.regular_file import UnreadableFile, regular_size
 from workbench.support.units import human_bytes
 
 INDEX = ".index.sqlite"
-_VERSION = 3  # of the cached form; a cache of another version is emptied
+_VERSION = 4  # of the cached form; a cache of another version is emptied
 _TABLE = "CREATE TABLE runs (id TEXT PRIMARY KEY, stamp TEXT, summary TEXT, checksum INTEGER)"
 _LARGEST_BYTES = 2**30  # ten thousand runs are 40 MB
 _LOCK_SECONDS = 1.0
@@ -45,6 +45,7 @@ _STAMPED = (
     "exit.json",
     "notes.toml",
     "provenance.toml",
+    "predictions",
 )
 _SEPARATOR = "\x1e"  # JSON text escapes control characters, so it never holds one
 # What the file cannot be blamed for: then it is left as it is.

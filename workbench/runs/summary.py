@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import lru_cache
@@ -164,13 +164,16 @@ def summarise(run: RunDirectory, epochs: EpochReader | None = None) -> RunSummar
         raise FileNotFoundError(str(run.recipe))
     read = Reading()
     recipe = read(run.recipe, lambda: _read_recipe(run), dict[str, Any]())
+    pictures = read(run.provenance, lambda: _read_pictures(run), "")
     notes = read(run.notes, lambda: load_notes(run), Notes())
     process = read(run.process, lambda: _in_our_time(run.process, ProcessRecord), None)
     ended = read(run.exit, lambda: _in_our_time(run.exit, ExitRecord), None)
     nothing: tuple[dict[str, float], Progress | None] = {}, None
     metrics = read(run.results, lambda: _read_results(run), None)
     progress = None
-    if metrics is None:
+    if metrics is not None:
+        read.problems += _gone(run)
+    else:
         reader = epochs or EpochReader()
         metrics, progress = read(run.metrics, lambda: _read_progress(run, recipe, reader), nothing)
     recipe_tags = recipe.get("tags")
@@ -191,7 +194,7 @@ def summarise(run: RunDirectory, epochs: EpochReader | None = None) -> RunSummar
         ended=ended,
         problem="; ".join(read.problems),
         queue_position=queue_position(run, status),
-        pictures=read(run.provenance, lambda: _read_pictures(run), ""),
+        pictures=pictures,
     )
 
 
@@ -308,6 +311,22 @@ def _read_results(run: RunDirectory) -> dict[str, float]:
         if not key.endswith(".loss") and not 0 <= value <= (1 if key.endswith(_SHARES) else _LARGEST):
             raise UnreadableFile(run.results, f"{key} is {value:g}")
     return numbers
+
+
+def _gone(run: RunDirectory) -> Iterator[str]:
+    """What a run with results must have had, and has not any more. One that was cut down to its results on
+    purpose, without split and provenance, lacks nothing."""
+    if not os.path.lexists(run.split) and not os.path.lexists(run.provenance):
+        return
+    for path, lost in (
+        (run.split, "which image was for what"),
+        (run.provenance, "what it was made with"),
+        (run.metrics, "its epochs"),
+        (run.predictions("val"), "what it said of each validation image"),
+        (run.predictions("test"), "what it said of each test image"),
+    ):
+        if not os.path.lexists(path):
+            yield f"{path.relative_to(run.path)}: it is gone, and with it {lost}"
 
 
 def _read_pictures(run: RunDirectory) -> str:
