@@ -23,6 +23,7 @@ from workbench.runs.provenance import read_provenance
 from workbench.runs.sweeps import find_trained
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import BY_CONTENT
+from workbench.support.sums import SUMS
 from workbench.train.predict import load_predictor
 
 
@@ -72,6 +73,7 @@ def test_a_run_from_before_contents_were_read_resumes_and_says_what_it_cannot_co
     catalogue = open_catalogue(recipe.data, data_home=tmp_path)
     saved["data_fingerprint"] = catalogue.fingerprint_by_name
     begun.directory.split.write_text(json.dumps(saved))
+    (begun.directory.path / SUMS).unlink()
     resumed = go_on(begun.directory, recipe, tmp_path)
     assert resumed.outcome.code == 0
     assert any("could not be compared" in text for text in resumed.recorder.messages("warning"))

@@ -27,6 +27,7 @@ from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
 from workbench.runs.sweeps import PRUNED, best_point, epochs_done, find_runs, points_of
 from workbench.support.locks import try_lock
+from workbench.support.sums import SUMS
 from workbench.train import many
 from workbench.train.attempt import Outcome
 from workbench.train.many import Ended, Task, train_all
@@ -105,6 +106,7 @@ def test_runs_that_cannot_be_compared_count_and_that_is_said(sample: Path, tmp_p
     by_name = open_catalogue(carried.sweep.runs[0].recipe.data, data_home=tmp_path).fingerprint_by_name
     written = re.sub('data_fingerprint = ".*"', f'data_fingerprint = "{by_name}"', older.read_text())
     older.write_text(written)
+    (older.parent / SUMS).unlink()
     gone.unlink()
     assert carried.go() == []
     assert [re.sub(r"\(\S+\)", "(ID)", line) for line in carried.said] == [
