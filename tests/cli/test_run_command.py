@@ -89,13 +89,16 @@ def test_a_run_tells_its_story_and_ends_with_numbers_chart_confusions_and_next_c
         ('[model]\nbackbone = "resnt18"\n', "tiny.toml:4: model.backbone: unknown backbone 'resnt18'"),
         ('[finetune]\nlayers = ["layer9"]\n', "tiny.toml:4: finetune.layers: no layer group named 'layer9'"),
         ('[data]\ndataset = "folder"\nroot = "gone"\n', "gone"),
-        ('[data]\ndataset = "sample"\n[model]\nbackbone = "resnet18"\nweights = "w.pth"\n', "w.pth"),
+        (
+            '[data]\ndataset = "sample"\nroot = "HERE"\n[model]\nbackbone = "resnet18"\nweights = "w.pth"\n',
+            "w.pth",
+        ),
     ],
 )
 def test_a_run_that_is_refused_is_never_announced(
-    petbench: Petbench, home: Path, text: str, told: str
+    petbench: Petbench, home: Path, sample: Path, text: str, told: str
 ) -> None:
-    (home / "tiny.toml").write_text(f'schema = 1\nname = "tiny"\n{text}')
+    (home / "tiny.toml").write_text(f'schema = 1\nname = "tiny"\n{text.replace("HERE", str(sample))}')
     (home / "w.pth").write_bytes(b"no weights")
     said = petbench("run", home / "tiny.toml")
     assert said.code == 2
