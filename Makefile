@@ -34,10 +34,11 @@ bench-quick: $(STAMP)  ## the first row of docs/performance.md in under 50 secon
 	@$(BIN)/python -m benchmarks.quick
 
 N ?= 0
+MINUTES ?= 0
 SEED ?= 0
 
-drills: $(STAMP)  ## faults on purpose, hours of them; N=3: so many attempts of each; DRILLS="kills disk": of these only
-	$(BIN)/python -m drills --count $(N) --seed $(SEED) $(DRILLS)
+drills: $(STAMP)  ## faults on purpose, hours of them; N=3: so many attempts of each; MINUTES=30: all in turn; DRILLS="kills disk": of these only
+	$(BIN)/python -m drills --count $(N) --minutes $(MINUTES) --seed $(SEED) $(DRILLS)
 
 lint: $(STAMP)  ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Hold drills and count how they end.
 
-    python -m drills [NAME or KIND …] [--count N] [--seed S] [--short] [--json FILE] [--list]
+    python -m drills [NAME or KIND …] [--count N | --minutes M] [--seed S] [--short] [--json FILE] [--list]
 
 Without names all are held. Each attempt throws its own dice: the same seed, drill and number make the same
 attempt, up to the moment within a step that a kill by the clock hits. Exit code 1 if any ended in a fault.
@@ -47,10 +47,13 @@ def main() -> None:
     prepare()
     try:
         ground = Ground(base, keep=options.keep)
-        for one in chosen:
+        tallies += [Tally(one) for one in chosen]
+        if options.minutes:
+            _hold_in_turn(tallies, ground, options)
+        for tally in tallies if not options.minutes else ():
+            one = tally.drill
             count = options.count or (one.short if options.short else one.count)
-            tallies.append(Tally(one))
-            _hold(tallies[-1], ground, options.seed, range(options.first, options.first + count))
+            _hold(tally, ground, options.seed, range(options.first, options.first + count))
             _write(options.json, tallies, options.seed)
     except KeyboardInterrupt:
         print("\ninterrupted; what was counted so far:", file=sys.stderr)
@@ -58,12 +61,23 @@ def main() -> None:
     finally:
         if not options.keep:
             shutil.rmtree(base, ignore_errors=True)
-    print(table(tallies))
+    print(table([tally for tally in tallies if tally.attempts]))
     for tally in tallies:
         if tally.skipped:
             print(f"{tally.drill.name} was not held: {tally.skipped}")
     if any(tally.faults for tally in tallies):
         raise SystemExit(1)
+
+
+def _hold_in_turn(tallies: Sequence[Tally], ground: Ground, options: argparse.Namespace) -> None:
+    """An attempt of each drill, then the next of each, until the time is over."""
+    end, number = time.monotonic() + 60 * options.minutes, options.first
+    while time.monotonic() < end and not all(tally.skipped for tally in tallies):
+        for tally in tallies:
+            if not tally.skipped and time.monotonic() < end:
+                _hold(tally, ground, options.seed, range(number, number + 1))
+                _write(options.json, tallies, options.seed)
+        number += 1
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -72,7 +86,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _hold(tally: Tally, ground: Ground, seed: int, numbers: range) -> None:
     """Make the attempts of these numbers, and say at once which end in a fault."""
-    one, started = tally.drill, time.monotonic()
+    one, started, before = tally.drill, time.monotonic(), tally.seconds
     for number in numbers:
         try:
             outcome = one.attempt(ground, dice(seed, one.name, number), number)
@@ -80,7 +94,7 @@ def _hold(tally: Tally, ground: Ground, seed: int, numbers: range) -> None:
             tally.skipped = str(reason)
             break
         tally.add(number, outcome)
-        tally.seconds = time.monotonic() - started
+        tally.seconds = before + time.monotonic() - started
         if outcome.verdict in FAULTS:
             print(f"{outcome.verdict.value}  {outcome.what}\n  {outcome.said[-600:]}", file=sys.stderr)
             print(f"  again: {repeat(one, seed, number)}", file=sys.stderr, flush=True)
@@ -120,6 +134,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="drills or kinds of them; default: all")
     parser.add_argument("--count", "-n", type=int, default=0, help="attempts of each; default: its own")
+    parser.add_argument("--minutes", type=float, default=0, help="all in turn until the time is over")
     parser.add_argument("--first", type=int, default=0, help="number of the first attempt")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--short", action="store_true", help="a few attempts of each, as CI does")
