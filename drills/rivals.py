@@ -214,7 +214,7 @@ def _seen_last(run: RunDirectory, skew: float) -> None:
     record = read_process(run)
     assert record is not None
     write_record(run.process, replace(record, started=time.time() + skew))
-    for path in (run.heartbeat, run.process):
+    for path in (run.heartbeat, run.process, run.metrics):
         _set_clock(path, skew)
 
 
