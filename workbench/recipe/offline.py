@@ -20,7 +20,7 @@ SIMILARITY_SOURCE = "square roots: the Hellinger distance between two of its ans
 
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Shares = dict[Annotated[str, Field(min_length=1, max_length=200)], Share]
+Shares = Annotated[dict[Annotated[str, Field(min_length=1, max_length=200)], Share], Field(min_length=1)]
 PoolPrior = Literal["auto", "uniform", "labelled", "estimated"] | Shares
 TargetPrior = Literal["off", "validation", "uniform", "pool"] | Shares
 PRIOR_HELP = (
