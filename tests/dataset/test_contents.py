@@ -37,7 +37,7 @@ def read(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return content_of(path)
 
     monkeypatch.setattr(contents, "content_of", noted)
-    monkeypatch.setattr(contents, "_SETTLED_NS", -(10**18))
+    monkeypatch.setattr(contents, "SETTLED_NS", -(10**18))
     return seen
 
 
@@ -77,7 +77,7 @@ def test_only_what_changed_is_read_however_well_the_change_hides(
 def test_a_file_that_has_just_changed_is_not_trusted_next_time(
     paths: list[Path], read: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contents, "_SETTLED_NS", 10**18)  # the file's times have not settled yet
+    monkeypatch.setattr(contents, "SETTLED_NS", 10**18)  # the file's times have not settled yet
     first = _found(paths, tmp_path)
     assert _found(paths, tmp_path) == first
     assert len(read) == 10

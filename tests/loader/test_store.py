@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 
 from tests.loader.conftest import CPU, Recorder, catalogue_of, smooth_picture
+from tests.support.damage import damaged_copy
 from workbench.dataset.catalogue import Catalogue
 from workbench.dataset.depth import Scale
 from workbench.loader.decoding import Square, decode_square
@@ -324,23 +325,6 @@ def test_a_killed_builder_leaves_nothing_in_the_way(pictures: Maker, tmp_path: P
     np.testing.assert_array_equal(store.pixels, _open(catalogue, tmp_path / "other").pixels)
 
 
-def _damaged(content: bytes, source: random.Random) -> bytes:
-    """The content with a bit flipped, a run of bytes lost or written over, an end cut off or added."""
-    place, changed = source.randrange(len(content)), bytearray(content)
-    match source.randrange(5):
-        case 0:
-            changed[place] ^= 1 << source.randrange(8)
-        case 1:
-            changed[place : place + 64] = source.randbytes(64)[: len(changed) - place]
-        case 2:
-            del changed[place : place + 1 + source.randrange(99)]
-        case 3:
-            del changed[place:]
-        case _:
-            changed += source.randbytes(1 + source.randrange(99))
-    return bytes(changed)
-
-
 @pytest.mark.parametrize("name", [PIXELS, META])
 def test_whatever_is_damaged_in_a_store_its_rows_are_what_was_decoded(
     pictures: Maker, tmp_path: Path, name: str
@@ -353,7 +337,7 @@ def test_whatever_is_damaged_in_a_store_its_rows_are_what_was_decoded(
     content, source = path.read_bytes(), random.Random(5)
     # The first bytes each in turn, since they are numpy's header, and the seal.
     flipped = [content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :] for i in range(96)]
-    for damaged in (*flipped, *(_damaged(content, source) for _ in range(104))):
+    for damaged in (*flipped, *(damaged_copy(content, source) for _ in range(104))):
         path.write_bytes(damaged)
         recorder = Recorder()
         store = _open(catalogue, tmp_path, recorder)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.loader.conftest import Recorder
+from tests.support.damage import damaged_copy
 from workbench.runs.events import Silent
 from workbench.train.features import CHECKSUMS, FEATURES, FeatureBank, Ints
 
@@ -156,20 +157,6 @@ def test_two_processes_at_once_both_get_right_rows(tmp_path: Path) -> None:
     assert torch.equal(_bank(tmp_path, Trunk(limit=0)).rows(every), _truth(every))
 
 
-def _damaged(content: bytes, source: random.Random) -> bytes:
-    place, changed = source.randrange(len(content)), bytearray(content)
-    match source.randrange(4):
-        case 0:
-            changed[place] ^= 1 << source.randrange(8)
-        case 1:
-            changed[place : place + 16] = source.randbytes(16)[: len(changed) - place]
-        case 2:
-            del changed[place:]
-        case _:
-            changed += source.randbytes(1 + source.randrange(40))
-    return bytes(changed)
-
-
 @pytest.mark.parametrize("name", [FEATURES, CHECKSUMS])
 def test_whatever_is_damaged_in_a_bank_its_rows_are_what_was_computed(tmp_path: Path, name: str) -> None:
     every, source = np.arange(IMAGES), random.Random(3)
@@ -177,7 +164,7 @@ def test_whatever_is_damaged_in_a_bank_its_rows_are_what_was_computed(tmp_path: 
     path = tmp_path / name
     content = path.read_bytes()
     headers = [content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :] for i in range(80)]
-    for damaged in (*headers, *(_damaged(content, source) for _ in range(120))):
+    for damaged in (*headers, *(damaged_copy(content, source) for _ in range(120))):
         path.write_bytes(damaged)
         recorder, trunk = Recorder(), Trunk()
         assert torch.equal(_bank(tmp_path, trunk, recorder).rows(every), _truth(every))

@@ -20,6 +20,7 @@ from pathlib import Path
 from workbench.dataset.depth import Deep
 from workbench.dataset.probe import MAX_BYTES, deep_values
 from workbench.support.caches import DamagedCache, read_sealed, write_sealed
+from workbench.support.fingerprint import SETTLED_NS
 from workbench.support.paths import cache_home
 from workbench.support.progress import QUIET, Progress
 from workbench.support.regular_file import UnreadableFile, read_bytes
@@ -31,8 +32,6 @@ Stamp = tuple[int, int, int, int]
 """Length, modification and change time in ns, inode. Nothing changes a file's content and leaves all four."""
 
 _VERSION = 1
-_SETTLED_NS = 2_000_000_000
-"""File times may be as coarse as this: a file changed a moment ago may change again without a trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ def _remember(kept: Path, paths: Sequence[Path], found: Sequence[Content | None]
     files = {
         os.fspath(path): [*content.stamp, content.digest, content.deep and content.deep.values]
         for path, content in zip(paths, found, strict=True)
-        if content is not None and content.stamp is not None and now - content.stamp[2] > _SETTLED_NS
+        if content is not None and content.stamp is not None and now - content.stamp[2] > SETTLED_NS
     }
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time alone
         write_sealed(kept, json.dumps({"version": _VERSION, "files": files}).encode())

@@ -25,6 +25,7 @@ from workbench.runs.process import ExitRecord, ProcessRecord
 from workbench.runs.status import derive_status
 from workbench.runs.summary import Progress, RunSummary, queue_position
 from workbench.support.clean import clean
+from workbench.support.fingerprint import SETTLED_NS
 from workbench.support.regular_file import UnreadableFile, regular_size
 from workbench.support.units import human_bytes
 
@@ -33,9 +34,6 @@ _VERSION = 4  # of the cached form; a cache of another version is emptied
 _TABLE = "CREATE TABLE runs (id TEXT PRIMARY KEY, stamp TEXT, summary TEXT, checksum INTEGER)"
 _LARGEST_BYTES = 2**30  # ten thousand runs are 40 MB
 _LOCK_SECONDS = 1.0
-# File times may be as coarse as this (ext3, some network file systems), so a file changed a moment ago may
-# change again unseen: such runs are not cached yet.
-_SETTLED_NS = 2_000_000_000
 _STAMPED = (
     "",  # the directory itself: changes with every atomic write in it
     "recipe.toml",
@@ -101,7 +99,7 @@ def stamp_of(run: RunDirectory) -> Stamp:
         part, changed = _look(f"{folder}/{name}")
         parts.append(part)
         newest = max(newest, changed)
-    return Stamp(" ".join(parts), parts[0], time.time_ns() - newest > _SETTLED_NS)
+    return Stamp(" ".join(parts), parts[0], time.time_ns() - newest > SETTLED_NS)
 
 
 def folder_stamp(run: RunDirectory) -> str:

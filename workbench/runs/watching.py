@@ -28,6 +28,7 @@ from workbench.runs.epochs import EpochReader
 from workbench.runs.layout import RunDirectory, holds_recipe, visible_directories
 from workbench.runs.status import RunStatus, derive_status
 from workbench.runs.summary import RunSummary, queue_position, summarise
+from workbench.support.fingerprint import SETTLED_NS
 
 _FIRST_PAGE = 200
 """Runs shown from the cache before any file is looked at: more than a screen holds."""
@@ -132,7 +133,7 @@ class RunsWatch:
             return
         stamp = (found.st_ino, found.st_mtime_ns)
         # A directory changed a moment ago may change again without its coarse time doing so.
-        if stamp != self._home_stamp or time.time_ns() - found.st_mtime_ns < 2_000_000_000:
+        if stamp != self._home_stamp or time.time_ns() - found.st_mtime_ns < SETTLED_NS:
             self._adopt(sorted(visible_directories(self._home), reverse=True))
             self._home_stamp = stamp
         hopeful = _turn_of(list(self._recipeless), self._turn, _TURN)

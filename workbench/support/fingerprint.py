@@ -9,6 +9,10 @@ from pathlib import Path
 BY_CONTENT = "content-"
 """How a data fingerprint begins that tells pictures apart; those of older runs go by names and lengths."""
 
+SETTLED_NS = 2_000_000_000
+"""File times may be as coarse as this (ext3, some network file systems): what changed a moment ago may change
+again and look the same."""
+
 
 def fingerprint(value: object) -> str:
     """Sixteen hex digits of the SHA-256 of `value` as canonical JSON (sorted keys, no spaces)."""
