@@ -8,9 +8,8 @@ knobs, seeds 0, 1, … of run and split alike. Prints the final model's test acc
 standard deviation over the seeds, validation's mean in brackets (by which to choose), and under how many
 seeds the teacher was kept, because no student beat it on validation.
 
-"skewed": half of the breeds, drawn by the seed, keep an eighth of their unlabelled images; 4 labels a class.
-Tested evenly, as the images are, and as the pool is mixed (each breed's recall by its share of the pool),
-with `target_prior` the validation's, which is even, and the pool's.
+"4 a class, skewed pool": half of the breeds, drawn by the seed, keep an eighth of their unlabelled images;
+the test images are as even as ever.
 """
 
 from __future__ import annotations
@@ -29,16 +28,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workbench.dataset import make_split, open_catalogue
 from workbench.dataset.review_text import Correction, Verdict, file_text
 from workbench.recipe import Recipe
 from workbench.recipe.dump import dump_recipe
-from workbench.runs.results import Evaluation
 from workbench.support.paths import cache_home, data_home
 
 BASE = Path(__file__).parent.parent / "recipes" / "lite_pseudo_class_balanced.toml"
+SKEWED = "4 a class, skewed pool"
 LABELS: dict[str, dict[str, Any]] = {
     "1% random": {"labelled_fraction": 0.01, "stratified": False},
     "37, one a class": {"labels_per_class": 1},
@@ -46,16 +44,11 @@ LABELS: dict[str, dict[str, Any]] = {
     "4 a class": {"labels_per_class": 4},
     "10% random": {"labelled_fraction": 0.1, "stratified": False},
     "50% random": {"labelled_fraction": 0.5, "stratified": False},
-    "skewed, tested evenly": {"labels_per_class": 4},
-    "skewed, as the pool": {"labels_per_class": 4, "target_prior": "pool"},
+    SKEWED: {"labels_per_class": 4},
 }
-SKEWED = "skewed"
 RARE_KEEP = 8
 """Of a rare breed's unlabelled images one in so many stays."""
-DEFAULT_LABELS = (
-    "37, one a class", "4 a class", "10% random", "50% random",
-    "skewed, tested evenly", "skewed, as the pool",
-)  # fmt: skip
+DEFAULT_LABELS = ("37, one a class", "4 a class", SKEWED, "10% random", "50% random")
 STRATEGIES: dict[str, dict[str, Any]] = {
     "one_shot": {"strategy": "one_shot", "student": "fresh"},
     "iterative": {"strategy": "iterative"},
@@ -150,43 +143,32 @@ def run(job: Job) -> Done:
     torch.set_num_threads(1)
     values = tomllib.loads(BASE.read_text(encoding="utf-8"))
     values["pseudo_label"] = {"epochs_per_round": EPOCHS} | STRATEGIES[job.strategy] | LABELS[job.labels]
-    if job.strategy == "ups":
-        values["pseudo_label"].pop("target_prior", None)
     values["seed"] = job.seed
     values["data"]["split_seed"] = job.seed
     places = Places(job.data, job.cache, torch.device("cpu"))
-    mixture = None
     with tempfile.TemporaryDirectory() as home:
-        if job.labels.startswith(SKEWED):
+        if job.labels == SKEWED:
             values["data"]["corrections"] = str(Path(home) / "thinned.toml")
-            mixture = _thin_out(Recipe.model_validate(values), job, Path(home) / "thinned.toml")
+            _thin_out(Recipe.model_validate(values), job, Path(home) / "thinned.toml")
         recipe = Recipe.model_validate(values)
         directory = create_run(Path(home), recipe.name, dump_recipe(recipe), datetime.now())
         tenure = Tenure(directory, write_process(directory, "cpu"))
         results = execute(directory, recipe, places, Silent(), StopRequest(), tenure)
     assert results.teacher_test is not None  # every offline strategy has a teacher
-    asks_pool = job.labels.endswith("as the pool")
-    validation, test, teacher_test = (
-        _as_mixed(on, mixture) if asks_pool and mixture is not None else on.accuracy
-        for on in (results.val, results.test, results.teacher_test)
-    )
     return Done(
         job.labels,
         job.strategy,
         job.seed,
-        validation,
-        test,
-        teacher_test,
+        results.val.accuracy,
+        results.test.accuracy,
+        results.teacher_test.accuracy,
         kept_teacher=results.best_stage == "teacher",
         labels_right=results.rounds[-1].pseudo_label_accuracy,
     )
 
 
-def _thin_out(recipe: Recipe, job: Job, path: Path) -> NDArray[np.float64]:
-    """Write the corrections that take most images of half of the breeds out of the pool.
-
-    Returns: (C,) the shares of the breeds in what stays.
-    """
+def _thin_out(recipe: Recipe, job: Job, path: Path) -> None:
+    """Write the corrections that take most images of half of the breeds out of the pool."""
     data = recipe.data.model_copy(update={"corrections": ""})
     catalogue = open_catalogue(data, data_home=job.data)
     pool = make_split(catalogue, data, recipe.pseudo_label).unlabelled
@@ -202,12 +184,6 @@ def _thin_out(recipe: Recipe, job: Job, path: Path) -> NDArray[np.float64]:
     kept = set(np.concatenate(stays).tolist())
     gone = [catalogue.records[position].id for position in pool.tolist() if position not in kept]
     path.write_text(file_text([Correction(id_, Verdict.EXCLUDE, "") for id_ in gone]), encoding="utf-8")
-    return np.array([len(own) for own in stays]) / len(kept)
-
-
-def _as_mixed(on: Evaluation, mixture: NDArray[np.float64]) -> float:
-    """Accuracy on images that are mixed so: the classes' recalls, weighted by their shares."""
-    return float(sum(share * (recall or 0.0) for share, recall in zip(mixture, on.recall, strict=True)))
 
 
 def table(done: Iterable[Done]) -> list[str]:
