@@ -100,7 +100,8 @@ def _expected_shares(
         most, least = (f"{clean(setup.classes[c])} {100 * found.shares[c]:.1f} %" for c in order[[0, -1]])
         text += f", from {most} to {least}"
     text += f" (the estimate is {far})"
-    reporter.event(Message("info", text))
+    if adopts or number == 1:
+        reporter.event(Message("info", text))
     return found.shares if adopts else expected
 
 
