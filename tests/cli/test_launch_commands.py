@@ -81,6 +81,10 @@ def test_a_grid_is_a_run_for_each_combination(petbench: Petbench, recipe: Path) 
         (("--device", "cuda:9"), "no device 'cuda:9'"),
         (("--notify", "echo 'half"), "--notify"),
         (("--set", "data.dataset=oxford-iiit-pet", "--set", "data.root="), "is not there"),
+        (
+            ("--set", "pseudo_label.strategy=one_shot", "--set", "pseudo_label.labels_per_class=900"),
+            "labels_per_class",
+        ),
     ],
 )
 def test_a_launch_that_cannot_be_is_refused_before_anything_starts(

@@ -76,6 +76,22 @@ def test_pruning_in_the_background_is_refused_with_the_reason(petbench: Petbench
     assert "decide on the way" in said.err
 
 
+@pytest.mark.parametrize("way", [("sweep",), ("sweep", "--background")])
+def test_a_sweep_that_its_data_refuse_begins_nothing_and_names_the_line(
+    way: tuple[str, ...], petbench: Petbench, swept: Path, home: Path
+) -> None:
+    swept.write_text(
+        swept.read_text().replace(
+            "[sweep]", '[pseudo_label]\nstrategy = "one_shot"\nlabels_per_class = 900\n[sweep]'
+        )
+    )
+    said = petbench(*way, swept)
+    assert said.code == 2
+    line = swept.read_text().splitlines().index("[pseudo_label]") + 1
+    assert f"{swept}:{line}" in said.err
+    assert run_directories(home / "runs") == []
+
+
 def test_recipe_check_checks_every_run_of_a_sweep(petbench: Petbench, swept: Path) -> None:
     (report,) = _json(petbench("recipe", "check", swept, "--json"))["recipes"]
     assert report["valid"]

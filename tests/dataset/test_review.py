@@ -285,3 +285,10 @@ def test_a_fingerprint_tells_what_a_review_changes_not_who_said_so(path: Path) -
     other = Review((EXCLUDED, Correction("pug_1", Verdict.RELABEL, "pug", said="beagle")))
     assert one.fingerprint == other.fingerprint
     assert one.fingerprint != Review((ACCEPTED,)).fingerprint
+
+
+def test_a_pipe_in_a_reviews_place_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "review.toml"
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="a named pipe, not a regular file"):
+        load_review(path)

@@ -282,3 +282,11 @@ def settle(home: Path) -> None:
     """Age all files, so that what they say is kept in the cache."""
     for path in [*home.rglob("*"), *home.iterdir()]:
         os.utime(path, (1, 1))
+
+
+def test_warnings_of_results_that_were_changed_are_not_passed_on(tmp_path: Path) -> None:
+    run = finish(make_run(tmp_path), make_results(0.8, teacher_accuracy=0.9))
+    assert warnings_of(list_runs(tmp_path)[0]) == ("the student is below its teacher",)
+    text = run.results.read_text()
+    run.results.write_text(text.replace("below its teacher", "above its teacher"))
+    assert warnings_of(list_runs(tmp_path)[0]) == ()

@@ -73,6 +73,14 @@ def test_a_damaged_file_starts_an_empty_session(tmp_path: Path, text: str) -> No
     assert json.loads(path.read_text())["runs"] == {"a": 1}
 
 
+def test_a_session_that_is_no_file_or_nested_too_deep_is_not_waited_for(tmp_path: Path) -> None:
+    pipe, deep = tmp_path / "pipe.json", tmp_path / "deep.json"
+    os.mkfifo(pipe)
+    deep.write_text('{"version": 1, "app": {"a": ' + "[" * 100 + "]" * 100 + "}}")
+    assert Session(pipe).section("app") == {}
+    assert Session(deep).section("app") == {}
+
+
 def test_a_place_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("")

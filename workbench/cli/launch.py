@@ -12,7 +12,7 @@ import typer
 
 from workbench.cli.arguments import DataDir, Json, RecipeFiles, RunIds, RunsDir, Sets, Unsets, changes_of
 from workbench.cli.console import console, print_json
-from workbench.jobs import Launched, check_launch, is_background, launch, pause_run, stop_run
+from workbench.jobs import Launched, check_divisions, check_launch, is_background, launch, pause_run, stop_run
 from workbench.jobs.notify import split_command
 from workbench.recipe import Recipe, load_recipe
 from workbench.recipe.load import lines_named
@@ -86,6 +86,7 @@ def launch_(
             for recipe in asked:
                 check_backbone(recipe)
                 check_launch(recipe, data_home=data, device=device)
+            check_divisions(asked, data_home=data)
         checked += asked
     launched: list[Launched] = []
     for recipe in checked:

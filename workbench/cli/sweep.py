@@ -21,6 +21,7 @@ from workbench.cli.arguments import (
     changes_of,
 )
 from workbench.cli.console import cell, console, error_console, make_table, percent, print_json, print_problem
+from workbench.recipe.load import lines_named
 from workbench.recipe.sweep import Sweep, SweepRun, load_sweep
 from workbench.runs.seeds import Spread
 from workbench.runs.status import RunStatus
@@ -71,12 +72,14 @@ def sweep(
     A run is known by its resolved recipe and its images: stop the sweep with Ctrl-C, give the same command,
     and it goes on.
     """
-    loaded = load_sweep(recipe, changes_of(sets, unsets))
+    changes = changes_of(sets, unsets)
+    loaded = load_sweep(recipe, changes)
     home = runs_home(runs_dir)
-    if background:
-        launch_sweep(loaded, home, device, data_dir, retry=retry)
-    elif not collect:
-        train_sweep(loaded, home, device, data_dir, jobs=jobs, retry=retry)
+    with lines_named(recipe, changes):
+        if background:
+            launch_sweep(loaded, home, device, data_dir, retry=retry)
+        elif not collect:
+            train_sweep(loaded, home, device, data_dir, jobs=jobs, retry=retry)
     data = data_now(data_dir)
     runs = all_runs(loaded, home, data)
     points = points_of(runs, find_runs(home, runs, data))
@@ -96,14 +99,13 @@ def train_sweep(
     loaded: Sweep, home: Path, device: str, data_dir: Path | None, *, jobs: int, retry: bool
 ) -> None:
     """Train what is not done yet, a line on standard error as each run ends. Raises `typer.Exit` 130, 1."""
-    from workbench.jobs import check_launch
     from workbench.train import Places, find_device
     from workbench.train.interrupt import Interrupted
     from workbench.train.many import train_all
     from workbench.train.sweeping import carry_out
 
     places = Places(data_home=data_home(data_dir), cache=cache_home(), device=find_device(device))
-    check_launch(loaded.runs[0].recipe, data_home=data_dir, device=device)
+    _check(loaded, data_dir, device)
     told = _Told()
 
     def train(tasks: Sequence[Task]) -> None:
@@ -119,13 +121,22 @@ def train_sweep(
         raise typer.Exit(1) from error
 
 
+def _check(loaded: Sweep, data_dir: Path | None, device: str) -> None:
+    """See that nothing is begun that a run would refuse a second later. Raises: UserError."""
+    from workbench.jobs import check_divisions, check_launch
+
+    recipes = [run.recipe for run in loaded.runs]
+    check_launch(recipes[0], data_home=data_dir, device=device)
+    check_divisions(recipes, data_home=data_dir)
+
+
 def launch_sweep(loaded: Sweep, home: Path, device: str, data_dir: Path | None, *, retry: bool) -> None:
     """Queue what is not done yet in the background.
 
     Raises:
         UserError: a search that looks at its runs on the way needs this process.
     """
-    from workbench.jobs import check_launch, launch, resume_run
+    from workbench.jobs import launch, resume_run
     from workbench.recipe import recipe_fingerprint
 
     if loaded.prune is not None or loaded.refine is not None:
@@ -134,7 +145,7 @@ def launch_sweep(loaded: Sweep, home: Path, device: str, data_dir: Path | None, 
             where="--background",
             hint="leave --background out (tmux keeps it going), or take the keys out of the recipe",
         )
-    check_launch(loaded.runs[0].recipe, data_home=data_dir, device=device)
+    _check(loaded, data_dir, device)
     started = 0
     with starting(home):
         found = find_runs(home, loaded.runs, data_now(data_dir))

@@ -30,6 +30,7 @@ from workbench.support.atomic import atomic_write, sweep_temporaries
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.fingerprint import fingerprint
+from workbench.support.regular_file import UnreadableFile, open_regular
 from workbench.support.slug import slug
 
 __all__ = [
@@ -142,19 +143,19 @@ def pin_review(named: str, pinned: Path) -> None:
 def _read(path: Path) -> str:
     """The file's text; "" where there is none."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise too_large(path)
         return data.decode("utf-8-sig")
     except FileNotFoundError:
         return ""
+    except UnreadableFile as error:
+        raise UserError(f"the review cannot be read: {error.reason}", where=clean(path)) from error
     except OSError as error:
         raise UserError(f"the review cannot be read: {error.strerror or error}", where=clean(path)) from error
     except UnicodeDecodeError as error:
         raise UserError("not a review: not UTF-8 text", where=clean(path)) from error
-    except ValueError as error:
-        raise UserError("not a file name", where=clean(path)) from error
 
 
 def _counting(entries: Sequence[Correction]) -> Review:

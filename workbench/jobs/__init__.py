@@ -4,7 +4,7 @@ from workbench.jobs.control import cancel_run, is_background, pause_run, stop_ru
 from workbench.jobs.device import Device, devices
 from workbench.jobs.lease import Holder, holders
 from workbench.jobs.queue import QueueEntry, move_in_queue, queue_of
-from workbench.jobs.start import Launched, check_launch, launch, resume_run
+from workbench.jobs.start import Launched, check_divisions, check_launch, launch, resume_run
 from workbench.jobs.usage import GpuUse, gpu_usage
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Launched",
     "QueueEntry",
     "cancel_run",
+    "check_divisions",
     "check_launch",
     "devices",
     "gpu_usage",

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -92,6 +92,26 @@ def check_launch(recipe: Recipe, *, data_home: Path | None = None, device: str =
     list_extra(recipe.data)
 
 
+def check_divisions(recipes: Iterable[Recipe], *, data_home: Path | None = None) -> None:
+    """See that the images of recipes can be divided as they say, as their runs will: it opens each data set
+    once, which takes about a second for five thousand images. A sample set that has yet to be drawn waits.
+
+    Raises:
+        UserError: whatever in a recipe does not fit its data.
+    """
+    from workbench.dataset.open import sample_home
+    from workbench.dataset.run_data import Catalogues, any_images, divide
+    from workbench.dataset.sample import holds_sample
+    from workbench.support import paths
+
+    home = paths.data_home(data_home)
+    catalogues = Catalogues(home)
+    for recipe in recipes:
+        data = recipe.data
+        if data.dataset != "sample" or data.root or holds_sample(sample_home(home)):
+            divide(recipe, catalogues.open(data), typical=any_images)
+
+
 def resume_run(
     run: RunDirectory,
     *,
@@ -119,11 +139,13 @@ def resume_run(
 
 
 def _has_results(run: RunDirectory) -> bool:
-    """Whether a finished run's are whole; else it can be concluded again."""
+    """Whether a finished run's are whole, with their predictions; else it can be concluded again."""
+    from workbench.runs.predictions import load_predictions
     from workbench.runs.results import read_results
 
     try:
-        read_results(run.results)
+        for name in read_results(run.results).predictions:
+            load_predictions(run.predictions(name))
     except (FileNotFoundError, UserError):
         return False
     return True

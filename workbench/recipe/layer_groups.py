@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -158,7 +158,7 @@ def kept_groups(recipe: Recipe, look: Callable[[Recipe], LayerGroups]) -> LayerG
     Raises:
         UserError: as `look`, such as for a backbone that there is not.
     """
-    file = cache_home() / "networks" / f"{_network_key(recipe)}.sealed"
+    file = kept_file(_asked_of(recipe))
     with contextlib.suppress(KeyError, TypeError, AttributeError):
         return _kept(read_json_cache(file))
     try:
@@ -186,12 +186,17 @@ def _kept(values: dict[str, object]) -> LayerGroups:
     return LayerGroups(str(values["backbone"]), **lists)
 
 
-def _network_key(recipe: Recipe) -> str:
+def kept_file(asked: Sequence[object]) -> Path:
+    """Where the answer to a question about networks is kept, for as long as their code is the same."""
+    return cache_home() / "networks" / f"{fingerprint([_code(), *asked])}.sealed"
+
+
+def _asked_of(recipe: Recipe) -> list[object]:
     model = recipe.model
     weights = "default" if model.weights == "none" or is_weights_file(model.weights) else model.weights
     sides = sorted(recipe.view_sides) if recipe.training.progressive else []
     noisy = model.stochastic_depth > 0
-    return fingerprint([_code(), model.backbone, weights, noisy, recipe.data.image_size, sides])
+    return [model.backbone, weights, noisy, recipe.data.image_size, sides]
 
 
 @functools.cache

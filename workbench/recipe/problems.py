@@ -106,11 +106,13 @@ def recipe_error(error: ValidationError, source: Source) -> RecipeError:
 
 
 def placed(error: UserError, source: Source) -> UserError:
-    """An error that names a key, found out after parsing, with the place where the recipe writes that key."""
-    path = tuple(error.where.split("."))
-    if isinstance(error, RecipeError) or path[:2] not in {known for known, _ in known_keys()}:
+    """An error that names a key or a [table], found out after parsing, with the place where the recipe writes
+    it."""
+    path = tuple(error.where.removeprefix("[").removesuffix("]").split("."))
+    is_table = error.where == f"[{path[0]}]" and path[0] in {known[0] for known, _ in known_keys()}
+    if isinstance(error, RecipeError) or not (is_table or path[:2] in {known for known, _ in known_keys()}):
         return error
-    what = f"{dotted(path)}: {error.what}"
+    what = f"{error.where if is_table else dotted(path)}: {error.what}"
     found = problem(path, source, what, allowed=error.allowed, hint=error.hint)
     return RecipeError(source.name, [found], 1)
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from workbench.runs.epochs import EpochReader
 from workbench.runs.events import EpochDone, Event, Message, StageStarted
 from workbench.runs.metrics import read_events
+from workbench.runs.results import checked_text
 from workbench.runs.summary import RunSummary, problem_of
 from workbench.support.errors import UserError
-from workbench.support.regular_file import read_text
 from workbench.support.toml_text import parse_toml
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def warnings_of(summary: RunSummary) -> tuple[str, ...]:
     run = summary.run
     try:
         # The first tables of results hold no line that begins with a bracket; the rest is confusion matrices.
-        head = parse_toml(read_text(run.results, _LARGEST_BYTES).partition("\n[")[0], "").values
+        head = parse_toml(checked_text(run.results).partition("\n[")[0], "").values
     except (OSError, UserError):
         head = {}
     concluded = head.get("warnings", [])

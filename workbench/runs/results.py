@@ -135,6 +135,14 @@ class Results:
         )
 
     @property
+    def predictions(self) -> tuple[str, ...]:
+        """Names of the predictions that go with them: each model's on validation and test images."""
+        prefixes = [""]
+        prefixes += ["teacher-"] if self.teacher_val else []
+        prefixes += ["student-"] if self.student_val else []
+        return tuple(prefix + split for prefix in prefixes for split in ("val", "test"))
+
+    @property
     def student_words(self) -> str:
         """The student beside the teacher on the test images, in one line; empty without a teacher."""
         if len(self.models) < 2:
@@ -194,7 +202,7 @@ _PROMISE = "# results of petbench; the last line is the SHA-256 of all before it
 _CHECKSUM = "# SHA-256 "
 
 
-def _checked_text(path: Path) -> str:
+def checked_text(path: Path) -> str:
     """The text of a results file that is what was written; one of before there were checksums is believed.
 
     Raises:
@@ -225,7 +233,7 @@ def read_results(path: Path) -> Results:
         UserError: the file is damaged.
     """
     try:
-        values = as_toml(path, _checked_text(path), max_bytes=_LIMIT_BYTES)
+        values = as_toml(path, checked_text(path), max_bytes=_LIMIT_BYTES)
         for name in EVALUATIONS:
             if name in values:
                 values[name]["recall"] = [None if math.isnan(r) else r for r in values[name]["recall"]]
@@ -267,7 +275,7 @@ def read_headline(path: Path) -> dict[str, dict[str, float]]:
     """
     tables: dict[str, dict[str, float]] = {"": {}}
     table = tables[""]
-    for match in _NUMBER_LINE.finditer(_checked_text(path)):
+    for match in _NUMBER_LINE.finditer(checked_text(path)):
         if match["recall"]:
             table["classes"] = match["recall"].count(",") + 1
         elif match["table"]:

@@ -119,12 +119,7 @@ def finished_results(directory: RunDirectory, reporter: Reporter) -> Results | N
     """
     try:
         results = read_results(directory.results)
-        names = [
-            "",
-            *(["teacher-"] if results.teacher_val else []),
-            *(["student-"] if results.student_val else []),
-        ]
-        for name in (prefix + split for prefix in names for split in ("val", "test")):
+        for name in results.predictions:
             load_predictions(directory.predictions(name))
     except FileNotFoundError as error:
         if directory.results.exists():

@@ -22,6 +22,7 @@ from typing import Any
 from workbench.support.atomic import atomic_write
 from workbench.support.locks import try_lock
 from workbench.support.paths import state_home
+from workbench.support.regular_file import read_json
 
 _VERSION = 1
 _SIZE_LIMIT = 4_000_000  # bytes; a file larger than this is not ours
@@ -180,10 +181,8 @@ def _window_of(key: str) -> int:
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        if path.stat().st_size > _SIZE_LIMIT:
-            return {}
-        values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        values = read_json(path, _SIZE_LIMIT)
+    except OSError:
         return {}
     if not isinstance(values, dict) or values.pop("version", None) != _VERSION:
         return {}

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import workbench
+from workbench.recipe.layer_groups import kept_file
 from workbench.support.caches import read_json_cache, write_json_cache
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
-from workbench.support.paths import cache_home
 from workbench.tui.helper import run_petbench
 from workbench.tui.screens.compose.failing import told_problem
 
@@ -122,7 +121,4 @@ def _rows(values: Any) -> tuple[BackboneRow, ...]:
 
 
 def _file(kind: str, name: str) -> Path:
-    digest = hashlib.sha256(f"{workbench.__version__} {name}".encode("utf-8", "surrogatepass")).hexdigest()[
-        :16
-    ]
-    return cache_home() / "compose" / f"{kind}-{digest}.sealed"
+    return kept_file([workbench.__version__, kind, name])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,8 @@ from workbench.runs.log_tail import LogLines, LogTail
 from workbench.runs.results import read_results
 from workbench.runs.status import RunStatus, last_sign
 from workbench.support.errors import UserError
+from workbench.support.regular_file import read_bytes
+from workbench.support.toml_text import MAX_BYTES
 from workbench.tui.screens.watch.process_use import ProcessMeter, ProcessUse
 
 TICK_SECONDS = 0.5
@@ -140,10 +141,8 @@ class NewsReader:
 def class_names(run: RunDirectory, data_home: Path) -> tuple[str, ...]:
     """The names of the run's classes, from its results, else from its data; empty where neither tells."""
     try:
-        names = tomllib.loads(run.results.read_text("utf-8")).get("classes", ())
-        if names:
-            return tuple(map(str, names))
-    except (OSError, ValueError):
+        return read_results(run.results).classes
+    except (UserError, OSError):
         pass
     try:
         data = load_recipe(run.recipe).data
@@ -216,6 +215,6 @@ def _sign_of_stalled(following: Following) -> float | None:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text("utf-8", "backslashreplace")
+        return read_bytes(path, MAX_BYTES).decode("utf-8", "backslashreplace")
     except OSError:
         return ""
