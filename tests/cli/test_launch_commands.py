@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.cli.whole import Petbench, Said
@@ -18,6 +19,7 @@ from workbench.jobs import queue_of
 from workbench.recipe import load_recipe
 from workbench.runs.layout import RunDirectory, run_directories
 from workbench.runs.metrics import MetricsWriter
+from workbench.runs.predictions import save_predictions
 from workbench.runs.process import read_process, write_process
 from workbench.runs.status import RunStatus, status_of
 from workbench.support.identity import send_signal
@@ -150,9 +152,14 @@ def test_what_is_over_cannot_be_stopped_or_finished_twice(petbench: Petbench, bu
     said = petbench("stop", run.handle)
     assert said.code == 2
     assert "it is not running: it is finished" in said.err
+    for name in ("val", "test"):
+        save_predictions(run.predictions(name), ["a"], np.ones((1, 3), np.float32) / 3, np.zeros(1, np.int64))
     said = petbench("resume", run.handle, "--background")
     assert said.code == 2
     assert "it is finished" in said.err
+    run.predictions("test").unlink()  # which the run is concluded again for, as in the foreground
+    assert petbench("resume", run.handle, "--background").code == 0
+    assert petbench("stop", run.handle).code == 0
 
 
 def test_a_run_in_the_foreground_is_asked_once_and_told_that_it_is_not_killed(
