@@ -153,7 +153,9 @@ def test_what_is_over_cannot_be_stopped_or_finished_twice(petbench: Petbench, bu
     assert said.code == 2
     assert "it is not running: it is finished" in said.err
     for name in ("val", "test"):
-        save_predictions(run.predictions(name), ["a"], np.ones((1, 3), np.float32) / 3, np.zeros(1, np.int64))
+        save_predictions(
+            run.predictions(name), ["a"], np.full((1, 3), 1 / 3, np.float32), np.zeros(1, np.int64)
+        )
     said = petbench("resume", run.handle, "--background")
     assert said.code == 2
     assert "it is finished" in said.err
