@@ -98,6 +98,10 @@ def test_show_needs_no_torch() -> None:
         ("[optimizer]\nlayer_rates = {layer9 = 1e-3}", 4),
         ('[model]\nbackbone = "alexnet"\nstochastic_depth = 0.1', 5),
         ('[model]\nbackbone = "vit_b_16"\n[data]\nimage_size = 100', 6),
+        ('[model]\nbackbone = "resnet18"\nweights = "IMAGENET1K_V9"', 5),
+        ('[model]\nbackbone = "efficientnet_lite0"\nweights = "IMAGENET1K_V1"', 5),
+        ('[model]\nbackbone = "timm:resnet10t"\nweights = "c3_in1k"', 5),
+        ('[model]\nbackbone = "timm:coatnet_0_224"\nweights = "default"', 5),
     ],
 )
 def test_check_names_the_line_of_what_the_backbone_lacks(tmp_path: Path, wrong: str, line: int) -> None:

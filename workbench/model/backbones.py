@@ -80,7 +80,7 @@ def _architecture(model: Model, image_size: int | None, *, initialise: bool) -> 
     if name.startswith(PREFIX):
         return timm_architecture(name, model.weights, image_size=image_size)
     if name in LITE:
-        return lite_architecture(name)
+        return lite_architecture(name, model.weights)
     known = torchvision_names()
     if name not in known:
         near = nearest(name, [*LITE, *known])
@@ -99,15 +99,9 @@ def _entries(model: Model) -> tuple[dict[str, Tensors], str]:
         path = Path(weights).expanduser()
         return read_entries(path), str(path)
     if name.startswith(PREFIX):
-        return {"": timm_tensors(name, weights)}, name
+        return {"": timm_tensors(name)}, name
     if name not in LITE:
         return {"": published_tensors(name, weights)}, f"{name} {weights}"
-    if weights != "default":
-        raise UserError(
-            f"{name} has no weights named {clean(weights, 80)!r}",
-            where="model.weights",
-            allowed='"default", "none", or a .safetensors, .pth or .pt path',
-        )
     path = lite_weights_file(name)
     return {"": read_tensors(path)}, str(path)
 

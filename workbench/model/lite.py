@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from workbench.model.architecture import Architecture, LayerGroup, Tensors
+from workbench.recipe.model import NO_NAMED_WEIGHTS, is_weights_file
+from workbench.support.clean import clean
 from workbench.support.errors import UserError
 
 # TensorFlow's batch norm epsilon, which the weights were trained with.
@@ -149,8 +151,21 @@ def _scaled_width(channels: int, multiplier: float) -> int:
     return rounded + 8 if rounded < 0.9 * exact else rounded
 
 
-def lite_architecture(name: str) -> Architecture:
-    """The network with random weights; groups stem, stage1 to stage7, conv_head."""
+def lite_architecture(name: str, weights: str) -> Architecture:
+    """The network with random weights; groups stem, stage1 to stage7, conv_head.
+
+    Args:
+        weights: as in `model.weights`; "default", "none" or a path.
+
+    Raises:
+        UserError: if it is none of these.
+    """
+    if weights not in ("default", "none") and not is_weights_file(weights):
+        raise UserError(
+            f"{name} has no weights named {clean(weights, 80)!r}",
+            where="model.weights",
+            allowed=NO_NAMED_WEIGHTS,
+        )
     facts = LITE[name]
     trunk = EfficientNetLite(facts.width, facts.depth)
     return Architecture(

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from workbench.model.architecture import Architecture, LayerGroup, Tensors
+from workbench.recipe.model import NO_NAMED_WEIGHTS, is_weights_file
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.nearest import nearest
@@ -36,10 +37,12 @@ def timm_architecture(backbone: str, weights: str, *, image_size: int | None) ->
         image_size: pixels a side, for networks that are built for one size; None: that of the weights.
 
     Raises:
-        UserError: if timm is not installed or knows no such network, or if it cannot be built for that size.
+        UserError: if timm is not installed or knows no such network or weights, or if it cannot be built for
+            that size.
     """
     name = _known_name(backbone)
     timm = _timm()
+    _refuse_weights(backbone, weights)
     facts = timm.get_pretrained_cfg(name) or timm.get_pretrained_cfg(name.split(".")[0])
     options: dict[str, Any] = {}
     native_size = facts.input_size[-1] if facts else 224
@@ -67,25 +70,14 @@ def timm_architecture(backbone: str, weights: str, *, image_size: int | None) ->
     )
 
 
-def timm_tensors(backbone: str, weights: str) -> Tensors:
+def timm_tensors(backbone: str) -> Tensors:
     """The published weights, downloaded by timm into the Hugging Face cache.
 
     Raises:
-        UserError: if there are none, or they cannot be downloaded.
+        UserError: if they cannot be downloaded.
     """
-    if weights != "default":
-        raise UserError(
-            f"no weights named {clean(weights)!r} for {clean(backbone)}",
-            where="model.weights",
-            allowed='"default", "none", or a .safetensors, .pth or .pt path',
-            hint="timm's weights are chosen by the tag in model.backbone, as in timm:resnet50.a1_in1k",
-        )
     name = _known_name(backbone)
     timm = _timm()
-    if not timm.is_model_pretrained(name):
-        raise UserError(
-            f"timm has no weights for {clean(name)}", where="model.weights", hint='weights = "none"'
-        )
     try:
         tensors: Tensors = timm.create_model(name, pretrained=True, num_classes=0).state_dict()
     except Exception as error:
@@ -130,6 +122,22 @@ def _known_name(backbone: str) -> str:
             allowed=[f"{PREFIX}{known}" for known in tagged],
         )
     return name
+
+
+def _refuse_weights(backbone: str, weights: str) -> None:
+    if weights == "none" or is_weights_file(weights):
+        return
+    if weights != "default":
+        raise UserError(
+            f"no weights named {clean(weights)!r} for {clean(backbone)}",
+            where="model.weights",
+            allowed=NO_NAMED_WEIGHTS,
+            hint="timm's weights are chosen by the tag in model.backbone, as in timm:resnet50.a1_in1k",
+        )
+    if not _timm().is_model_pretrained(backbone.removeprefix(PREFIX)):
+        raise UserError(
+            f"timm has no weights for {clean(backbone)}", where="model.weights", hint='weights = "none"'
+        )
 
 
 def _feature_width(trunk: Any) -> int:

@@ -19,6 +19,8 @@ from workbench.recipe.fields import (
 )
 
 _WEIGHTS_FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".tar", ".bin")
+# What model.weights may be for a network that has one set of published weights, without a name of its own.
+NO_NAMED_WEIGHTS = '"default", "none", or a .safetensors, .pth or .pt path'
 NormGroups = Literal["all", "tuned", "frozen"] | Names
 LayerRate = Annotated[float, Field(gt=0, le=10)]
 
