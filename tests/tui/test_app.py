@@ -277,3 +277,15 @@ async def test_letters_move_only_where_nothing_is_typed(home: Path, two_runs: tu
         assert isinstance(pilot.app.focused, Input)
         await pilot.press(*"hjkl?q")
         assert pilot.app.focused.value == "hjkl?q"
+
+
+async def test_control_c_says_in_plain_words_which_keys_leave(home: Path) -> None:
+    async with opened(home) as pilot:
+        await pilot.press("ctrl+c")
+        await settle(pilot)
+        (told,) = said(pilot)
+        assert "q quits" in told
+        assert "[b]" not in told
+        await pilot.press("ctrl+q")
+        await settle(pilot)
+        assert not pilot.app.is_running

@@ -260,6 +260,10 @@ class PetbenchApp(Guarded, TypeAhead):
         """Close."""
         self.exit()
 
+    def action_help_quit(self) -> None:
+        """What Textual binds ^C to; its own words name no key of ours and are markup, which we never parse."""
+        self.notify("^C closes nothing: esc goes back, q quits (^q where letters are typed). Runs go on.")
+
     def action_act(self, action_id: str) -> None:
         """What the bindings of the app call."""
         screen = self._place_screen()
