@@ -261,7 +261,7 @@ class PetbenchApp(Guarded, TypeAhead):
         self.exit()
 
     def action_help_quit(self) -> None:
-        """What Textual binds ^C to; its own words name no key of ours and are markup, which we never parse."""
+        """What Textual binds ^C to; its own words are markup, which we never parse."""
         self.notify("^C closes nothing: esc goes back, q quits (^q where letters are typed). Runs go on.")
 
     def action_act(self, action_id: str) -> None:
