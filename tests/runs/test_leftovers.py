@@ -105,6 +105,13 @@ def test_numbered_checkpoints_go_once_the_final_weights_are_whole(tmp_path: Path
     run.results.write_text(content[:-90])
     assert _found(tmp_path) == []  # it has to be concluded again
     run.results.write_text(content)
+    told = final.with_suffix(".sha256")
+    sum_ = told.read_text()
+    told.unlink()
+    os.mkfifo(told)  # a stranger's: not waited for
+    assert _found(tmp_path) == []
+    told.unlink()
+    told.write_text(sum_)
     assert _tidy(tmp_path) == []
     assert final.exists()
     assert not list(run.checkpoint.glob("0*"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from workbench.support.fingerprint import file_sha256
 from workbench.support.regular_file import (
     JSON_DEPTH,
     UnreadableFile,
@@ -50,6 +51,14 @@ def test_what_is_no_regular_file_of_bounded_size_is_refused_at_once(tmp_path: Pa
     with pytest.raises(UnreadableFile, match=word) as caught:
         read_bytes(path, _LIMIT)
     assert str(caught.value).startswith("notes.toml: ")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+def test_no_hash_is_made_of_what_never_ends(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "final.safetensors"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    with pytest.raises(UnreadableFile):
+        file_sha256(path)
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800"])

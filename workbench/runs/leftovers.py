@@ -28,6 +28,7 @@ from workbench.support.errors import UserError
 from workbench.support.fingerprint import file_sha256
 from workbench.support.identity import process_id
 from workbench.support.locks import locked, try_lock
+from workbench.support.regular_file import read_text
 
 Kind = Literal["temporary file", "checkpoint", "cache", "trash"]
 _HOUR = 3600.0
@@ -35,6 +36,7 @@ _CACHE = re.compile(r".+-[0-9a-f]{16}|[0-9a-f]{16}-\d+", re.DOTALL)
 """Features are named `BACKBONE-FINGERPRINT`, decoded images `FINGERPRINT-SIDE`."""
 _NUMBERED = re.compile(r"\d{6,}\.(?:safetensors|sha256)")
 _DEPTH = 3
+_LONGEST_HASH = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ def _is_complete(run: RunDirectory) -> bool:
     final = run.checkpoint / "final.safetensors"
     try:
         read_results(run.results)
-        return file_sha256(final) == final.with_suffix(".sha256").read_text().split()[0]
+        return file_sha256(final) == read_text(final.with_suffix(".sha256"), _LONGEST_HASH).split()[0]
     except (OSError, ValueError, IndexError, UserError):
         return False
 

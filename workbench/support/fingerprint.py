@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
+
+from workbench.support.regular_file import regular_descriptor
 
 BY_CONTENT = "content-"
 """How a data fingerprint begins that tells pictures apart; those of older runs go by names and lengths."""
@@ -21,6 +24,10 @@ def fingerprint(value: object) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """The file's whole SHA-256 in hex."""
-    with path.open("rb") as stream:
+    """The file's whole SHA-256 in hex.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file: a pipe is waited for, a device never ends.
+    """
+    with os.fdopen(regular_descriptor(path, os.O_RDONLY), "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
