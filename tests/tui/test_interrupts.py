@@ -65,6 +65,31 @@ def test_an_interrupt_from_outside_closes_the_app_as_its_key_does(tmp_path: Path
     assert "\x1b[?1049l" in said
 
 
+_INTERRUPTED_EARLY = """
+import os, signal
+from workbench.tui import app
+
+run = app.PetbenchApp.run_async
+
+async def interrupted(self):
+    os.kill(os.getpid(), signal.SIGINT)
+    await run(self)
+
+app.PetbenchApp.run_async = interrupted
+from workbench.cli.entry import main
+main()
+"""
+
+
+def test_an_interrupt_before_the_first_frame_is_not_forgotten(tmp_path: Path) -> None:
+    code, said = ended(
+        PseudoTerminal((sys.executable, "-c", _INTERRUPTED_EARLY), (100, 30), environment(tmp_path))
+    )
+    assert code == 0
+    assert "Traceback" not in said
+    assert said.count("\x1b[?1049h") == said.count("\x1b[?1049l")
+
+
 @pytest.mark.parametrize("arguments", [(), ("runs", "ls"), ("run", "nothing.toml")])
 def test_interrupts_at_the_start_print_no_traceback(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     for delay in (0.2, 0.4, 0.7):

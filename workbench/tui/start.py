@@ -64,13 +64,13 @@ async def _with_interrupts(app: PetbenchApp) -> None:
 
     While the app has the terminal ^C is a key like others, so the signal comes before, after, or by `kill`.
     """
-    has_terminal = True
+    has_terminal, loop = True, asyncio.get_running_loop()
 
     def close(_number: int, _frame: object) -> None:
         if not has_terminal:
             os._exit(app.return_code or INTERRUPTED)
-        if app.is_running:
-            app.call_later(app.exit)
+        # In the app's queue from before it runs: it closes once it does. A loop that waits is woken.
+        loop.call_soon_threadsafe(app.call_later, app.exit)
 
     signal.signal(signal.SIGINT, close)  # to the process's end: nothing after this has more to put away
     try:
