@@ -15,6 +15,7 @@ from tests.train.making import HEAD, recipe_text
 from workbench.paper.recipes import paper_recipes, table1_sweep
 from workbench.recipe import dump_recipe
 from workbench.runs.layout import create_run, run_directories
+from workbench.support.errors import UserError
 
 TABLE = '[sweep]\nseeds = 2\n"optimizer.learning_rate" = [1e-3, 1e-2]\n'
 
@@ -89,6 +90,26 @@ def test_a_sweep_that_its_data_refuse_begins_nothing_and_names_the_line(
     assert said.code == 2
     line = swept.read_text().splitlines().index("[pseudo_label]") + 1
     assert f"{swept}:{line}" in said.err
+    assert run_directories(home / "runs") == []
+
+
+def test_a_sweep_whose_network_is_refused_begins_nothing(petbench: Petbench, swept: Path, home: Path) -> None:
+    said = petbench("sweep", swept, "--device", "cpu", "--set", "model.backbone=resnet_none")
+    assert said.code == 2
+    assert "model.backbone" in said.err
+    assert run_directories(home / "runs") == []
+
+
+def test_runs_that_could_not_begin_make_a_sweep_fail(
+    petbench: Petbench, swept: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise UserError("no network here", where="model.weights")
+
+    monkeypatch.setattr("workbench.train.setup._build", refuse)
+    said = petbench("sweep", swept, "--device", "cpu")
+    assert said.code == 1
+    assert "4 runs could not begin" in said.err
     assert run_directories(home / "runs") == []
 
 

@@ -119,13 +119,22 @@ def train_sweep(
     except RunFailed as error:
         print_problem(f"{error.reason}\n{error.advice}")
         raise typer.Exit(1) from error
+    if told.refused:
+        error_console.print(f"{told.refused} runs could not begin", style="yellow")
+        raise typer.Exit(1)
 
 
 def _check(loaded: Sweep, data_dir: Path | None, device: str) -> None:
     """See that nothing is begun that a run would refuse a second later. Raises: UserError."""
+    from workbench.cli.recipe import check_backbone
     from workbench.jobs import check_divisions, check_launch
 
     recipes = [run.recipe for run in loaded.runs]
+    networks = {
+        f"{recipe.model.model_dump_json()}{recipe.finetune.model_dump_json()}": recipe for recipe in recipes
+    }
+    for recipe in networks.values():
+        check_backbone(recipe)
     check_launch(recipes[0], data_home=data_dir, device=device)
     check_divisions(recipes, data_home=data_dir)
 
@@ -254,6 +263,8 @@ class _Told:
 
     def __init__(self) -> None:
         self._number = self._of = 0
+        self.refused = 0
+        """Runs that could not begin, of which nothing is left in the runs directory."""
 
     def said(self, said: Said) -> None:
         """A new stretch of the sweep begins."""
@@ -263,6 +274,7 @@ class _Told:
     def ended(self, ended: Ended) -> None:
         """A run has ended."""
         self._number += 1
+        self.refused += bool(ended.code) and not ended.elsewhere and not ended.run.path.exists()
         told = self._outcome(ended)
         error_console.print(
             f"  {self._number}/{self._of}  {clean(ended.run.id)}  {told}",
