@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 from workbench.runs.epochs import EpochReader
 from workbench.runs.events import EpochDone, Event, Message, StageStarted
 from workbench.runs.metrics import read_events
-from workbench.runs.results import checked_text
+from workbench.runs.results import read_top
 from workbench.runs.summary import RunSummary, problem_of
-from workbench.support.errors import UserError
-from workbench.support.toml_text import parse_toml
 
 if TYPE_CHECKING:
     from workbench.runs.remaining import Going
@@ -105,9 +103,8 @@ def warnings_of(summary: RunSummary) -> tuple[str, ...]:
     """What a person should read of the run, as its results and its messages say; each once."""
     run = summary.run
     try:
-        # The first tables of results hold no line that begins with a bracket; the rest is confusion matrices.
-        head = parse_toml(checked_text(run.results).partition("\n[")[0], "").values
-    except (OSError, UserError):
+        head = read_top(run.results)
+    except OSError:
         head = {}
     concluded = head.get("warnings", [])
     try:

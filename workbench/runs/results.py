@@ -202,7 +202,7 @@ _PROMISE = "# results of petbench; the last line is the SHA-256 of all before it
 _CHECKSUM = "# SHA-256 "
 
 
-def checked_text(path: Path) -> str:
+def _checked_text(path: Path) -> str:
     """The text of a results file that is what was written; one of before there were checksums is believed.
 
     Raises:
@@ -233,7 +233,7 @@ def read_results(path: Path) -> Results:
         UserError: the file is damaged.
     """
     try:
-        values = as_toml(path, checked_text(path), max_bytes=_LIMIT_BYTES)
+        values = as_toml(path, _checked_text(path), max_bytes=_LIMIT_BYTES)
         for name in EVALUATIONS:
             if name in values:
                 values[name]["recall"] = [None if math.isnan(r) else r for r in values[name]["recall"]]
@@ -261,6 +261,17 @@ def _refuse_other_classes(on: Evaluation | None, name: str, classes: int) -> Non
         raise ValueError(f"{name} is not of the run's {classes} classes")
 
 
+def read_top(path: Path) -> dict[str, Any]:
+    """What stands before the first table, such as classes and warnings: all but the confusion matrices.
+
+    Raises:
+        FileNotFoundError: the run has none yet.
+        UnreadableFile: the file is damaged.
+    """
+    # No line of it begins with a bracket.
+    return as_toml(path, _checked_text(path).partition("\n[")[0], max_bytes=_LIMIT_BYTES)
+
+
 def read_headline(path: Path) -> dict[str, dict[str, float]]:
     """The numbers of each table of a results file, less its lists; "" is the top, `rounds` the last round.
 
@@ -275,7 +286,7 @@ def read_headline(path: Path) -> dict[str, dict[str, float]]:
     """
     tables: dict[str, dict[str, float]] = {"": {}}
     table = tables[""]
-    for match in _NUMBER_LINE.finditer(checked_text(path)):
+    for match in _NUMBER_LINE.finditer(_checked_text(path)):
         if match["recall"]:
             table["classes"] = match["recall"].count(",") + 1
         elif match["table"]:

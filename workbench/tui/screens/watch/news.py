@@ -16,7 +16,7 @@ from workbench.recipe import load_recipe
 from workbench.runs.follow import Following, RunFollower
 from workbench.runs.layout import RunDirectory
 from workbench.runs.log_tail import LogLines, LogTail
-from workbench.runs.results import read_results
+from workbench.runs.results import read_results, read_top
 from workbench.runs.status import RunStatus, last_sign
 from workbench.support.errors import UserError
 from workbench.support.regular_file import read_bytes
@@ -141,8 +141,8 @@ class NewsReader:
 def class_names(run: RunDirectory, data_home: Path) -> tuple[str, ...]:
     """The names of the run's classes, from its results, else from its data; empty where neither tells."""
     try:
-        return read_results(run.results).classes
-    except (UserError, OSError):
+        return tuple(map(str, read_top(run.results)["classes"]))
+    except (OSError, KeyError, TypeError):
         pass
     try:
         data = load_recipe(run.recipe).data
