@@ -415,3 +415,11 @@ def test_shares_of_an_unknown_class_are_refused_before_training(sample: Path, tm
         prepare(
             tiny(HEAD + PSEUDO, sample, "pseudo_label.target_prior={Nobody=0.5}"), places(tmp_path), Silent()
         )
+
+
+def test_a_network_that_asks_for_its_layers_versions_trains_and_comes_back(
+    sample: Path, tmp_path: Path
+) -> None:
+    trained = train(tiny(HEAD, sample, "model.backbone='mnasnet0_5'", "training.ema=0.5"), tmp_path)
+    assert trained.outcome.code == 0, trained.outcome
+    assert trained.results.test.images == TEST_IMAGES

@@ -19,7 +19,7 @@ from workbench.model.finetune import (
 from workbench.model.fold import FOLDING, frozen_copy
 from workbench.model.noise import set_noise
 from workbench.model.rates import group_rates, parameter_groups
-from workbench.model.weights import weights_id
+from workbench.model.weights import put_back, weights_id
 
 __all__ = [
     "FOLDING",
@@ -37,6 +37,7 @@ __all__ = [
     "is_trunk_fixed",
     "look_at_network",
     "parameter_groups",
+    "put_back",
     "set_noise",
     "skeleton",
     "tune",

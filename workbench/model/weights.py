@@ -17,7 +17,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workbench.model.architecture import Architecture, Tensors
 from workbench.model.classifier import ImageClassifier, PublishedHead
@@ -424,3 +424,16 @@ def _is_in(name: str, prefixes: tuple[str, ...]) -> bool:
 
 def _last(name: str) -> str:
     return name.rsplit(".", 1)[-1]
+
+
+def put_back(module: nn.Module, tensors: Mapping[str, Tensor], *, strict: bool = True) -> None:
+    """`load_state_dict` of tensors that were kept by name alone.
+
+    torch keeps each layer's version beside its tensors, and some networks (MNASNet) refuse tensors of none.
+
+    Raises:
+        RuntimeError: they are not the module's; without `strict` a part of them is enough.
+    """
+    whole = OrderedDict(tensors)
+    whole._metadata = module.state_dict()._metadata  # type: ignore[attr-defined]
+    module.load_state_dict(whole, strict=strict)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from workbench.loader import Samples
-from workbench.model import parameter_groups, set_noise, tune, unlocked_groups
+from workbench.model import parameter_groups, put_back, set_noise, tune, unlocked_groups
 from workbench.support.spans import Part, span
 from workbench.train.average import MovingAverage
 from workbench.train.network import Network, changing_weights, clone_weights
@@ -94,7 +94,7 @@ class Learner:
         restore_optimizer(self.optimizer, weights_under("optimizer/", tensors))
         self.objective.restore(weights_under("objective/", tensors))
         if self.average is not None:
-            self.average.load_state_dict(weights_under("average/", tensors))
+            put_back(self.average, weights_under("average/", tensors))
 
     def _objective(self, samples: Samples, offsets: NDArray[np.float32] | None) -> Objective:
         setup = self._network.setup

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from workbench.loader import Samples
-from workbench.model import ImageClassifier, Tuning, find_cut, frozen_copy, tune
+from workbench.model import ImageClassifier, Tuning, find_cut, frozen_copy, put_back, tune
 from workbench.recipe import Augmentation
 from workbench.runs.events import Reporter
 from workbench.support.spans import Part, spanned
@@ -75,7 +75,7 @@ class Network:
 
     def reset(self) -> None:
         """Back to the pretrained weights and the first head."""
-        self.classifier.load_state_dict(self._initial)
+        put_back(self.classifier, self._initial)
 
     def weights(self) -> Weights:
         """A copy on the CPU of every state-dict entry that the run may change."""
@@ -84,7 +84,7 @@ class Network:
 
     def load(self, weights: Weights) -> None:
         """Put back entries that training changed; the others stay."""
-        self.classifier.load_state_dict(weights, strict=False)
+        put_back(self.classifier, weights, strict=False)
 
     def sample_maps(self, samples: Samples, augmentation: Augmentation) -> Tensor | None:
         """(K, C, h, w) what the prefix makes of every sample's fixed view; None: too large to keep."""

@@ -17,7 +17,7 @@ from workbench.dataset.depth import DEPTHS, Scale
 from workbench.loader.decoding import Square, decode_square
 from workbench.loader.store import stored_side
 from workbench.loader.views import ViewFormat, plain_views_of
-from workbench.model import Cut, ImageClassifier, build, find_cut, frozen_copy, tune
+from workbench.model import Cut, ImageClassifier, build, find_cut, frozen_copy, put_back, tune
 from workbench.recipe import Recipe
 from workbench.runs.layout import RunDirectory
 from workbench.runs.provenance import read_provenance
@@ -172,7 +172,7 @@ def _load(classifier: ImageClassifier, path: Path, classes: Sequence[str]) -> No
         tensors, told = load_tensors(path)
         if tuple(told.get("classes", classes)) != tuple(classes):
             raise UserError("the weights are of other classes than the run's results", where=clean(path))
-        classifier.load_state_dict(tensors)
+        put_back(classifier, tensors)
     except DamagedFile as error:
         raise UserError(
             f"the weights are damaged: {clean(error)}",

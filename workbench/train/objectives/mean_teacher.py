@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.loader import PoolBatch
+from workbench.model import put_back
 from workbench.recipe.online import MeanTeacher
 from workbench.train.objectives.objective import Beginning, Clock, Labelled, Loss, Objective, Pseudo
 from workbench.train.objectives.registry import objective_for
@@ -67,7 +68,7 @@ class MeanTeacherObjective(Objective):
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Put them back."""
-        self._teacher.load_state_dict(state)
+        put_back(self._teacher, state)
 
 
 def ramp(epochs: float, length: float) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workbench.loader import PoolBatch
-from workbench.model import ImageClassifier, parameter_groups
+from workbench.model import ImageClassifier, parameter_groups, put_back
 from workbench.recipe.online import MetaPseudoLabels
 from workbench.support.spans import Part, span
 from workbench.train.objectives.objective import Beginning, Clock, Labelled, Loss, Objective, Pseudo
@@ -108,7 +108,7 @@ class MetaPseudoLabelsObjective(Objective):
         def part(prefix: str) -> dict[str, Tensor]:
             return {key.removeprefix(prefix): t for key, t in state.items() if key.startswith(prefix)}
 
-        self._teacher.load_state_dict(part("teacher/"))
+        put_back(self._teacher, part("teacher/"))
         restore_optimizer(self._optimizer, part("optimizer/"))
         self._usual = state["usual"].to(self._device)
 
