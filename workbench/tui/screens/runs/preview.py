@@ -32,7 +32,10 @@ _EVALUATIONS = (
     ("test", "test"),
     ("teacher.val", "teacher val"),
     ("teacher.test", "teacher test"),
+    ("student.val", "student val"),
+    ("student.test", "student test"),
 )
+"""A student has rows of its own where the teacher was kept; else the run's own are the student's."""
 _MOST_WARNINGS = 4
 
 
