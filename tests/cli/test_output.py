@@ -138,6 +138,38 @@ def test_a_run_whose_reader_went_is_trained_to_its_end(own: dict[str, list[str]]
     assert run.results.is_file()
 
 
+_CUT = """
+import sys
+from workbench.cli.streams import outliving_output, with_streams
+
+def command():
+    with outliving_output():
+        print("one", flush=sys.argv[1] == "at once")
+    return 130
+
+sys.exit(with_streams(command))
+"""
+
+
+@pytest.mark.parametrize("lost", ["at once", "at the end"])
+@pytest.mark.parametrize("outlet", ["/dev/full", "a terminal that was closed"])
+def test_what_was_interrupted_says_so_also_when_its_last_words_are_lost(outlet: str, lost: str) -> None:
+    if outlet == "/dev/full":
+        written = os.open(outlet, os.O_WRONLY)
+    else:
+        master, written = os.openpty()
+        os.close(master)
+    ended = subprocess.run(
+        [sys.executable, "-c", _CUT, lost],
+        stdout=written,
+        stderr=written,
+        start_new_session=True,
+        check=False,
+    )
+    os.close(written)
+    assert ended.returncode == 130
+
+
 def test_what_standard_error_does_not_take_is_dropped(home: Path) -> None:
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(

@@ -15,7 +15,7 @@ import typer
 import workbench
 from workbench.cli.arguments import DataDir, RunsDir
 from workbench.cli.console import error_console, print_problem, print_text
-from workbench.cli.streams import with_streams
+from workbench.cli.streams import INTERRUPTED, with_streams
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 
@@ -160,7 +160,7 @@ def _code() -> int:
         print_problem("stopped: nothing was changed")
         return 1
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
 
 
 _ClickError: type[Exception] = next(

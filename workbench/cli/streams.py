@@ -1,8 +1,8 @@
 """Standard streams as they fail: a reader that has gone, a full disk, a stream that was never opened.
 
 `petbench runs ls | head` ends quietly with 141, the code that a shell gives to every tool whose reader went
-(128 + SIGPIPE); any other loss of standard output is one sentence on standard error and code 1. What cannot
-be written to standard error is dropped, since there is nowhere to say so.
+(128 + SIGPIPE); any other loss of standard output is one sentence on standard error and code 1. One that was
+interrupted stays so. What cannot be written to standard error is dropped, since there is nowhere to say so.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 READER_GONE = 128 + 13
+INTERRUPTED = 130
 
 # What a terminal or file of few letters (LANG=C, PYTHONIOENCODING=ascii) gets in place of ours.
 _PLAINER = {
@@ -75,18 +76,20 @@ def with_streams(command: Callable[[], int]) -> int:
     from workbench.cli.console import print_problem
 
     _open_streams()
+    code = 1
     try:
         code = command()
         sys.stdout.flush()
         lost = None if (descriptor := _descriptor()) is None else descriptor.lost
     except OutputLost as error:
-        code, lost = 1, error
+        lost = error
     if lost is None:
         return code
-    if lost.is_reader_gone:
-        return READER_GONE
-    print_problem(lost.what)
-    return 1
+    if not lost.is_reader_gone:
+        print_problem(lost.what)
+    if code == INTERRUPTED:
+        return code  # a terminal that is closed interrupts the command and takes its last words alike
+    return READER_GONE if lost.is_reader_gone else 1
 
 
 @contextmanager
