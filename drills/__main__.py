@@ -37,6 +37,8 @@ def main() -> None:
             print(f"{one.name:20} {one.count:5}  {one.what}")
         return
     chosen = _chosen(options.names)
+    if options.dir is not None:
+        options.dir.mkdir(parents=True, exist_ok=True)
     base = Path(tempfile.mkdtemp(prefix="petbench-drills-", dir=options.dir))
     tallies: list[Tally] = []
     for number in (
