@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.recipe.generate import recipes
 from workbench.recipe import STRATEGIES, Recipe, dump_recipe, flat, parse_recipe
+from workbench.recipe.grid import expand_grid_text
 from workbench.recipe.knobs import known_keys
 from workbench.recipe.literals import toml_literal
 from workbench.support.clean import clean
@@ -65,6 +66,26 @@ def test_a_shipped_recipe_is_a_valid_and_unchanged_draft(path: Path) -> None:
     assert draft.is_valid
     assert not draft.is_changed
     assert draft.all_problems == ()
+
+
+def test_paths_of_a_draft_count_from_where_its_file_would_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the command line reads them, before the draft is handed to a run or written anywhere else."""
+    run = tmp_path / "run"
+    (run / "checkpoint").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    text = 'schema = 1\nname = "a"\n\n[data]\ndataset = "folder"\nroot = "pets"\n'
+    for path, meant in (
+        (None, tmp_path / "pets"),
+        (Path("recipes/mine.toml"), tmp_path / "recipes" / "pets"),
+        (run / "recipe.toml", tmp_path / "pets"),  # a run of before paths stood absolute in it
+    ):
+        draft = draft_of(text, "", path)
+        assert draft.recipe is not None
+        assert draft.recipe.data.root == str(meant)
+        (point,) = expand_grid_text(draft.text, "a", {}, folder=draft.folder)
+        assert point.recipe.data == draft.recipe.data
 
 
 def test_an_edit_changes_the_text_and_the_recipe_and_keeps_comments() -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.tui.compose.conftest import RECIPE
-from workbench.recipe import dump_recipe, parse_recipe
+from workbench.recipe import dump_recipe
 from workbench.support.errors import UserError
 from workbench.support.paths import state_home
 from workbench.tui.helper import HelperResult, run_petbench
 from workbench.tui.screens.compose import networks, preview
+from workbench.tui.screens.compose.draft import draft_of
 from workbench.tui.screens.compose.failing import told_problem
 from workbench.tui.screens.compose.networks import (
     cached_backbones,
@@ -103,7 +104,9 @@ def test_the_real_petbench_answers_what_the_screen_asks(desk: Path, monkeypatch:
     network = asyncio.run(fetch_network("resnet18"))
     assert network.group_names[-1] == "head"
     assert any(row.name == "resnet18" for row in asyncio.run(fetch_backbones()))
-    toml = dump_recipe(parse_recipe(RECIPE, folder=desk))
+    recipe = draft_of(RECIPE, "mine", Path("recipes/mine.toml")).recipe  # its paths count from recipes/
+    assert recipe is not None
+    toml = dump_recipe(recipe)
     images = asyncio.run(draw_preview(toml, desk, images=2, views=3, seed=1))
     assert len(images) == 2
     assert all(path.is_file() for image in images for path in (image.plain, *image.views))

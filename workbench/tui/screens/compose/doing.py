@@ -258,8 +258,7 @@ class ComposeDoing(ComposeFacts):
     def _points(self, grid: Mapping[str, str]) -> list[GridPoint]:
         draft = self.draft
         values = {key: split_values(typed) for key, typed in grid.items()}
-        folder = Path() if draft.path is None else draft.path.parent
-        return expand_grid_text(draft.text, "the recipe", values, folder=folder)
+        return expand_grid_text(draft.text, "the recipe", values, folder=draft.folder)
 
 
 def _example(one: FormField) -> str:

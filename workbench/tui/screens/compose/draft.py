@@ -9,7 +9,7 @@ from typing import Any
 
 from workbench.recipe.editing import remove_key, set_key
 from workbench.recipe.literals import toml_literal
-from workbench.recipe.load import parse_recipe
+from workbench.recipe.load import parse_recipe, paths_from
 from workbench.recipe.problems import Problem, RecipeError
 from workbench.recipe.schema import Recipe
 from workbench.support.clean import clean
@@ -45,6 +45,11 @@ class Draft:
     """Why `text` is no TOML; `values` and `problems` are then those of an earlier text."""
     parked: Mapping[str, str] = field(default_factory=dict)
     """Dotted key to TOML: values that a choice took out, brought back when another one makes them count."""
+
+    @property
+    def folder(self) -> Path:
+        """The directory that its relative paths count from; the working directory until it is saved."""
+        return Path() if self.path is None else paths_from(self.path)
 
     @property
     def is_changed(self) -> bool:
@@ -158,7 +163,7 @@ def _understood(draft: Draft, text: str) -> Draft:
     recipe: Recipe | None = None
     problems: tuple[Problem, ...] = ()
     try:
-        recipe = parse_recipe(text, where, folder=Path() if draft.path is None else draft.path.parent)
+        recipe = parse_recipe(text, where, folder=draft.folder)
     except RecipeError as error:
         problems = error.problems
     return replace(draft, text=text, values=values, recipe=recipe, problems=problems, broken=None)
