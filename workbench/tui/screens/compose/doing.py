@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 
 from workbench.recipe.grid import GridPoint, expand_grid_text, split_values
 from workbench.support.clean import clean
