@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,11 +13,11 @@ import pytest
 
 from tests.runs.making import elsewhere, make_run
 from workbench.jobs import pause_run, stop_run
-from workbench.jobs.control import is_petbench_of
 from workbench.runs.control import read_request
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import MetricsWriter
-from workbench.runs.process import is_alive, read_process, write_process
+from workbench.runs.process import is_alive, is_petbench_of, read_process, write_exit, write_process
+from workbench.runs.status import RunStatus, status_of
 from workbench.support.errors import UserError
 from workbench.support.identity import process_id
 from workbench.support.records import write_record
@@ -69,6 +70,9 @@ def test_a_process_that_a_forged_file_names_is_left_alone(
             ask(run, grace_seconds=grace)
     assert bystander.poll() is None
     assert read_request(run, 1) is None
+    assert status_of(run) is RunStatus.LOST
+    with pytest.raises(UserError, match="is no petbench at work on this run"):
+        write_process(run, "cpu")
 
 
 def test_a_trainer_is_known_by_the_metrics_that_it_writes(run: RunDirectory) -> None:
@@ -90,3 +94,24 @@ def test_a_wish_reaches_a_run_of_another_machine_by_its_directory_alone(
     assert process is not None
     assert read_request(run, process.attempt) is not None
     assert bystander.poll() is None
+
+
+@pytest.mark.parametrize("supervised", [False, True])
+def test_a_run_that_has_ended_holds_no_device_by_a_stranger(
+    run: RunDirectory, bystander: Child, supervised: bool
+) -> None:
+    forged = write_process(run, "cpu", pid=bystander.pid)
+    write_record(
+        run.process, replace(forged, supervisor_pid=forged.pid if supervised else 0, supervisor_ticks=1)
+    )
+    write_exit(run, code=130, reason="stopped")
+    assert status_of(run) is RunStatus.STOPPED
+
+
+def test_a_process_that_cannot_be_asked_counts_if_it_is_of_the_owner_of_the_file(
+    run: RunDirectory, bystander: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_process(run, "cpu", pid=bystander.pid)
+    mine = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)  # who looks is somebody else
+    assert status_of(run) is RunStatus.LIVE

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.runs.making import make_run, rewrite_json
+from tests.runs.making import make_run, rewrite_json, sleeping
 from workbench.runs.control import read_request, write_control
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import (
@@ -40,9 +39,9 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 @pytest.fixture
-def children() -> Iterator[tuple[Child, Child]]:
+def children(run: RunDirectory) -> Iterator[tuple[Child, Child]]:
     """A supervisor and a trainer that only wait."""
-    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    command = sleeping(run)
     made = subprocess.Popen(command), subprocess.Popen(command)
     yield made
     for child in made:

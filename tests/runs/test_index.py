@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.runs.making import epoch, finish, make_results, make_run
+from tests.runs.making import epoch, finish, make_results, make_run, sleeping
 from workbench.runs import cache, index
 from workbench.runs.events import Message, StageStarted
 from workbench.runs.index import INDEX, list_runs
@@ -122,7 +121,7 @@ def test_a_run_changed_a_moment_ago_is_not_cached(tmp_path: Path, summarised: li
 
 def test_the_state_of_a_cached_run_is_that_of_the_moment(tmp_path: Path, summarised: list[str]) -> None:
     run = make_run(tmp_path)
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    sleeper = subprocess.Popen(sleeping(run))
     try:
         write_process(run, "cpu", pid=sleeper.pid)
         settle(run)

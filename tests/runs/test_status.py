@@ -6,14 +6,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.runs.making import elsewhere, make_run, rewrite_json
+from tests.runs.making import elsewhere, make_run, rewrite_json, sleeping
 from workbench.runs.control import write_control
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import (
@@ -37,9 +36,9 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 @pytest.fixture
-def sleeper() -> Iterator[Sleeper]:
-    """A process of our own that does nothing until it is killed."""
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+def sleeper(run: RunDirectory) -> Iterator[Sleeper]:
+    """A process of our own, a trainer by its command line, that does nothing until it is killed."""
+    process = subprocess.Popen(sleeping(run))
     yield process
     process.kill()
     process.wait()

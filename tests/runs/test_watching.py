@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.runs.making import epoch, finish, make_results, make_run
+from tests.runs.making import epoch, finish, make_results, make_run, sleeping
 from tests.runs.test_index import settle
 from workbench.runs import watching
 from workbench.runs.cache import INDEX
@@ -183,7 +182,7 @@ def test_waiting_ends_when_something_is_asked(tmp_path: Path) -> None:
 def test_a_going_run_is_followed_and_its_death_is_seen(tmp_path: Path, looked_at: list[str]) -> None:
     make_settled(tmp_path, 2)
     run = make_run(tmp_path, "going", age_seconds=-9)
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    sleeper = subprocess.Popen(sleeping(run))
     try:
         write_process(run, "cpu", pid=sleeper.pid)
         watch = RunsWatch(tmp_path)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.runs.making import any_data
+from tests.runs.making import any_data, sleeping
 from tests.train.making import HEAD, places, recipe_text, tiny, train
 from workbench.dataset import open_catalogue
 from workbench.dataset.run_data import DataNow
@@ -202,7 +202,7 @@ def test_a_point_that_another_process_has_or_has_trained_is_left_to_it(sample: P
     tasks = [Task(recipe, home, any_data) for recipe in elsewhere]  # decided before the others began
     train(elsewhere[0], tmp_path)
     live = create_run(home, "live", dump_recipe(elsewhere[1]), datetime.now())
-    rival = subprocess.Popen(["sleep", "60"])
+    rival = subprocess.Popen(sleeping(live))
     try:
         write_process(live, "cpu", pid=rival.pid)
         train_all(tasks, places(tmp_path), told=carried.ended.append)

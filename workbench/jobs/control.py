@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import itertools
-import os
-import re
 import signal
-from pathlib import Path
 
 from workbench.runs.control import GRACE_SECONDS, Wanted, read_request, write_control
 from workbench.runs.layout import RunDirectory
-from workbench.runs.process import ProcessRecord, is_local, read_process
+from workbench.runs.process import ProcessRecord, is_local, is_petbench_of, no_petbench, read_process
 from workbench.runs.status import RunStatus, status_of
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
@@ -66,9 +61,10 @@ def _ask(run: RunDirectory, wanted: Wanted, grace_seconds: float) -> None:
     process = read_process(run)
     # One of another machine that seems lost may live by another clock: the wish waits for it, and harms none.
     may_live = process is not None and status is RunStatus.LOST and not is_local(process)
+    if process is not None and (status.is_active or status is RunStatus.LOST):
+        _refuse_strangers(run, process)
     if process is None or not (status.is_active or may_live):
         raise UserError(f"it is not running: it is {status.value}", where=run.id, hint=_advice(run, status))
-    _refuse_strangers(run, process)
     asked_before = read_request(run, process.attempt) is not None
     try:
         write_control(run, wanted, process.attempt, grace_seconds=grace_seconds)
@@ -91,11 +87,7 @@ def _refuse_strangers(run: RunDirectory, process: ProcessRecord) -> None:
                 continue
         except PermissionError as error:
             raise _of_another_user(run, one) from error
-        raise UserError(
-            f"process {one.pid}, which process.json names, is no petbench at work on this run",
-            where=run.id,
-            hint="it is left alone: the file was changed or made elsewhere; remove it to go on with the run",
-        )
+        raise no_petbench(run, one.pid)
 
 
 def _of_another_user(run: RunDirectory, process: ProcessId) -> UserError:
@@ -120,50 +112,6 @@ def _signal(run: RunDirectory, process: ProcessRecord, *, kill: bool) -> None:
             send_signal(process.identity, signal.SIGKILL, if_=is_ours)
     except PermissionError as error:
         raise _of_another_user(run, process.identity) from error
-
-
-def is_petbench_of(run: RunDirectory, process: ProcessId) -> bool:
-    """Whether a process of this machine is a supervisor or trainer of this very run, whatever a file says.
-
-    One in the background names the run's directory on its command line; a trainer has the run's metrics open
-    for writing.
-
-    Raises:
-        PermissionError: it is another user's.
-    """
-    proc = Path(f"/proc/{process.pid}")
-    try:
-        if proc.stat().st_uid != os.geteuid():
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-        words = (proc / "cmdline").read_bytes().split(b"\0")
-        named = (word for before, word in itertools.pairwise(words) if before in _BEFORE_DIRECTORY)
-        return any(_is_same(os.fsdecode(word), run.path) for word in named) or _writes(proc, run.metrics)
-    except (FileNotFoundError, ProcessLookupError):
-        return not Path("/proc/self").exists()  # no /proc here, so nobody to ask
-
-
-_BEFORE_DIRECTORY = (b"workbench.jobs.supervisor", b"--run-dir")
-"""What stands before the run's directory on the command lines of supervisors and of their trainers."""
-
-
-def _writes(proc: Path, path: Path) -> bool:
-    """Whether a process has a file open for writing."""
-    for descriptor in (proc / "fd").iterdir():
-        if not _is_same(str(descriptor), path):
-            continue
-        flags = re.search(
-            r"^flags:\s*([0-7]+)", (proc / "fdinfo" / descriptor.name).read_text(), re.MULTILINE
-        )
-        if flags and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY:
-            return True
-    return False
-
-
-def _is_same(one: str, other: Path) -> bool:
-    try:
-        return os.path.samestat(os.stat(one), other.stat())  # noqa: PTH116 - `/proc/1/fd/3` is no real path
-    except (OSError, ValueError):
-        return False
 
 
 def _advice(run: RunDirectory, status: RunStatus) -> str:

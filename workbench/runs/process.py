@@ -12,7 +12,10 @@ look to the next, since clocks of two machines may differ by any amount.
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -212,7 +215,10 @@ def is_alive(process: ProcessRecord) -> bool:
 
 
 def is_attended(process: ProcessRecord) -> bool:
-    """Whether the process or its supervisor, which has yet to say how it ended, is alive here."""
+    """Whether the process or its supervisor, which has yet to say how it ended, is alive here.
+
+    Whatever process that is: `is_at_work` tells a stranger's that a forged file names.
+    """
     if not is_local(process):
         return False
     supervisor = process.supervisor
@@ -235,6 +241,78 @@ def is_local(process: ProcessRecord) -> bool:
 def is_over(process: ProcessRecord, ended: ExitRecord | None) -> bool:
     """Whether the attempt has said how it ended."""
     return ended is not None and ended.attempt >= process.attempt
+
+
+def is_at_work(run: RunDirectory, process: ProcessId) -> bool:
+    """Whether exactly this process runs here and is, as far as can be seen, a petbench of this very run.
+
+    One that cannot be asked, another user's or one whose memory the kernel has freed already, counts if it
+    belongs to whom `process.json` belongs.
+    """
+    if not is_running(process):
+        return False
+    if process == process_id():  # this very process: no forger knew of it
+        return True
+    try:
+        if is_petbench_of(run, process):
+            return True
+        asked = bool(Path(f"/proc/{process.pid}/cmdline").read_bytes())
+    except PermissionError:
+        asked = False
+    except OSError:
+        return False
+    return not asked and _is_of_owner(run, process)
+
+
+def _is_of_owner(run: RunDirectory, process: ProcessId) -> bool:
+    try:
+        return Path(f"/proc/{process.pid}").stat().st_uid == run.process.lstat().st_uid
+    except OSError:
+        return False
+
+
+def is_petbench_of(run: RunDirectory, process: ProcessId) -> bool:
+    """Whether a process of this machine is a supervisor or trainer of this very run, whatever a file says.
+
+    One in the background names the run's directory on its command line; a trainer has the run's metrics open
+    for writing.
+
+    Raises:
+        PermissionError: it is another user's.
+    """
+    proc = Path(f"/proc/{process.pid}")
+    try:
+        if proc.stat().st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        words = (proc / "cmdline").read_bytes().split(b"\0")
+        named = (word for before, word in itertools.pairwise(words) if before in _BEFORE_DIRECTORY)
+        return any(_is_same(os.fsdecode(word), run.path) for word in named) or _writes(proc, run.metrics)
+    except (FileNotFoundError, ProcessLookupError):
+        return not Path("/proc/self").exists()  # no /proc here, so nobody to ask
+
+
+_BEFORE_DIRECTORY = (b"workbench.jobs.supervisor", b"--run-dir")
+"""What stands before the run's directory on the command lines of supervisors and of their trainers."""
+
+
+def _writes(proc: Path, path: Path) -> bool:
+    """Whether a process has a file open for writing."""
+    for descriptor in (proc / "fd").iterdir():
+        if not _is_same(str(descriptor), path):
+            continue
+        flags = re.search(
+            r"^flags:\s*([0-7]+)", (proc / "fdinfo" / descriptor.name).read_text(), re.MULTILINE
+        )
+        if flags and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY:
+            return True
+    return False
+
+
+def _is_same(one: str, other: Path) -> bool:
+    try:
+        return os.path.samestat(os.stat(one), other.stat())  # noqa: PTH116 - `/proc/1/fd/3` is no real path
+    except (OSError, ValueError):
+        return False
 
 
 def holds(run: RunDirectory, process: ProcessRecord) -> bool:
@@ -332,11 +410,22 @@ def _claimed_since(run: RunDirectory, attempt: int) -> UserError:
 def _refuse_attended(run: RunDirectory, process: ProcessRecord) -> None:
     if not is_attended(process):
         return
+    if not any(is_at_work(run, one) for one in (process.identity, process.supervisor) if one is not None):
+        raise no_petbench(run, process.pid)
     waits = process.role == "waiting"
     raise UserError(
         "it waits in the queue already" if waits else f"process {process.pid} is still running it",
         where=run.id,
         hint=f"petbench stop {run.handle} " + ("takes it out" if waits else "stops it after a checkpoint"),
+    )
+
+
+def no_petbench(run: RunDirectory, pid: int) -> UserError:
+    """Of a living process that `process.json` names, and that is a stranger."""
+    return UserError(
+        f"process {pid}, which process.json names, is no petbench at work on this run",
+        where=run.id,
+        hint="it is left alone: the file was changed or made elsewhere; remove it to go on with the run",
     )
 
 

@@ -11,15 +11,13 @@ from workbench.runs.process import (
     STALE_SECONDS,
     ExitRecord,
     ProcessRecord,
-    is_alive,
-    is_attended,
+    is_at_work,
     is_local,
     is_over,
     read_exit,
     read_process,
     seconds_still,
 )
-from workbench.support.identity import is_running
 
 INTERRUPTED = 130
 
@@ -70,20 +68,22 @@ def derive_status(run: RunDirectory, process: ProcessRecord | None, ended: ExitR
     if ended is not None and is_over(process, ended):
         after = _status_after(ended)
         # A trainer in the background has its device until its process is gone, which may take seconds.
-        holds_device = process.supervisor is not None and process.role == "trainer" and is_alive(process)
+        is_behind = process.supervisor is not None and process.role == "trainer" and is_local(process)
+        holds_device = is_behind and is_at_work(run, process.identity)
         return RunStatus.STOPPING if after is RunStatus.STOPPED and holds_device else after
     if not is_local(process):
         if seconds_still(run) > STALE_SECONDS:
             return RunStatus.LOST
         return _status_of_living(run, process, _is_moving(run, process))
-    if is_alive(process):
+    if is_at_work(run, process.identity):
         return _status_of_living(run, process, _is_moving(run, process))
     # A supervisor outlives its trainer for the moment in which it writes down how that ended.
-    return RunStatus.STOPPING if is_attended(process) else RunStatus.LOST
+    supervisor = process.supervisor
+    return RunStatus.STOPPING if supervisor and is_at_work(run, supervisor) else RunStatus.LOST
 
 
 def _status_of_living(run: RunDirectory, process: ProcessRecord, is_moving: bool) -> RunStatus:
-    if read_request(run, process.attempt) is not None or _is_orphan(process):
+    if read_request(run, process.attempt) is not None or _is_orphan(run, process):
         return RunStatus.STOPPING
     if process.role == "waiting":
         return RunStatus.QUEUED
@@ -108,10 +108,10 @@ def _is_moving(run: RunDirectory, process: ProcessRecord) -> bool:
     return not is_local(process) or time.time() - max(shown, beaten) <= STALE_SECONDS
 
 
-def _is_orphan(process: ProcessRecord) -> bool:
+def _is_orphan(run: RunDirectory, process: ProcessRecord) -> bool:
     """A trainer whose supervisor is gone: it writes a checkpoint and ends."""
     supervisor = process.supervisor
-    return supervisor is not None and is_local(process) and not is_running(supervisor)
+    return supervisor is not None and is_local(process) and not is_at_work(run, supervisor)
 
 
 def _status_after(ended: ExitRecord) -> RunStatus:

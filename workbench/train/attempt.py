@@ -91,57 +91,60 @@ def attempt(
         files.begin()
         begun()
 
-    try:
-        with _opened_metrics(directory) as metrics, stop.listening(), tenure.kept(), _warnings_to(log):
-            files.hears(Tee(metrics, log))
-            reporter = Tee(files, _Audience(display))
-            results = execute(
-                directory,
-                recipe,
-                places,
-                reporter,
-                stop,
-                tenure,
-                begun=begin,
-                command_line=command_line,
+    # Others know this process for the run's by the metrics that it has open: until its end is written down.
+    with contextlib.ExitStack() as at_work:
+        try:
+            metrics = at_work.enter_context(_opened_metrics(directory))
+            with stop.listening(), tenure.kept(), _warnings_to(log):
+                files.hears(Tee(metrics, log))
+                reporter = Tee(files, _Audience(display))
+                results = execute(
+                    directory,
+                    recipe,
+                    places,
+                    reporter,
+                    stop,
+                    tenure,
+                    begun=begin,
+                    command_line=command_line,
+                )
+            outcome = Outcome(0, results)
+        except Interrupted as error:
+            outcome = _interrupted(directory, error)
+        except KeyboardInterrupt:
+            reason = "stopped at once by a second signal"
+            outcome = Outcome(130, reason=reason, advice=_resume(directory), signal=signal.SIGINT)
+        except UserError as error:
+            outcome = Outcome(2, reason=str(error))
+        except RunFailed as error:
+            outcome = Outcome(1, reason=error.reason, advice=error.advice or _resume(directory))
+        except TakenOver:
+            outcome = Outcome(1)
+        except OSError as error:
+            outcome = _outcome_of_disk(directory, log, error)
+        except Exception as error:
+            outcome = (
+                _out_of_memory(directory, log, error)
+                if is_want_of_memory(error)
+                else _crashed(directory, log, error)
             )
-        outcome = Outcome(0, results)
-    except Interrupted as error:
-        outcome = _interrupted(directory, error)
-    except KeyboardInterrupt:
-        reason = "stopped at once by a second signal"
-        outcome = Outcome(130, reason=reason, advice=_resume(directory), signal=signal.SIGINT)
-    except UserError as error:
-        outcome = Outcome(2, reason=str(error))
-    except RunFailed as error:
-        outcome = Outcome(1, reason=error.reason, advice=error.advice or _resume(directory))
-    except TakenOver:
-        outcome = Outcome(1)
-    except OSError as error:
-        outcome = _outcome_of_disk(directory, log, error)
-    except Exception as error:
-        outcome = (
-            _out_of_memory(directory, log, error)
-            if is_want_of_memory(error)
-            else _crashed(directory, log, error)
-        )
-    if not tenure.holds:
-        return Outcome(
-            1,
-            reason=f"{tenure.successor} has taken the run over: this one ended and wrote nothing more",
-            advice=f"petbench runs show {directory.handle} tells how far it is",
-        )
-    is_refused = outcome.code == 2 and not files.has_begun
-    if is_refused and (lifeline is None or claimed.attempt > 1):
-        _take_back(directory, claimed, before if lifeline is None else None, log, outcome)
+        if not tenure.holds:
+            return Outcome(
+                1,
+                reason=f"{tenure.successor} has taken the run over: this one ended and wrote nothing more",
+                advice=f"petbench runs show {directory.handle} tells how far it is",
+            )
+        is_refused = outcome.code == 2 and not files.has_begun
+        if is_refused and (lifeline is None or claimed.attempt > 1):
+            _take_back(directory, claimed, before if lifeline is None else None, log, outcome)
+            return outcome
+        if outcome.code == 130 and lifeline is not None and lifeline.cut and not _request(directory):
+            # Nobody asked for this end, so nobody would think of resuming it: it shall show as lost.
+            with contextlib.suppress(OSError):
+                log.line(f"its supervisor is gone: ended after a checkpoint; {outcome.advice}")
+            return outcome
+        _record_end(directory, log, outcome, claimed.attempt)
         return outcome
-    if outcome.code == 130 and lifeline is not None and lifeline.cut and not _request(directory):
-        # Nobody asked for this end, so nobody would think of resuming it: it shall show as lost.
-        with contextlib.suppress(OSError):
-            log.line(f"its supervisor is gone: ended after a checkpoint; {outcome.advice}")
-        return outcome
-    _record_end(directory, log, outcome, claimed.attempt)
-    return outcome
 
 
 class _Files:

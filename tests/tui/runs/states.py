@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.runs.making import epoch, finish, make_results, make_run
+from tests.runs.making import epoch, finish, make_results, make_run, sleeping
 from workbench.runs.events import Message, StageStarted
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import MetricsWriter
@@ -91,13 +90,12 @@ def queued(run: RunDirectory, process: subprocess.Popen[bytes]) -> RunDirectory:
 
 
 @contextlib.contextmanager
-def sleeper(run: RunDirectory | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def sleeper(*runs: RunDirectory) -> Iterator[subprocess.Popen[bytes]]:
     """A process that lives as long as the block; ends at SIGTERM or SIGINT.
 
-    With a run its command line is that of the run's trainer, which is what `stop` wants to see.
+    It is known as the trainer of `runs` by its command line.
     """
-    named = [] if run is None else ["--run-dir", str(run.path)]
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", *named])
+    process = subprocess.Popen(sleeping(*runs))
     try:
         yield process
     finally:

@@ -111,8 +111,9 @@ async def test_a_deleted_run_is_in_the_trash_until_undo(home: Path) -> None:
 
 
 async def test_a_going_run_is_not_deleted(home: Path) -> None:
-    with sleeper() as process:
-        run = going(made(home, "going", "bbb1"), process)
+    run = made(home, "going", "bbb1")
+    with sleeper(run) as process:
+        going(run, process)
         async with opened(home) as pilot:
             await press(pilot, "d")
             assert "cannot be deleted" in said(pilot)[-1]

@@ -34,10 +34,13 @@ async def test_without_runs(
 @SIZES
 async def test_with_a_run_going_and_two_queued(home: Path, size: tuple[int, int], snapshot: Snapshot) -> None:
     a_few(home)
-    with sleeper() as process:
-        going(made(home, "pseudo_iter", "bbb1", age_seconds=120, pseudo_label=PSEUDO), process)
-        queued(made(home, "pseudo_iter", "bbb2", age_seconds=20, seed=1), process)
-        queued(made(home, "pseudo_iter", "bbb3", age_seconds=10, seed=2), process)
+    trained = made(home, "pseudo_iter", "bbb1", age_seconds=120, pseudo_label=PSEUDO)
+    first = made(home, "pseudo_iter", "bbb2", age_seconds=20, seed=1)
+    second = made(home, "pseudo_iter", "bbb3", age_seconds=10, seed=2)
+    with sleeper(trained, first, second) as process:
+        going(trained, process)
+        queued(first, process)
+        queued(second, process)
         async with opened(home, size=size) as pilot:
             snapshot(pilot, "runs-live")
 

@@ -16,8 +16,9 @@ from workbench.tui.places import ComposePlace, InspectPlace, Place, WatchPlace
 
 
 async def test_a_queued_run_tells_its_place_and_can_leave_the_queue(home: Path) -> None:
-    with sleeper() as process:
-        run = queued(made(home), process)
+    run = made(home)
+    with sleeper(run) as process:
+        queued(run, process)
         async with opened(home, place=WatchPlace(run.id)) as pilot:
             text = screen_text(pilot)
             assert "◌ queued" in text
@@ -32,7 +33,7 @@ async def test_stopping_asks_first_and_no_leaves_the_run_alone(
 ) -> None:
     stopped: list[str] = []
     monkeypatch.setattr("workbench.jobs.stop_run", lambda wanted: stopped.append(wanted.id))
-    with sleeper() as process:
+    with sleeper(run) as process:
         alive(run, process)
         async with opened(run.path.parent, place=WatchPlace(run.id)) as pilot:
             assert "Stop lite_iter-aaa1?" in await ask(pilot, "s")
@@ -47,7 +48,7 @@ async def test_stopping_asks_first_and_no_leaves_the_run_alone(
 async def test_pausing_asks_first(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     parked: list[str] = []
     monkeypatch.setattr("workbench.jobs.pause_run", lambda wanted: parked.append(wanted.id))
-    with sleeper() as process:
+    with sleeper(run) as process:
         alive(run, process)
         async with opened(run.path.parent, place=WatchPlace(run.id)) as pilot:
             assert "Pause lite_iter-aaa1?" in await ask(pilot, "p")

@@ -68,7 +68,7 @@ def steady(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_run_that_has_begun_in_every_state(
     run: RunDirectory, name: str, become: Become, size: tuple[int, int], snapshot: Snapshot
 ) -> None:
-    with sleeper() as process:
+    with sleeper(run) as process:
         become(run, process)
         async with opened(run.path.parent, place=WatchPlace(run.id), size=size) as pilot:
             snapshot(pilot, f"watch-{name}")
@@ -81,7 +81,7 @@ async def test_a_run_that_has_not_begun_in_every_state(
     home: Path, name: str, become: Become | None, size: tuple[int, int], snapshot: Snapshot
 ) -> None:
     run = made(home)
-    with sleeper() as process:
+    with sleeper(run) as process:
         if become is not None:
             become(run, process)
         async with opened(home, place=WatchPlace(run.id), size=size) as pilot:
@@ -105,7 +105,7 @@ async def test_a_run_that_has_not_begun_in_every_state(
 @pytest.mark.usefixtures("steady", "clock")
 async def test_every_state_is_told_in_words(home: Path, become: Become, word: str, notice: str) -> None:
     run = made(home)
-    with sleeper() as process:
+    with sleeper(run) as process:
         become(run, process)
         async with opened(home, place=WatchPlace(run.id), size=WIDE) as pilot:
             text = screen_text(pilot)
@@ -118,7 +118,7 @@ async def test_how_long_a_stalled_run_has_been_silent_goes_by_the_clock(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = made(home)
-    with sleeper() as process:
+    with sleeper(run) as process:
         stalled(run, process)
         async with opened(home, place=WatchPlace(run.id)) as pilot:
             run.heartbeat.unlink()  # a screen that draws reads no files
@@ -142,7 +142,7 @@ def test_a_process_is_measured_with_its_children_and_one_that_is_gone_is_not() -
 
 
 async def test_a_live_run_moves_on_while_it_is_watched(run: RunDirectory, clock: list[float]) -> None:
-    with sleeper() as process:
+    with sleeper(run) as process:
         alive(run, process)
         async with opened(run.path.parent, place=WatchPlace(run.id)) as pilot:
             text = screen_text(pilot)
