@@ -85,6 +85,46 @@ def test_other_names_are_classes(name: str) -> None:
     assert role_of(name) is None
 
 
+@pytest.mark.parametrize(
+    ("strange", "plain"),
+    [
+        ("\u0440ug", "pug"),
+        ("C\u0430t", "cat"),
+        ("\u0421\u0410\u0422", "cat"),
+        ("\u0391\u03a1\u0395", "ape"),
+        ("n\u0435\u0301e", "n\u00e9e"),
+        ("\u0451", "\u00eb"),
+    ],
+)
+def test_letters_of_other_scripts_that_look_latin_make_no_other_class(strange: str, plain: str) -> None:
+    assert class_key(strange) == class_key(plain)
+
+
+def test_a_part_in_look_alike_letters_is_a_part_and_two_such_classes_are_refused(
+    tmp_path: Path,
+) -> None:
+    assert role_of("t\u0435st") == "test"
+    assert role_of("tr\u0430in") == "train"
+    make_folder(tmp_path, {"pug": 2, "\u0440ug": 2, "c": 2})
+    error = refused(tmp_path)
+    assert "one class under two names" in error.what
+    assert "\\u0440ug" in error.what
+
+
+@pytest.mark.parametrize(
+    "alphabet",
+    [
+        "\u0430\u0431\u0432\u0433\u0434\u0435\u0436\u0437\u0438\u043a\u043b\u043c"
+        "\u043d\u043e\u043f\u0440\u0441\u0442\u0443\u0444\u0445\u0456\u0458\u0455",
+        "\u03b1\u03b2\u03b3\u03b4\u03b5\u03b6\u03b7\u03b8\u03b9\u03ba\u03bb\u03bc"
+        "\u03bd\u03be\u03bf\u03c0\u03c1\u03c3\u03c4\u03c5\u03c6\u03c7\u03c8\u03c9",
+    ],
+)
+def test_names_within_another_script_stay_different(alphabet: str) -> None:
+    assert len({class_key(letter) for letter in alphabet}) == len(alphabet)
+    assert all(class_key(letter) == class_key(letter.upper()) for letter in alphabet)
+
+
 @given(st.text(max_size=12))
 def test_equal_looking_names_have_one_key(name: str) -> None:
     key = class_key(name)
