@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from workbench.cli.recipe import app
@@ -20,6 +21,18 @@ SHIPPED = Path(__file__).parents[2] / "recipes"
 
 def petbench_recipe(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+OF_PHOTOS = 'schema = 1\nname = "a"\n[data]\ndataset = "folder"\nroot = "photos"\nimage_size = 64\n'
+
+
+def photos(folder: Path) -> None:
+    """Two classes of images that a recipe in `folder` calls photos."""
+    for number, name in enumerate("ab"):
+        (folder / "photos" / name).mkdir(parents=True)
+        for image in range(8):
+            colour = (200 * number, 20 * image, 90)
+            Image.new("RGB", (40, 40), colour).save(folder / "photos" / name / f"{image}.png")
 
 
 @pytest.fixture
@@ -112,6 +125,36 @@ def test_check_names_the_line_of_what_the_backbone_lacks(tmp_path: Path, wrong: 
         (problem,) = json.loads(result.stdout)["recipes"][0]["problems"]
         assert (problem["line"], problem["where"]) == (line, f"{path}:{line}"), problem
         assert problem["key"] in problem["what"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no weights"])
+def test_check_names_the_line_of_a_weights_file_that_cannot_be_had(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    photos(tmp_path)
+    if content is not None:
+        (tmp_path / "nope.pth").write_bytes(content)
+    path = tmp_path / "a.toml"
+    path.write_text(f'{OF_PHOTOS}[model]\nbackbone = "resnet18"\nweights = "nope.pth"\n')
+    (problem,) = json.loads(petbench_recipe("check", path, "--json").stdout)["recipes"][0]["problems"]
+    assert (problem["key"], problem["where"]) == ("model.weights", f"{path}:9"), problem
+    assert str(tmp_path / "nope.pth") in problem["what"]
+
+
+@pytest.mark.parametrize("more", ["", "[sweep]\nseeds = 2\n"])
+def test_check_warns_of_files_that_a_run_would_leave_out(tmp_path: Path, more: str) -> None:
+    photos(tmp_path)
+    (tmp_path / "photos" / "a" / "bad.png").write_bytes(b"\x89PNG nothing")
+    (tmp_path / "photos" / "a" / "notes.txt").write_text("x")
+    path = tmp_path / "a.toml"
+    path.write_text(OF_PHOTOS + more)
+    said = petbench_recipe("check", path)
+    assert said.exit_code == 0, said.output
+    assert "warning: left out a/bad.png: " in said.stderr
+    assert "warning: passed over 1 .txt in a: " in said.stderr
+    (report,) = json.loads(petbench_recipe("check", path, "--json").stdout)["recipes"]
+    assert len(report["warnings"]) == 2
+    assert "warning" not in petbench_recipe("check", path, "--no-data").stderr
 
 
 def test_check_names_the_set_that_the_backbone_refuses() -> None:

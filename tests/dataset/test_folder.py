@@ -121,6 +121,21 @@ def test_folder_that_cannot_be_learned_from_is_refused(
     assert message in caught.value.what
 
 
+def test_a_class_only_tested_says_what_to_do_and_a_lone_class_lists_no_endings(
+    tmp_path: Path,
+) -> None:
+    make_folder(tmp_path / "two", {"Training/a": 3, "Training/c": 1, "test/a": 1, "test/d": 1})
+    with pytest.raises(UserError, match="without a training image: d") as caught:
+        read_folder(tmp_path / "two")
+    assert caught.value.hint == (
+        "put images to learn from into Training/d/, or move test/d/ out of data.root"
+    )
+    make_folder(tmp_path / "one", {"a": 3})
+    with pytest.raises(UserError, match="only one class, a") as caught:
+        read_folder(tmp_path / "one")
+    assert ".png" not in str(caught.value)
+
+
 def test_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such directory"):
         open_catalogue(Data(dataset="folder", root=str(tmp_path / "gone")), data_home=tmp_path)

@@ -79,6 +79,7 @@ def test_one_wrong_value_is_one_problem_that_says_what_is_allowed(body: str, all
         ("[optimiser]\nname = 'sgd'", "did you mean optimizer?"),
         ("learning_rate = 1", "learning_rate belongs to [optimizer]"),
         ("[data]\nbatchsize = 1", "did you mean training.batch_size?"),
+        ("[nonsense]", ""),
         ("[pseudo_label]\nstrategy = 'iteratve'", 'did you mean "iterative"?'),
         ("[finetune]\nlayers = 'haed'", 'did you mean "head"?'),
     ],

@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from workbench.cli.arguments import DataDir, Json, RecipeOrRun, RecipesOrRuns, Sets, Unsets, changes_of
-from workbench.cli.console import cell, console, error_console, make_table, print_json, print_text
+from workbench.cli.console import cell, console, error_console, make_table, print_json, print_text, warn
 from workbench.cli.files import check_file, write_file
 from workbench.dataset.extra import list_extra
 from workbench.dataset.run_data import Catalogues, RunData, any_images, divide, network_has_a_say
@@ -125,9 +125,9 @@ def check(
 ) -> None:
     """Say whether recipes are valid, and if not, all that is wrong with each; exit code 2 if any is not.
 
-    Asks all that petbench run asks before it trains: the header of every image is read, but no image decoded
-    (petbench data check does that), and published weights are not fetched. A sample set that is not there is
-    drawn.
+    Asks all that petbench run asks before it trains, and warns of files that it would not use: the header of
+    every image is read, but no image decoded (petbench data check does that), and published weights are not
+    fetched. A sample set that is not there is drawn.
     """
     home = None if no_data else data_home(data_dir)
     reports = [_report(file, changes_of(sets, unsets), home) for file in files]
@@ -272,6 +272,7 @@ def _report(file: Path, overrides: Sequence[Change], data_home: Path | None) -> 
         "batch_size": recipe.training.batch_size
         if found is None
         else recipe.training.batch_of(len(found.split.labelled)),
+        "warnings": [] if found is None else [clean(line) for line in found.catalogue.unused()],
     }
 
 
@@ -287,19 +288,22 @@ def _checked_sweep(file: Path, overrides: Sequence[Change], data_home: Path | No
         repr((r.data, r.pseudo_label, r.model, r.finetune, r.training)): r
         for r in (run.recipe for run in sweep.runs)
     }
+    warnings: dict[str, None] = {}  # in order, each once
     with lines_named(recipe_file(file), overrides):
         for run in networks.values():
             check_backbone(run.recipe)
         if data_home is not None:
             catalogues = Catalogues(data_home)
             for recipe in divisions.values():
-                fit_here(recipe, catalogues, data_home)
+                found = fit_here(recipe, catalogues, data_home)
+                warnings |= dict.fromkeys(clean(line) for line in found.catalogue.unused())
     first = sweep.runs[0].recipe
     return {
         "valid": True,
         "summary": f"a sweep of {len(sweep.runs)} runs, {len(sweep.points)} points: "
         f"{clean(summary(first))} …",
         "fingerprint": fingerprint([recipe_fingerprint(run.recipe) for run in sweep.runs]),
+        "warnings": list(warnings),
     }
 
 
@@ -354,6 +358,8 @@ def _print_report(report: dict[str, Any]) -> None:
             told += f"; a step takes all {images['labelled']} labelled"
         line = Text.assemble(("valid", "green"), f"  {report['file']}: {report['summary']}{extra}{told}")
         console.print(line, soft_wrap=True)
+        for warning in report["warnings"]:
+            warn(warning)
     else:
         error_console.print(Text(report["message"], style="red"), soft_wrap=True)
 

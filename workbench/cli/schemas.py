@@ -343,6 +343,8 @@ class CheckedRecipe(TypedDict):
     images: NotRequired[dict[str, int] | None]
     """By what a run does with them; null where they were not looked at."""
     batch_size: NotRequired[int]
+    warnings: NotRequired[list[str]]
+    """Which files of the data set a run would not use, and why."""
 
 
 class CheckedRecipes(TypedDict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,9 @@ from workbench.support.progress import QUIET, Progress
 Part = Literal["train", "validation", "test", "extra_labelled", "extra_unlabelled"]
 """`validation`: a folder's own. `extra_…`: images beside the data set's own, that only train."""
 EXTRA_PARTS: tuple[Part, ...] = ("extra_labelled", "extra_unlabelled")
+
+_KINDS_TOLD = 12
+"""Kinds of files passed over that are told one by one."""
 
 LONGEST = 3
 """An image with sides in this proportion is looked at whole. The pets' have 2.6 at most."""
@@ -121,6 +124,13 @@ class Catalogue:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def unused(self) -> Iterator[str]:
+        """Which files are not used and why, in lines, as a run warns of them and `recipe check` does."""
+        yield from (f"left out {image.id}: {image.reason}" for image in self.left_out)
+        yield from (f"passed over {line}" for line in self.passed_over[:_KINDS_TOLD])
+        if more := len(self.passed_over[_KINDS_TOLD:]):
+            yield f"passed over {more} more kinds: petbench data check lists them"
 
     def classes(self, target: Literal["breed", "species"]) -> tuple[str, ...]:
         """Class names of a target, in the order of its labels."""

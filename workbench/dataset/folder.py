@@ -27,7 +27,7 @@ from workbench.support.errors import UserError
 from workbench.support.progress import QUIET, Progress
 
 DEFAULT_TEST_FRACTION = 0.2
-_LAYOUT = "CLASS/IMAGE or train/CLASS/IMAGE with test/CLASS/IMAGE; images end in "
+_LAYOUT = "CLASS/IMAGE or train/CLASS/IMAGE with test/CLASS/IMAGE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,16 +350,16 @@ def _refuse_lost_classes(
 
 
 def _check_classes(listing: FolderListing, root: Path) -> None:
-    layout = _LAYOUT + " ".join(sorted(image_endings()))
     if not listing.images:
         over = "".join(f"; {line}" for line in listing.passed_over[:5])
+        layout = f"{_LAYOUT}; images end in " + " ".join(sorted(image_endings()))
         raise UserError(f"no images in any class sub-folder{over}", where=clean(root), allowed=layout)
     if len(listing.classes) < 2:
         only = listing.images[0]
         raise UserError(
             f"only one class, {clean(only.class_name)}; a classifier needs two",
             where=clean(root),
-            allowed=layout,
+            allowed=_LAYOUT,
             hint=_deeper(listing, root),
         )
     trained = {image.class_name for image in listing.images if image.part in ("train", None)}
@@ -367,7 +367,20 @@ def _check_classes(listing: FolderListing, root: Path) -> None:
     if untrained:
         rest = f" and {len(untrained) - 5} more" if len(untrained) > 5 else ""
         named = ", ".join(untrained[:5]) + rest
-        raise UserError(f"classes without a training image: {named}", where=clean(root))
+        one = next(image for image in listing.images if clean(image.class_name, 80) == untrained[0])
+        elsewhere = f"{clean(one.path.relative_to(root).parts[0], 80)}/{untrained[0]}/"
+        raise UserError(
+            f"classes without a training image: {named}",
+            where=clean(root),
+            hint=f"put images to learn from into {clean(_training_folder(listing, root), 80)}/"
+            f"{untrained[0]}/, or move {elsewhere} out of data.root",
+        )
+
+
+def _training_folder(listing: FolderListing, root: Path) -> str:
+    """The name of the folder of the training part, which a listing with a test part has."""
+    trained = (image for image in listing.images if image.part in ("train", None))
+    return next((image.path.relative_to(root).parts[0] for image in trained), "train")
 
 
 def _deeper(listing: FolderListing, root: Path) -> str:

@@ -51,8 +51,9 @@ def build(
     with _seeded(seed):
         classifier = ImageClassifier(architecture, classes, dropout=model.dropout)
     if loads:
-        entries, source = _entries(model)
-        load_weights(classifier, architecture, entries, source=source, entry=model.weights_entry)
+        with _weights_key_named(model):
+            entries, source = _entries(model)
+            load_weights(classifier, architecture, entries, source=source, entry=model.weights_entry)
     set_noise(classifier, model.dropout, model.stochastic_depth)
     if image_size is not None:
         _refuse_size(classifier, image_size)
@@ -115,6 +116,18 @@ def _refuse_size(classifier: ImageClassifier, size: int) -> None:
             where="data.image_size",
             hint=f"its own size is {classifier.native_size}",
         ) from error
+
+
+@contextlib.contextmanager
+def _weights_key_named(model: Model) -> Iterator[None]:
+    """Within, what is wrong with a file is told of the key that names it, so that its line can be found."""
+    try:
+        yield
+    except UserError as error:
+        if not is_weights_file(model.weights) or error.where.startswith("model."):
+            raise
+        what = f"{error.where}: {error.what}" if error.where else error.what
+        raise UserError(what, where="model.weights", allowed=error.allowed, hint=error.hint) from error
 
 
 @contextlib.contextmanager

@@ -182,6 +182,11 @@ def _explain(finding: _Finding, source: Source) -> Problem:
     return _wrong_value(path, source, allowed=allowed, choices=_choices(field), kind=finding.kind)
 
 
+_ALIKE_ELSEWHERE = 0.85
+"""A key of another table is suggested for a slip of the pen alone: `batchsize` is 0.95 of `batch_size`, but
+`nonsense`, 0.77 of `noise`, has nothing to do with it."""
+
+
 def _unknown_key(at: _Place, source: Source) -> Problem:
     *around, key = at.path
     here = [key_of(name, field) for name, field in at.holder.model_fields.items()]
@@ -193,7 +198,7 @@ def _unknown_key(at: _Place, source: Source) -> Problem:
     if near is not None:
         return problem(at.path, source, what, hint=f"did you mean {dotted((*around, near))}?")
     further = {path[-1]: path for path, _ in reversed(list(known_keys()))}
-    near = nearest(key, further)
+    near = nearest(key, further, alike=_ALIKE_ELSEWHERE)
     if near is not None:
         return problem(at.path, source, what, hint=f"did you mean {dotted(further[near])}?")
     return problem(at.path, source, what, allowed=", ".join(here))

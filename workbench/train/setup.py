@@ -35,9 +35,6 @@ from workbench.train.places import Places as Places
 from workbench.train.twice import check_twice_differentiable
 from workbench.train.typical import TypicalImages
 
-_KINDS_TOLD = 12
-"""Kinds of files passed over that are told when a run begins."""
-
 
 @dataclass(frozen=True)
 class Setup:
@@ -214,13 +211,8 @@ def _build(recipe: Recipe, catalogue: Catalogue) -> ImageClassifier:
 
 def _say_passed_over(catalogue: Catalogue, reporter: Reporter) -> None:
     """Say aloud which files of the data set are not used, and why."""
-    for image in catalogue.left_out:
-        reporter.event(Message("warning", f"left out {image.id}: {image.reason}"))
-    for line in catalogue.passed_over[:_KINDS_TOLD]:
-        reporter.event(Message("warning", f"passed over {line}"))
-    if len(catalogue.passed_over) > _KINDS_TOLD:
-        more = len(catalogue.passed_over) - _KINDS_TOLD
-        reporter.event(Message("warning", f"passed over {more} more kinds: petbench data check lists them"))
+    for line in catalogue.unused():
+        reporter.event(Message("warning", line))
 
 
 def _say_pixels(catalogue: Catalogue, reporter: Reporter) -> None:
