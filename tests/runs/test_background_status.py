@@ -227,7 +227,7 @@ def test_a_queued_run_of_another_machine_is_queued_while_its_heart_beats(
     then = time.time() - 61
     for path in (run.heartbeat, run.process):
         os.utime(path, (then, then))
-    assert status_of(run) is RunStatus.LOST
+    assert status_of(run) is RunStatus.SILENT
 
 
 def test_a_stopped_run_is_stopping_until_its_trainer_has_let_go_of_the_device(

@@ -78,14 +78,42 @@ def test_a_machine_started_anew_runs_nothing_of_before(run: RunDirectory, sleepe
     assert status_of(run) is RunStatus.LOST
 
 
-def test_a_run_on_another_machine_is_live_while_its_heart_beats(run: RunDirectory, sleeper: Sleeper) -> None:
+def test_a_run_on_another_machine_is_live_while_its_heart_beats(
+    run: RunDirectory, sleeper: Sleeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere(run, sleeper.pid)
     beat(run)
     assert status_of(run) is RunStatus.LIVE
     _age(run.heartbeat, 61)
     assert status_of(run) is RunStatus.STALLED  # its process shows itself, its batch loop does not
-    _age(run.process, 61)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
     assert status_of(run) is RunStatus.LOST
+
+
+@pytest.mark.parametrize(
+    ("age", "status"),
+    [
+        (-3600, RunStatus.SILENT),
+        (3600, RunStatus.SILENT),
+        (30, RunStatus.LIVE),
+        (2 * 86400, RunStatus.LOST),  # no two clocks differ so
+    ],
+)
+def test_the_first_look_at_a_run_by_another_clock_does_not_call_it_lost(
+    run: RunDirectory, sleeper: Sleeper, age: float, status: RunStatus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere(run, sleeper.pid)
+    _age(run.heartbeat, age)
+    _age(run.process, age)
+    assert status_of(run) is status
+    assert status_of(run) is status
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    assert status_of(run) is RunStatus.LOST
+    _age(run.heartbeat, age - 10)
+    _age(run.process, age - 10)
+    assert status_of(run) is RunStatus.LIVE
 
 
 @pytest.mark.parametrize("skew", [-3600, 3600, 10 * 86400])

@@ -174,7 +174,7 @@ def _promise(before: RunStatus, background: bool, verb: str, grace: float) -> st
     """What will become of a run that was just asked."""
     if before is RunStatus.QUEUED:
         return "leaves the queue"
-    if before is RunStatus.LOST:
+    if before in (RunStatus.SILENT, RunStatus.LOST):
         return f"shows no sign of life on its machine; if it lives, it {verb}s after a checkpoint"
     if before is RunStatus.STARTING:
         return f"{verb}s before it has begun"

@@ -192,7 +192,7 @@ def _confused_table(page: RunPage) -> Table:
 
 def _advice(summary: RunSummary) -> str:
     run = as_word(summary.handle)
-    if summary.status in (RunStatus.STOPPED, RunStatus.LOST, RunStatus.FAILED):
+    if summary.status in (RunStatus.STOPPED, RunStatus.SILENT, RunStatus.LOST, RunStatus.FAILED):
         return f"petbench resume {run}"
     if summary.status is RunStatus.QUEUED:
         return f"petbench queue, petbench stop {run} takes it out"

@@ -17,6 +17,7 @@ STATUS_STYLES = {
     RunStatus.LIVE: "green",
     RunStatus.STALLED: "bold yellow",
     RunStatus.STOPPING: "yellow",
+    RunStatus.SILENT: "bold yellow",
     RunStatus.LOST: "bold red",
     RunStatus.FINISHED: "",
     RunStatus.FAILED: "red",

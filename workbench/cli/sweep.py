@@ -162,7 +162,7 @@ def launch_sweep(loaded: Sweep, home: Path, device: str, data_dir: Path | None, 
             there = found.get(recipe_fingerprint(run.recipe))
             if there is None:
                 launch(run.recipe, home, data_home=data_dir, device=device, command_line=sys.argv)
-            elif there.status in (RunStatus.STOPPED, RunStatus.LOST) or (
+            elif there.status in (RunStatus.STOPPED, RunStatus.SILENT, RunStatus.LOST) or (
                 retry and there.status is RunStatus.FAILED
             ):
                 resume_run(there.run, data_home=data_dir, device=device, command_line=sys.argv)

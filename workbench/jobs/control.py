@@ -60,7 +60,7 @@ def _ask(run: RunDirectory, wanted: Wanted, grace_seconds: float) -> None:
     status = status_of(run)
     process = read_process(run)
     # One of another machine that seems lost may live by another clock: the wish waits for it, and harms none.
-    may_live = process is not None and status is RunStatus.LOST and not is_local(process)
+    may_live = process is not None and status in (RunStatus.SILENT, RunStatus.LOST) and not is_local(process)
     if process is not None and (status.is_active or status is RunStatus.LOST):
         _refuse_strangers(run, process)
     if process is None or not (status.is_active or may_live):

@@ -43,6 +43,7 @@ WATCH_SECONDS = 35.0
 seconds for which a network file system may hold one back."""
 _LOOK_SECONDS = 0.5
 _LARGEST_PID = 2**22  # proc(5), pid_max
+_LARGEST_SKEW = 86400.0  # seconds; a wrong time zone makes up to 14 hours
 _LATEST = 1e11  # seconds since the epoch: the year 5138
 
 
@@ -350,16 +351,39 @@ def seconds_still(run: RunDirectory) -> float:
     """
     newest, now = newest_sign(run), time.monotonic()
     look = _looks.get(run.path)
-    if look is None or newest < look[0]:
-        look = (newest, now - abs(time.time() - newest / 1e9))
-    elif newest > look[0]:
-        look = (newest, now)
+    if look is None or newest < look.newest:
+        look = _Look(newest, since=now - abs(time.time() - newest / 1e9), seen=now)
+    elif newest > look.newest:
+        look = _Look(newest, since=now, seen=now)
     _looks[run.path] = look
-    return now - look[1]
+    return now - look.since
 
 
-_looks: dict[Path, tuple[int, float]] = {}
-"""Of runs of other machines: the newest sign of life, and since when it has been that, by `monotonic`."""
+def may_differ(run: RunDirectory, process: ProcessRecord) -> bool:
+    """Whether a run that `seconds_still` found still may live by a clock that differs from this machine's.
+
+    Not once this process has watched it for a minute, nor when its sign is older than clocks differ; nor of
+    this machine, in another container or before it was started anew.
+    """
+    look = _looks.get(run.path)
+    if look is None or process.boot_id == boot_id() or process.host == socket.gethostname():
+        return False
+    return time.monotonic() - look.seen <= STALE_SECONDS and time.time() - look.newest / 1e9 <= _LARGEST_SKEW
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was seen of a run of another machine; times are `monotonic`."""
+
+    newest: int
+    """Its newest sign of life."""
+    since: float
+    """Since when it has been that, as far as the first look can tell."""
+    seen: float
+    """When it was first seen."""
+
+
+_looks: dict[Path, _Look] = {}
 
 
 def ensure_unattended(

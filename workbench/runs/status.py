@@ -14,6 +14,7 @@ from workbench.runs.process import (
     is_at_work,
     is_local,
     is_over,
+    may_differ,
     read_exit,
     read_process,
     seconds_still,
@@ -34,6 +35,8 @@ class RunStatus(StrEnum):
     """Alive, but its heartbeat is older than a minute."""
     STOPPING = "stopping"
     """Asked to stop or pause: it ends its batch, writes a checkpoint and lets go of its device."""
+    SILENT = "silent"
+    """Still at the first look, on a machine whose clock may differ: alive or lost."""
     LOST = "lost"
     """Dead without a word: killed, or the machine went down; it can be resumed."""
     FINISHED = "finished"
@@ -73,7 +76,7 @@ def derive_status(run: RunDirectory, process: ProcessRecord | None, ended: ExitR
         return RunStatus.STOPPING if after is RunStatus.STOPPED and holds_device else after
     if not is_local(process):
         if seconds_still(run) > STALE_SECONDS:
-            return RunStatus.LOST
+            return RunStatus.SILENT if may_differ(run, process) else RunStatus.LOST
         return _status_of_living(run, process, _is_moving(run, process))
     if is_at_work(run, process.identity):
         return _status_of_living(run, process, _is_moving(run, process))

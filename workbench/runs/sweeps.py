@@ -28,7 +28,13 @@ SameData = Callable[[Sequence[tuple[Recipe, str, str]]], Sequence[bool]]
 """Of runs as (recipe, id, the data fingerprint that it wrote down) whether each was trained on the images
 that its recipe names today, as `dataset.run_data.DataNow` tells."""
 _TELLTALE = ("seed", "data.split_seed", "model.backbone")
-_RANKS = {RunStatus.FINISHED: 3, RunStatus.STOPPED: 1, RunStatus.LOST: 1, RunStatus.FAILED: 0}
+_RANKS = {
+    RunStatus.FINISHED: 3,
+    RunStatus.STOPPED: 1,
+    RunStatus.SILENT: 1,
+    RunStatus.LOST: 1,
+    RunStatus.FAILED: 0,
+}
 
 
 @dataclass(frozen=True, slots=True)

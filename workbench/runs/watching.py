@@ -207,7 +207,7 @@ class RunsWatch:
         else:
             summary = old.summary
         self._held[name] = _Held(summary, stamp)
-        unended = summary.status.is_active or summary.status is RunStatus.LOST
+        unended = summary.status.is_active or summary.status in (RunStatus.SILENT, RunStatus.LOST)
         if unended or stamp is None or not stamp.settled:
             self._restless[name] = None
         else:

@@ -69,7 +69,7 @@ class Task:
             return Ended(there.run, 0, elsewhere="another process has trained it meanwhile")
         if self.run is not None:
             return self.run
-        if there is not None and there.status in (RunStatus.STOPPED, RunStatus.LOST):
+        if there is not None and there.status in (RunStatus.STOPPED, RunStatus.SILENT, RunStatus.LOST):
             return there.run
         return create_run(self.home, self.recipe.name, dump_recipe(self.recipe), datetime.now())
 

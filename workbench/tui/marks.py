@@ -26,5 +26,6 @@ STATUS_MARKS: dict[RunStatus, Mark] = {
     RunStatus.FINISHED: Mark("✓", "done", "muted"),
     RunStatus.STOPPED: Mark("■", "stopped", "warning"),
     RunStatus.FAILED: Mark("✗", "failed", "bad"),
+    RunStatus.SILENT: Mark("?", "silent", "warning"),
     RunStatus.LOST: Mark("?", "lost", "bad"),
 }

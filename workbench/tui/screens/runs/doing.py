@@ -19,7 +19,7 @@ from workbench.tui.screens.runs.undo import Done, UndoStack
 MOST_COMPARED = 20
 _NAMED = 5
 """Runs that a question names."""
-_RESUMABLE = (RunStatus.STOPPED, RunStatus.FAILED, RunStatus.LOST)
+_RESUMABLE = (RunStatus.STOPPED, RunStatus.FAILED, RunStatus.SILENT, RunStatus.LOST)
 _ON_RUNS = (
     *("watch", "select", "inspect", "compose_from", "stop", "pause", "resume", "cancel", "sooner", "later"),
     *("tags", "note", "archive", "delete", "copy_id", "copy_path"),

@@ -74,7 +74,7 @@ def state(summary: RunSummary) -> str:
             return summary.reason or word
         case RunStatus.STOPPED if summary.reason == "paused":
             return f"paused{_reached(summary)}"
-        case RunStatus.STOPPED | RunStatus.LOST:
+        case RunStatus.STOPPED | RunStatus.SILENT | RunStatus.LOST:
             return f"{word}{_reached(summary)}"
         case RunStatus.LIVE | RunStatus.STALLED | RunStatus.STOPPING if progress is not None:
             where = f"r{progress.round}/{progress.rounds}" if progress.round else progress.stage

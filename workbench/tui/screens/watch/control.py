@@ -16,7 +16,7 @@ from workbench.tui.screens.place import PlaceScreen
 from workbench.tui.screens.watch.head import run_title
 from workbench.tui.screens.watch.news import News
 
-RESUMABLE = (RunStatus.STOPPED, RunStatus.LOST, RunStatus.FAILED)
+RESUMABLE = (RunStatus.STOPPED, RunStatus.SILENT, RunStatus.LOST, RunStatus.FAILED)
 
 
 class RunControl(PlaceScreen[WatchPlace]):

@@ -96,6 +96,8 @@ def _status_lines(news: News, summary: RunSummary | None, palette: Palette, now:
             return None  # whether it was ever started is in the file that cannot be read
         case RunStatus.LOST if following.process is None:
             return Text("was made and never started; p starts it", mild)
+        case RunStatus.SILENT:
+            return Text("no sign of life from its machine; in a minute it is known as live or lost", mild)
         case RunStatus.LOST:
             return Text(f"died without a word; p goes on from the last checkpoint. log: {log}", bad)
         case RunStatus.FAILED:
