@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from tests.cli.whole import Petbench, Said
+from tests.runs.making import sleeping
 from tests.train.making import HEAD, PSEUDO, recipe_text
 from workbench.runs.layout import run_directories
 from workbench.support.sums import SUMS
@@ -291,8 +293,10 @@ def test_a_run_that_is_going_on_is_not_resumed_beside_itself(
 
     assert petbench("run", recipe).code == 0
     (run,) = run_directories(home / "runs")
-    write_process(run, "cpu", pid=os.getppid())
-    said = petbench("resume", run.handle)
+    with subprocess.Popen(sleeping(run)) as other:
+        write_process(run, "cpu", pid=other.pid)
+        said = petbench("resume", run.handle)
+        other.kill()
     assert said.code == 2
     assert "runs already" in said.err or "running" in said.err, said.err
 

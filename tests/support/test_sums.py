@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from workbench.support import sums
+from workbench.support.atomic import atomic_write
 from workbench.support.regular_file import UnreadableFile
 from workbench.support.sums import SUMS, note_sum, require_sum, summed_path, summed_write
 
@@ -58,6 +60,41 @@ def test_sums_are_noted_before_the_file_is_there(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"directory|exists"):
         summed_write(tmp_path / "a", tmp_path, b"x")
     assert (tmp_path / SUMS).read_text().endswith("  a\n")
+
+
+def test_a_crash_between_a_file_and_its_list_damages_neither_the_old_file_nor_the_new(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise OSError("power")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(sums, "atomic_write", crash_at := _CrashAt(2))
+        with pytest.raises(OSError, match="power"):
+            summed_write(root / "a.txt", root, b"four\n")  # the list is written, the file is not
+    assert crash_at.calls == 2
+    require_sum(root / "a.txt")
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(sums, "note_sum", crash)
+        with pytest.raises(OSError, match="power"):
+            summed_write(root / "a.txt", root, b"four\n")  # both are, and the former sum is not yet gone
+    assert (root / "a.txt").read_bytes() == b"four\n"
+    require_sum(root / "a.txt")
+    summed_write(root / "a.txt", root, b"five\n")
+    assert (root / SUMS).read_text().count("  a.txt\n") == 1
+
+
+class _CrashAt:
+    """`atomic_write` up to its n-th call, which fails."""
+
+    def __init__(self, call: int) -> None:
+        self.calls, self._at = 0, call
+
+    def __call__(self, path: Path, content: str | bytes) -> None:
+        self.calls += 1
+        if self.calls == self._at:
+            raise OSError("power")
+        atomic_write(path, content)
 
 
 @pytest.mark.parametrize("listed", [None, "", "\0\0\0", "no sum at all\n", "[" * 5000])

@@ -155,6 +155,8 @@ def _load(
         meta = StoreMeta.model_validate_json(content)
         if pixels is None or not len(meta.sizes) == len(meta.checksums) == len(catalogue):
             raise DamagedCache("its files do not belong together")
+        if meta.store != folder.name:
+            raise DamagedCache(f"{META} is another store's")
     except (DamagedCache, ValidationError) as error:
         reason = error.reason if isinstance(error, DamagedCache) else f"{META} is not one of this version"
         if not quiet:

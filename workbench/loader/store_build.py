@@ -54,6 +54,8 @@ class StoreMeta(BaseModel):
 
     format: Literal[2] = 2
     """Raised when the layout changes, so that older stores are built again."""
+    store: str = ""
+    """The folder's name: one from another store is as well-formed, and of other pixels."""
     sizes: list[tuple[int, int]]
     """(width, height) of what was squashed of every image."""
     checksums: list[int]
@@ -77,6 +79,7 @@ def build(folder: Path, catalogue: Catalogue, side: int, decode: Decoder, report
         _require_space(folder, needed)
         with atomic_path(folder / PIXELS) as temporary:
             meta = _decode_all(temporary, catalogue, side, decode, reporter)
+        meta = meta.model_copy(update={"store": folder.name})
         write_sealed(folder / META, meta.model_dump_json().encode())
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -16,6 +16,7 @@ from workbench.runs.results import read_results
 from workbench.runs.status import status_of
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.sums import is_listed
 
 SplitName = Literal["val", "test"]
 
@@ -151,11 +152,22 @@ def _opinions(predictions: Predictions, classes: Sequence[str]) -> list[Opinion]
 
 
 def _second_choices(run: RunDirectory, number: int, ledger: Sequence[PseudoLabel]) -> list[str | None]:
-    """For each row of a ledger the most probable class besides its pseudo-label, where it can be told."""
+    """For each row of a ledger the most probable class besides its pseudo-label, where it can be told.
+
+    Raises:
+        UserError: the round's predictions are damaged, or were written and are gone.
+    """
     unknown: list[str | None] = [None] * len(ledger)
+    path = run.predictions(f"unlabelled-{number:02d}")
     try:
-        predictions = load_predictions(run.predictions(f"unlabelled-{number:02d}"))
+        predictions = load_predictions(path)
     except FileNotFoundError:
+        if is_listed(path, run.path):
+            raise UserError(
+                "the round's predictions are gone",
+                where=clean(path),
+                hint="copy the file back, or launch the recipe as a new run",
+            ) from None
         return unknown
     if predictions.ids != tuple(row.id for row in ledger):
         return unknown

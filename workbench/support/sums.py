@@ -1,8 +1,9 @@
 """`SHA256SUMS` of a directory: what its files were when they were written, as `sha256sum -c` reads it.
 
-A file's sum is noted just before the file comes into its place, so that a crash between the two leaves the
-sum of a file that the next attempt writes alike. A file that is not listed, or whose directory has no list
-(older runs have none), is believed. Whoever changes a file on purpose takes its line out.
+A file's sum is noted just before the file comes into its place, beside that of the file it replaces, which
+goes just after: so a crash anywhere between leaves the sum of whichever file is there. A file that is not
+listed, or whose directory has no list (older runs have none), is believed. Whoever changes a file on purpose
+takes its lines out.
 """
 
 from __future__ import annotations
@@ -24,24 +25,43 @@ _DEEPEST = 2  # a listed file lies in the directory itself or in one below it
 @contextlib.contextmanager
 def summed_path(path: Path, root: Path) -> Iterator[Path]:
     """As `atomic_path`, for a file below `root`, whose list tells its sum from then on."""
+    digest = ""
     with atomic_path(path) as temporary:
         yield temporary
-        note_sum(path, root, _digest(temporary))
+        digest = _digest(temporary)
+        _expect(path, root, digest)
+    note_sum(path, root, digest)
 
 
 def summed_write(path: Path, root: Path, content: bytes) -> None:
     """As `atomic_write`, for a file below `root`, whose list tells its sum from then on."""
-    note_sum(path, root, hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256(content).hexdigest()
+    _expect(path, root, digest)
     atomic_write(path, content)
+    note_sum(path, root, digest)
 
 
 def note_sum(path: Path, root: Path, digest: str) -> None:
-    """Put a file's sum into the list of `root`. Raises: OSError."""
+    """Put a file's sum into the list of `root`, in place of any other. Raises: OSError."""
+    _list(path, root, {digest})
+
+
+def _expect(path: Path, root: Path, digest: str) -> None:
+    """Note that the file will have this sum; until it has, that of the file there is true as well."""
+    _list(path, root, {digest} | _noted(root).get(_name(path, root), set()))
+
+
+def _list(path: Path, root: Path, digests: set[str]) -> None:
     noted = _noted(root)
-    name = path.relative_to(root).as_posix()
-    if noted.get(name) != digest:
-        noted[name] = digest
-        atomic_write(root / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(noted.items())))
+    if noted.get(_name(path, root)) == digests:
+        return
+    noted[_name(path, root)] = digests
+    lines = sorted((name, digest) for name, known in noted.items() for digest in known)
+    atomic_write(root / SUMS, "".join(f"{digest}  {name}\n" for name, digest in lines))
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
 
 
 def require_sum(path: Path, content: bytes | None = None) -> None:
@@ -54,10 +74,10 @@ def require_sum(path: Path, content: bytes | None = None) -> None:
         UnreadableFile: it is not, or it cannot be read.
     """
     for root in list(path.absolute().parents)[:_DEEPEST]:
-        noted = _noted(root).get(path.absolute().relative_to(root).as_posix())
+        noted = _noted(root).get(_name(path.absolute(), root))
         if noted is not None:
             found = _digest(path) if content is None else hashlib.sha256(content).hexdigest()
-            if found != noted:
+            if found not in noted:
                 raise UnreadableFile(
                     path,
                     f"it is not the file that was written: {SUMS} tells of another "
@@ -66,13 +86,22 @@ def require_sum(path: Path, content: bytes | None = None) -> None:
             return
 
 
-def _noted(root: Path) -> dict[str, str]:
-    """Name -> sum; a list that cannot be read tells of nothing, nor does a damaged line."""
+def is_listed(path: Path, root: Path) -> bool:
+    """Whether a file below `root` was written there."""
+    return _name(path, root) in _noted(root)
+
+
+def _noted(root: Path) -> dict[str, set[str]]:
+    """Name -> sums; a list that cannot be read tells of nothing, nor does a damaged line."""
     try:
         lines = read_text(root / SUMS, _LIMIT_BYTES).splitlines()
     except OSError:
         return {}
-    return {name: digest for digest, found, name in (line.partition("  ") for line in lines) if found}
+    noted: dict[str, set[str]] = {}
+    for digest, found, name in (line.partition("  ") for line in lines):
+        if found:
+            noted.setdefault(name, set()).add(digest)
+    return noted
 
 
 def _digest(path: Path) -> str:
