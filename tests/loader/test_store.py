@@ -325,6 +325,18 @@ def test_a_killed_builder_leaves_nothing_in_the_way(pictures: Maker, tmp_path: P
     np.testing.assert_array_equal(store.pixels, _open(catalogue, tmp_path / "other").pixels)
 
 
+def test_the_sidecar_of_another_store_is_noticed(pictures: Maker, tmp_path: Path) -> None:
+    catalogue = pictures(6)
+    truth = _open(catalogue, tmp_path).gather(np.arange(6), CPU).numpy()
+    meta = _folder(catalogue, tmp_path) / META
+    other = json.loads(read_sealed(meta) or b"") | {"store": "another", "checksums": [0] * 6}
+    write_sealed(meta, json.dumps(other).encode())
+    recorder = Recorder()
+    store = _open(catalogue, tmp_path, recorder)
+    assert any("another store's" in text for text in recorder.messages("warning"))
+    np.testing.assert_array_equal(store.gather(np.arange(6), CPU).numpy(), truth)
+
+
 @pytest.mark.parametrize("name", [PIXELS, META])
 def test_whatever_is_damaged_in_a_store_its_rows_are_what_was_decoded(
     pictures: Maker, tmp_path: Path, name: str
