@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.jobs.background import Background
+from tests.runs.making import sleeping
 from tests.train.making import make_sample
-from workbench.runs.layout import run_directories
+from workbench.runs.layout import RunDirectory, run_directories
 from workbench.runs.process import read_process
 from workbench.support.identity import send_signal
 
@@ -49,12 +49,12 @@ def background(home: Path, sample: Path) -> Iterator[Background]:
 
 
 @pytest.fixture
-def sleeper() -> Iterator[Callable[[], Sleeper]]:
-    """Makes processes that only wait, and ends them."""
+def sleeper() -> Iterator[Callable[..., Sleeper]]:
+    """Makes processes that only wait, as the trainers or supervisors of runs if any are given; ends them."""
     started: list[Sleeper] = []
 
-    def start() -> Sleeper:
-        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    def start(*runs: RunDirectory) -> Sleeper:
+        process = subprocess.Popen(sleeping(*runs))
         started.append(process)
         return process
 

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("home")
 
 CPU = Device("cpu", "CPU", "cpu", "")
 GPUS = tuple(Device(f"cuda:{n}", "GPU", f"GPU-{n}", f"GPU-{n}") for n in range(2))
-Start = Callable[[], subprocess.Popen[bytes]]
+Start = Callable[..., subprocess.Popen[bytes]]
 
 
 class Line:
@@ -42,7 +42,7 @@ class Line:
 
     def join(self, name: str, *wanted: Device) -> RunDirectory:
         run = make_run(self._home, name)
-        child = self._start()
+        child = self._start(run)
         process = write_process(run, "auto", pid=child.pid, role="waiting")
         self.processes[run.id] = (process, child)
         join_queue(run, process, "auto", wanted or (CPU,))

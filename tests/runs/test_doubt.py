@@ -15,6 +15,7 @@ from workbench.runs.ledger import PseudoLabel, write_ledger
 from workbench.runs.opinions import Opinion, Opinions, round_opinions, split_opinions
 from workbench.runs.predictions import save_predictions
 from workbench.support.errors import UserError
+from workbench.support.sums import SUMS
 
 PROBABILITIES = np.array(
     [[0.50, 0.45, 0.05], [0.60, 0.20, 0.20], [0.10, 0.20, 0.70], [0.48, 0.26, 0.26]], dtype=np.float32
@@ -146,6 +147,9 @@ def test_a_round_of_an_unfinished_run_takes_names_from_its_ledger(tmp_path: Path
     assert opinions.classes == ("Abyssinian", "Bengal", "beagle")
     assert opinions.rows[0].second == "Bengal"
     run.predictions("unlabelled-01").unlink()
+    with pytest.raises(UserError, match="the round's predictions are gone"):
+        round_opinions(run, 1)
+    (run.path / SUMS).unlink()  # older runs do not tell that it was ever there
     assert [row.second for row in round_opinions(run, 1).rows] == [None] * 4
 
 

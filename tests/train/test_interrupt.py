@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -19,6 +19,16 @@ def _disposed(number: signal.Signals, how: signal.Handlers) -> Iterator[None]:
         yield
     finally:
         signal.signal(number, before)
+
+
+@pytest.fixture(autouse=True)
+def _as_usual() -> Iterator[None]:
+    """No signal is ignored, as it would be where these tests run under nohup."""
+    with ExitStack() as disposed:
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) is signal.SIG_IGN:
+                disposed.enter_context(_disposed(number, signal.SIG_DFL))
+        yield
 
 
 def _after(signals: Sequence[signal.Signals], *, patient: bool = False) -> str | None:

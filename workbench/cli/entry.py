@@ -15,8 +15,11 @@ def main() -> None:
     if len(sys.argv) > 1 or not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         from workbench.cli.main import main as run_command
 
-        with _handled_interrupts():
-            run_command()
+        try:
+            with _handled_interrupts():
+                run_command()
+        except KeyboardInterrupt:  # between two lines that answer for it
+            sys.exit(_INTERRUPTED)
         return
     sys.exit(_open_app())
 

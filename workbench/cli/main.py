@@ -146,9 +146,9 @@ def main() -> None:
 
 
 def _code() -> int:
-    if not _opens_app(sys.argv[1:]):
-        register()
     try:
+        if not _opens_app(sys.argv[1:]):
+            register()
         # Not click's own ending: that prints arguments as they are, and knows no words for a lost output.
         return app(standalone_mode=False) or 0
     except UserError as error:
