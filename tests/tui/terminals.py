@@ -32,6 +32,7 @@ class PseudoTerminal:
         columns, rows = size
         self.pid, self._master = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # background jobs of a shell ignore it
             os.chdir(ROOT)
             os.execvpe(command[0], list(command), {**os.environ, "TERM": "xterm-256color", **env})
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

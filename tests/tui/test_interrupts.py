@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -90,15 +89,36 @@ def test_an_interrupt_before_the_first_frame_is_not_forgotten(tmp_path: Path) ->
     assert said.count("\x1b[?1049h") == said.count("\x1b[?1049l")
 
 
-@pytest.mark.parametrize("arguments", [(), ("runs", "ls"), ("run", "nothing.toml")])
-def test_interrupts_at_the_start_print_no_traceback(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    for delay in (0.2, 0.4, 0.7):
-        terminal = PseudoTerminal((*PETBENCH, *arguments), (100, 30), environment(tmp_path))
-        time.sleep(delay)  # wherever that is: in imports, in the first lines, or over already
-        os.kill(terminal.pid, signal.SIGINT)
-        code, said = ended(terminal)
-        assert code in (0, 2, 130, -signal.SIGINT)  # the last before the first line of petbench's own
-        assert "Traceback" not in said or "entry import main" in said
+_INTERRUPTED_AT_IMPORT = """
+import os, signal, sys
+
+def interrupt(event, _):
+    global left
+    if event == "import":
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+left, sys.argv = int(sys.argv[1]), ["petbench", *sys.argv[2:]]
+from workbench.cli.entry import main
+sys.addaudithook(interrupt)
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "imports"),
+    [((), (1, 150, 400)), (("runs", "ls"), (1, 300, 450, 600)), (("run", "nothing.toml"), (150, 500))],
+)
+def test_interrupts_at_the_start_print_no_traceback(
+    tmp_path: Path, arguments: tuple[str, ...], imports: tuple[int, ...]
+) -> None:
+    for number in imports:  # of petbench's some five hundred
+        command = (sys.executable, "-c", _INTERRUPTED_AT_IMPORT, str(number), *arguments)
+        code, said = ended(PseudoTerminal(command, (100, 30), environment(tmp_path)))
+        assert code == 130, (number, said)
+        assert "Traceback" not in said
+        assert "Exception ignored" not in said
 
 
 def test_a_process_told_to_ignore_interrupts_does(tmp_path: Path) -> None:

@@ -49,12 +49,14 @@ def _quiet_interrupts() -> None:
 
 @contextlib.contextmanager
 def _handled_interrupts() -> Iterator[None]:
-    """A command answers for ^C itself: it may have something to put away."""
+    """A command answers for ^C itself: it may have something to put away. While it is loaded it has not."""
     quiet = signal.getsignal(signal.SIGINT)
-    if quiet is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if quiet is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
     finally:
         signal.signal(signal.SIGINT, quiet)
 

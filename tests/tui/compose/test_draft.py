@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from workbench.recipe.knobs import known_keys
 from workbench.recipe.literals import toml_literal
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.tui.screens.compose.commands import launch_command
 from workbench.tui.screens.compose.draft import draft_of, edit, retext, taken_out
 from workbench.tui.screens.compose.fields import FieldKind, field_by_key, form_fields
 from workbench.tui.screens.compose.offered import INSTEAD_OF, is_offered
@@ -164,6 +167,17 @@ def test_setting_one_of_two_that_exclude_each_other_replaces_the_other(key: str)
 def _some(key: str) -> str:
     last = key.rpartition(".")[2]
     return {"stratified": "false", "folds": "5", "fold": "1", "labels_per_class": "4"}.get(last, "0.3")
+
+
+def test_names_with_dots_of_groups_and_classes_are_quoted_in_the_command_line() -> None:
+    text = 'schema = 1\nname = "x"\n[pseudo_label]\nstrategy = "class_balanced"\nlabelled_fraction = 0.1\n'
+    draft = retext(
+        draft_of(text, "x", Path("x.toml")),
+        f'{text}prior = {{"St. Bernard" = 0.3, pug = 0.7}}\n[optimizer]\nlayer_rates = {{"a.b" = 1e-4}}\n',
+    )
+    words = shlex.split(launch_command(draft, {}))
+    changes = [after for before, after in pairwise(words) if before == "--set"]
+    assert parse_recipe(text, overrides=changes) == draft.recipe
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])

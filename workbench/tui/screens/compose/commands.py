@@ -9,7 +9,6 @@ from typing import Any
 from workbench.recipe.cookbook import own_path
 from workbench.recipe.literals import toml_key, toml_literal
 from workbench.support.errors import UserError
-from workbench.support.flat import flatten
 from workbench.support.slug import slug
 from workbench.support.toml_text import parse_toml
 from workbench.tui.screens.compose.draft import Draft
@@ -70,16 +69,10 @@ def _changes(draft: Draft) -> list[str] | None:
     ]
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    rates = (
-        values.get("optimizer", {}).get("layer_rates")
-        if isinstance(values.get("optimizer"), Mapping)
-        else None
-    )
-    found = {
-        key: value for key, value in flatten(values).items() if not key.startswith("optimizer.layer_rates.")
-    }
-    # Group names may have dots of their own.
-    if isinstance(rates, Mapping):
-        found |= {f"optimizer.layer_rates.{toml_key(str(name))}": rate for name, rate in rates.items()}
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values under dotted keys as `--set` reads them: a group or class may have dots in its name."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}{toml_key(str(name))}"
+        found |= _flat(value, f"{key}.") if isinstance(value, Mapping) else {key: value}
     return found
