@@ -57,24 +57,7 @@ def conclude(
     assert chosen is not None  # the plan always ends with a fit or a student
     if not again:
         _keep_state(directory, state, tenure)
-    judged: dict[str, _Judged] = {}
-    digest = ""
-    for name, best in (("teacher", state.teacher), ("student", state.student)):
-        if best is None:
-            continue
-        # Predictions of the final model have no prefix; a teacher's are kept under its name too.
-        prefixes = [""] if best is chosen else []
-        if best is not chosen or name == "teacher":
-            prefixes.append(f"{name}-")
-        judged[name] = _evaluate(directory, network, best, reporter, prefixes, tenure)
-        if name == "teacher" and not again:
-            _save_weights(directory, network, best, TEACHER_WEIGHTS, tenure)
-        if best is chosen:
-            digest = (
-                file_sha256(directory.checkpoint / FINAL_WEIGHTS)
-                if again
-                else _save_weights(directory, network, best, FINAL_WEIGHTS, tenure)
-            )
+    judged, digest = _judge(directory, network, state, reporter, tenure, again=again)
     teacher, student = judged.get("teacher"), judged["student"]
     final, beside = student, None
     if teacher is not None and chosen is state.teacher:
@@ -172,6 +155,37 @@ class _Judged:
     test: Evaluation
     right: NDArray[np.bool_]
     """(N,) bool, the test images that it got right."""
+
+
+def _judge(
+    directory: RunDirectory,
+    network: Network,
+    state: RunState,
+    reporter: Reporter,
+    tenure: Tenure,
+    *,
+    again: bool,
+) -> tuple[dict[str, _Judged], str]:
+    """Evaluate teacher and student, each once, and keep their weights; also the SHA-256 of the final ones."""
+    judged: dict[str, _Judged] = {}
+    digest = ""
+    for name, best in (("teacher", state.teacher), ("student", state.student)):
+        if best is None:
+            continue
+        # Predictions of the final model have no prefix; a teacher's are kept under its name too.
+        prefixes = [""] if best is state.best else []
+        if best is not state.best or name == "teacher":
+            prefixes.append(f"{name}-")
+        judged[name] = _evaluate(directory, network, best, reporter, prefixes, tenure)
+        if name == "teacher" and not again:
+            _save_weights(directory, network, best, TEACHER_WEIGHTS, tenure)
+        if best is state.best:
+            digest = (
+                file_sha256(directory.checkpoint / FINAL_WEIGHTS)
+                if again
+                else _save_weights(directory, network, best, FINAL_WEIGHTS, tenure)
+            )
+    return judged, digest
 
 
 def _evaluate(
