@@ -34,6 +34,7 @@ def _share(samples: Samples, batch_size: int, epochs: int = 1) -> float:
             parts = batch.weights.numpy().astype(np.float64) / batch.total_weight * len(batch.weights)
             labelled += parts[batch.positions < CLASSES].sum()
             whole += parts.sum()
+    assert whole == pytest.approx(epochs * len(samples), rel=1e-4)  # a sample counts as one on average
     return labelled / whole
 
 
