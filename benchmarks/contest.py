@@ -11,10 +11,11 @@ import torch
 
 from benchmarks.options import Common
 from benchmarks.pictures import Tree, make_tree
+from workbench.compute import Dtype
 from workbench.model import ImageClassifier
 from workbench.recipe import Recipe
 from workbench.runs.events import Silent
-from workbench.train.precision import Dtype, Precision, choose_precision
+from workbench.train.precision import Precision, choose_precision
 from workbench.train.setup import Places, Setup, prepare
 
 LEARNING_RATE = 5e-4

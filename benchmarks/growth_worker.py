@@ -19,13 +19,13 @@ from benchmarks.ours import is_training, stage_run
 from workbench.dataset import make_split, open_catalogue
 from workbench.loader import open_store
 from workbench.recipe import Recipe
+from workbench.recipe.plan import plan
 from workbench.runs.events import EpochDone, Event, Silent
 from workbench.support.errors import UserError
 from workbench.train.interrupt import Interrupted, StopRequest
 from workbench.train.network import Network
 from workbench.train.precision import choose_precision
 from workbench.train.setup import Places, Setup, prepare
-from workbench.train.stage import plan
 
 MANY_EPOCHS = 10_000
 

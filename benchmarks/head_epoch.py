@@ -16,7 +16,7 @@ from benchmarks.report import Row
 from benchmarks.stages import StageSide, network_of
 from benchmarks.turns import Spread, ratios, rounds_of
 from workbench.recipe import Augmentation, Finetune
-from workbench.train.stage import PLAIN_VIEWS, Stage
+from workbench.recipe.plan import PLAIN_VIEWS, Stage
 
 MUST, AIM = 1000, 4000
 THROUGH, CACHED = "through the trunk", "on cached features"

@@ -16,7 +16,7 @@ from benchmarks.report import Row, Table
 from benchmarks.stages import ResidentStep, StageSide, network_of
 from benchmarks.turns import Epoch, Spread, ratios, rounds_of
 from workbench.recipe import Finetune
-from workbench.train.stage import Stage
+from workbench.recipe.plan import Stage
 
 MUST, AIM = 2.0, 2.2
 ALL, LATE = "all layers", "layer4 + head"

@@ -20,10 +20,9 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from benchmarks.options import PETS, find_pets
-from workbench.dataset.examine import difference_hash
-from workbench.dataset.near_duplicates import LOOK_DISTANCE, alike_looks
+from workbench.dataset.contents import LOOK_DISTANCE, alike_looks
 from workbench.dataset.oxford import read_oxford
-from workbench.dataset.probe import UnreadableImage, decode_image
+from workbench.dataset.probe import UnreadableImage, decode_image, difference_hash
 
 _BRIGHTER = 1.2
 _CROPPED = 0.03

@@ -14,9 +14,9 @@ import torch
 
 from benchmarks.machine import ROOT, describe
 from benchmarks.report import Report
+from workbench.compute import find_device
 from workbench.dataset.oxford import is_oxford
 from workbench.support.paths import data_home
-from workbench.train.setup import find_device
 
 PETS = "oxford-iiit-pet"
 

@@ -17,12 +17,12 @@ import torch
 from benchmarks.contest import Contest
 from benchmarks.turns import Epoch, Side, Turn
 from workbench.loader import Samples
+from workbench.recipe.plan import Stage, plan
 from workbench.runs.events import EpochDone, Event, Silent
 from workbench.train.interrupt import Interrupted, StopRequest
 from workbench.train.loop import StageRun, Surroundings
 from workbench.train.network import Network
 from workbench.train.setup import Setup
-from workbench.train.stage import Stage, plan
 from workbench.train.state import RunState
 
 PETBENCH = "petbench"

@@ -33,12 +33,12 @@ from workbench.model.classifier import ImageClassifier
 from workbench.recipe import Recipe
 from workbench.recipe.dump import dump_recipe
 from workbench.recipe.load import load_recipe
+from workbench.runs.attempt_control import Tenure
 from workbench.runs.events import Silent
 from workbench.runs.layout import create_run
 from workbench.runs.process import write_process
-from workbench.runs.tenure import Tenure
+from workbench.train.host import keep_freed_memory
 from workbench.train.interrupt import StopRequest
-from workbench.train.memory import keep_freed_memory
 from workbench.train.run import execute
 from workbench.train.setup import Places
 
@@ -67,7 +67,10 @@ def main() -> None:
     options = parser.parse_args()
     common = common_of(options)
     report = report_of("pseudo_run")
-    recipe = load_recipe(options.recipe or (RECIPE if common.pets else ON_SAMPLE), ())
+    changes = ["data.evaluation_views=centre"]  # the trunk is timed on one view of an image
+    if common.pets and not options.recipe:
+        changes.append("data.image_size=224")
+    recipe = load_recipe(options.recipe or (RECIPE if common.pets else ON_SAMPLE), changes)
     with workshop() as folder:
         data = common.pets or folder / "data"
         images = looked_at(recipe, data)

@@ -20,10 +20,10 @@ from benchmarks.many_runs import make_runs
 from workbench.runs.index import INDEX, list_runs
 from workbench.runs.watching import RunsView, RunsWatch
 from workbench.tui.app import PetbenchApp
-from workbench.tui.feed import RunsChanged
-from workbench.tui.screens.runs.listing import Listing, Wish
-from workbench.tui.screens.runs.table import RunsTable
-from workbench.tui.session import Session
+from workbench.tui.app_session import Session
+from workbench.tui.runs_feed import RunsChanged
+from workbench.tui.screens.runs.run_list import Lister, Query
+from workbench.tui.screens.runs.run_table import RunsTable
 
 _FILTER = "pseudo.labelled_fraction=0.1 and test.accuracy>0.7"
 _REPEATS = 20
@@ -52,11 +52,11 @@ def _measure(count: int) -> dict[str, float]:
         watch = RunsWatch(home)
         view = _whole(watch)
         seconds["watch, nothing changed"] = statistics.median(_timed(watch.refresh) for _ in range(_REPEATS))
-        listing = Listing()
-        seconds["filter, first time"] = _timed(lambda: listing.listed(view, Wish(_FILTER)))
-        seconds["filter, nothing changed"] = _timed(lambda: listing.listed(view, Wish(_FILTER)))
+        lister = Lister()
+        seconds["filter, first time"] = _timed(lambda: lister.listing(view, Query(_FILTER)))
+        seconds["filter, nothing changed"] = _timed(lambda: lister.listing(view, Query(_FILTER)))
         seconds["sort by a result, first time"] = _timed(
-            lambda: listing.listed(view, Wish(sort="test.accuracy"))
+            lambda: lister.listing(view, Query(sort="test.accuracy"))
         )
         seconds |= asyncio.run(_drawn(home, view))
         (home / INDEX).unlink()

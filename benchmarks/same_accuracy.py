@@ -38,6 +38,8 @@ from workbench.recipe.load import load_recipe
 
 MUST, AIM = 5.0, 20.0
 RECIPE = ROOT / "recipes" / "lite_pseudo_class_balanced.toml"
+ONE_VIEW = ("data.image_size=224", "data.evaluation_views=centre")
+"""As the other side sees an image."""
 ON_SAMPLE = ROOT / "recipes" / "quickstart.toml"
 
 
@@ -60,7 +62,7 @@ def main() -> None:
     common = common_of(options)
     report = report_of("same_accuracy")
     python = fastai_python()
-    recipe = load_recipe(RECIPE if common.pets else ON_SAMPLE, ())
+    recipe = load_recipe(RECIPE if common.pets else ON_SAMPLE, ONE_VIEW if common.pets else ())
     ours: list[list[Seen]] = []
     theirs: list[list[Seen]] = []
     if python is None:

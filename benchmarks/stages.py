@@ -10,9 +10,9 @@ from dataclasses import replace
 from benchmarks.contest import Contest
 from benchmarks.ours import EpochClock, stage_run, wait_for
 from benchmarks.turns import Epoch, Turn
+from workbench.recipe.plan import Stage, plan
 from workbench.runs.events import Silent
 from workbench.train.network import Network
-from workbench.train.stage import Stage, plan
 
 Change = Callable[[Stage], Stage]
 

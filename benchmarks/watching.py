@@ -22,17 +22,16 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from workbench.runs.curves import RunFollower
 from workbench.runs.events import ConfusionSeen, EpochDone, StageStarted, StepDone
-from workbench.runs.follow import RunFollower
 from workbench.runs.layout import RunDirectory, create_run
 from workbench.runs.metrics import MetricsWriter
 from workbench.runs.process import beat, write_process
 from workbench.tui.app import PetbenchApp
-from workbench.tui.draw.chart import draw_chart
-from workbench.tui.draw.chart_data import ChartData, ChartView, Series
-from workbench.tui.draw.curves import CurveCache
+from workbench.tui.app_session import Session
+from workbench.tui.draw.chart_curves import ChartData, ChartView, CurveCache, Series
+from workbench.tui.draw.chart_drawing import draw_chart
 from workbench.tui.places import WatchPlace
-from workbench.tui.session import Session
 from workbench.tui.themes import Palette, palette_of
 
 POINTS = (1_000, 10_000, 100_000, 1_000_000)
@@ -83,7 +82,7 @@ def redraw(points: int) -> tuple[float, float]:
 
 def redraw_followed(points: int) -> float:
     """Milliseconds as `first`, for the curves of a run of so many steps as the follower gives them."""
-    from workbench.runs.curve_table import CurveTable
+    from workbench.runs.curve_history import CurveTable
 
     table = CurveTable(7, extremes_of=3)
     rng = np.random.default_rng(0)

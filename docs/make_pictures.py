@@ -1,8 +1,10 @@
 """The pictures of the user guide, drawn by the app itself from real runs.
 
     python docs/make_pictures.py --runs DIR --data DIR
+    python docs/make_pictures.py --photos DIR
 
-`DIR` of runs must hold finished runs of recipes/lite_pseudo_*.toml; they are only read.
+Runs in `DIR` must be finished ones of recipes/lite_pseudo_*.toml; they are only read. `--photos` draws Label
+alone, on a folder whose labelling has begun: it is only read, too.
 """
 
 from __future__ import annotations
@@ -17,8 +19,16 @@ from textual.pilot import Pilot
 from workbench.runs.index import list_runs
 from workbench.runs.summary import RunSummary
 from workbench.tui.app import PetbenchApp
-from workbench.tui.places import ComparePlace, ComposePlace, InspectPlace, Place, RunsPlace, WatchPlace
-from workbench.tui.session import Session
+from workbench.tui.app_session import Session
+from workbench.tui.places import (
+    ComparePlace,
+    ComposePlace,
+    InspectPlace,
+    LabelPlace,
+    Place,
+    RunsPlace,
+    WatchPlace,
+)
 
 PICTURES = Path(__file__).parent / "pictures"
 WIDE, NARROW = (160, 44), (80, 24)
@@ -47,17 +57,33 @@ async def main(runs_home: Path, data_home: Path) -> None:
         await _draw(name, place, size, keys, runs_home, data_home)
 
 
+async def labelling(photos: Path) -> None:
+    """Draw Label as it stands before the next group."""
+    PICTURES.mkdir(exist_ok=True)
+    skips = ("s", "s", "s")  # what was drawn by chance while the chooser started
+    for name, size in (("label", WIDE), ("label-80x24", NARROW)):
+        await _draw(name, LabelPlace(str(photos)), size, skips, photos, photos, seconds=40.0, between=6.0)
+
+
 async def _draw(
-    name: str, place: Place, size: tuple[int, int], keys: tuple[str, ...], runs_home: Path, data_home: Path
+    name: str,
+    place: Place,
+    size: tuple[int, int],
+    keys: tuple[str, ...],
+    runs_home: Path,
+    data_home: Path,
+    seconds: float = 9.0,
+    between: float = 0.0,
 ) -> None:
     app = PetbenchApp(runs_home, data_home, Session(None))
     async with app.run_test(size=size) as pilot:
         await _wait(pilot, lambda: app.view is not None and app.view.complete)
         if not isinstance(place, RunsPlace):
             app.go(place)
-        await pilot.pause(9.0)  # pictures, counts and curves come from threads and helper processes
+        await pilot.pause(seconds)  # pictures, counts and curves come from threads and helper processes
         for key in keys:
             await pilot.press(key)
+            await pilot.pause(between)
         await pilot.pause(1.0)
         app.clear_notifications()
         await pilot.pause(0.2)
@@ -80,7 +106,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--photos", type=Path)
     places = parser.parse_args()
-    asyncio.run(main(places.runs.absolute(), places.data.absolute()))
+    if places.photos is not None:
+        asyncio.run(labelling(places.photos.absolute()))
+    elif places.runs is None or places.data is None:
+        parser.error("--runs and --data, or --photos")
+    else:
+        asyncio.run(main(places.runs.absolute(), places.data.absolute()))

@@ -8,12 +8,12 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.pictures import draw_folder, make_tree
-from workbench.dataset.folder import read_folder
+from tests.dataset.pictures import open_folder
 
 
 def test_drawn_trees_hold_every_class_in_both_parts(tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "tree", images=10, validation=4, pets=None)
-    catalogue = read_folder(tree.root)
+    catalogue = open_folder(tree.root)
     assert (tree.classes, len(catalogue.classes("breed"))) == (4, 4)
     by_part = Counter((record.part, record.breed) for record in catalogue.records)
     assert [by_part["train", label] for label in range(4)] == [3, 3, 2, 2]

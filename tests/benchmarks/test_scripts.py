@@ -29,6 +29,7 @@ name = "tiny"
 dataset = "folder"
 root = "{root}"
 image_size = 64
+evaluation_views = ["centre"]
 [model]
 backbone = "efficientnet_lite0"
 [finetune]
@@ -95,6 +96,17 @@ def test_a_whole_pseudo_label_run_is_set_against_the_trunk(tmp_path: Path) -> No
     text = script("pseudo_run", "--recipe", str(recipe), "--rounds", "1", home=tmp_path)
     assert "whole pseudo-label run (tiny) / one pass of the trunk" in text
     assert "over 80 images" in text
+
+
+def test_every_export_answers_as_the_network_does(tmp_path: Path) -> None:
+    arguments = ["--only", "resnet18", "--side", "64", "--out", str(tmp_path)]
+    script("exports", *arguments, home=tmp_path)
+    (table,) = json.loads((tmp_path / "exports.json").read_text())["tables"]
+    assert [cells[:2] for cells in table["rows"]] == [
+        ["ResNet-18, random", "fine-tuned"],
+        ["ResNet-18, random", "frozen"],
+    ]
+    assert all(float(cell) < 1e-5 for cells in table["rows"] for cell in cells[2:])
 
 
 @with_fastai

@@ -17,7 +17,7 @@ from workbench.recipe import dump_recipe, parse_recipe
 from workbench.runs.events import Silent
 from workbench.runs.layout import RunDirectory, create_run
 from workbench.train import Places, attempt
-from workbench.train.threads import one_thread
+from workbench.train.host import one_thread
 
 PSEUDO_LABELLED = """
 schema = 1
@@ -25,6 +25,7 @@ name = "balanced"
 [data]
 dataset = "sample"
 image_size = 64
+evaluation_views = ["centre"]
 [model]
 backbone = "efficientnet_lite0"
 [finetune]
@@ -97,7 +98,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def petbench(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Petbench]:
-    """Runs `petbench ARGUMENTS` in this process."""
+    """Runs `petbench ARGUMENTS` in this process; processes that it starts have one thread too."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with one_thread():
         yield petbench_of(monkeypatch, capsys)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from tests.dataset.pictures import jpeg
 from workbench.cli.main import app, register
 from workbench.runs.layout import RunDirectory
 
@@ -38,7 +39,13 @@ def typed(home: Path, pseudo: RunDirectory, supervised: RunDirectory, recipe: Pa
     sweep = str(home / "sweep.toml")
     (home / "sweep.toml").write_text(recipe.read_text() + "[sweep]\nseeds = 2\n")
     out = str(home / "out")
+    photos = home / "photos"
+    for seed, name in enumerate([f"{folder}/{number}.png" for folder in ("a", "b") for number in range(4)]):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / name).write_bytes(jpeg(seed))
     return {
+        "start": [str(photos)],
+        "label": [str(photos), "--assign", "a", "a/0.png"],
         "run": [r],
         "launch": [r],
         "queue ls": [],
@@ -76,12 +83,16 @@ def typed(home: Path, pseudo: RunDirectory, supervised: RunDirectory, recipe: Pa
         "backbones": [],
         "strategies": [],
         "inspect": [p],
+        "slices": [p, "--smallest", "4"],
         "review": [p],
+        "generate": [r, "--model", "somebody/something", "--out", str(home / "more"), "--dry-run"],
         "preview": [r, "--out", out, "--images", "1", "--views", "1"],
         "saliency": [p, image, "--out", out],
         "neighbours": [p, image],
         "label-issues": [p, "--folds", "2"],
         "predict": [p, picture],
+        "ensemble": [p, s, "--dry-run"],
+        "export": [p, "--to", "safetensors", "--out", str(home / "model")],
         "doctor": [],
         "schema": ["runs"],
     }

@@ -15,7 +15,7 @@ from tests.cli.whole import Petbench, Said
 from tests.runs.making import sleeping
 from tests.train.making import HEAD, PSEUDO, recipe_text
 from workbench.runs.layout import run_directories
-from workbench.support.sums import SUMS
+from workbench.support.digests import SUMS
 
 
 @pytest.fixture
@@ -41,6 +41,16 @@ def _assert_refused(said: Said, home: Path, *parts: str) -> None:
     for part in parts:
         assert part in said.err, said.err
     assert list((home / "runs").glob("*")) == []
+
+
+def test_a_value_that_is_none_of_the_allowed_ones_is_told_in_plain_words(
+    petbench: Petbench, home: Path
+) -> None:
+    for command, option in (("label-issues", "--rule"), ("inspect", "--order")):
+        said = petbench(command, "x", option, "nonsense")
+        assert said.code == 2
+        assert f"Invalid value for '{option}': 'nonsense' is not one of " in said.err
+        assert "Value error" not in said.err
 
 
 # -- the recipe

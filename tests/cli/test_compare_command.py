@@ -14,6 +14,7 @@ from tests.runs.making import finish, make_results, make_run
 from tests.runs.test_curves import write_epochs
 from tests.runs.test_seeds import run_tested
 from workbench.cli.runs import app
+from workbench.runs.intervals import paired_difference
 from workbench.runs.layout import RunDirectory
 from workbench.support.errors import UserError
 
@@ -58,9 +59,34 @@ def test_a_baseline_that_was_not_named_is_taken_along(runs: list[RunDirectory]) 
 
 def test_mcnemars_test_is_told_with_what_it_counts(runs: list[RunDirectory]) -> None:
     text = compare(runs[0].handle, runs[2].handle)
-    row = next(line for line in text.splitlines() if ".008✱" in line)
-    assert row.split() == ["B", "10", "+80.00", "0", "8", ".008✱"]
-    assert json.loads(compare(runs[0].id, runs[2].id, "--json"))["paired"][1]["p"] == pytest.approx(2**-7)
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+    assert rows["McNemar"] == ["McNemar", "p", "–", ".008✱"]
+    assert rows["won"][-2:] == ["–", "8:0"]
+    assert rows["change"][-4:] == ["–", "+38.4", "to", "+94.3"]
+    assert next(line for line in text.splitlines() if "test accuracy" in line).endswith("+80.00✱")
+    assert "Holm" not in text
+    test = json.loads(compare(runs[0].id, runs[2].id, "--json"))["paired"][1]
+    assert test["p"] == test["p_holm"] == pytest.approx(2**-7)
+    assert test["interval"] == pytest.approx(paired_difference(2, 0, 8, 0))
+
+
+def test_several_runs_against_one_baseline_are_adjusted_for_and_say_so(runs: list[RunDirectory]) -> None:
+    names = [run.id for run in runs]
+    text = compare(*names)
+    assert "p adjusted for 3 comparisons (Holm)" in " ".join(text.split())
+    assert ".023" in text  # 3 · 2⁻⁷, above the mark's 0.01
+    assert "✱" not in text.replace("✱ p < 0.01", "")
+    tests = json.loads(compare(*names, "--json"))["paired"]
+    assert [test and test["p"] for test in tests] == pytest.approx([None, 1.0, 2**-7, 2**-7])
+    assert [test and test["p_holm"] for test in tests] == pytest.approx([None, 1.0, 3 * 2**-7, 3 * 2**-7])
+
+
+def test_accuracies_stand_with_their_intervals(runs: list[RunDirectory]) -> None:
+    text = compare(runs[0].handle, runs[2].handle)
+    row = next(line for line in text.splitlines() if "95 % interval" in line)
+    assert row.split()[-2:] == ["5.7–51.0", "72.2–100"]
+    record = json.loads(compare(runs[0].id, runs[2].id, "--json"))
+    assert record["intervals"]["test.accuracy"][0] == pytest.approx([0.0567, 0.5098], abs=1e-4)
 
 
 def test_missing_predictions_are_told_and_do_not_stop_the_comparison(runs: list[RunDirectory]) -> None:
@@ -82,10 +108,11 @@ def test_damaged_results_of_one_run_leave_the_others_comparable(runs: list[RunDi
 
 def test_groups_show_mean_spread_and_tests_over_seeds(runs: list[RunDirectory]) -> None:
     text = compare(*(run.handle for run in runs), "--group")
-    row = next(line for line in text.splitlines() if "better" in line and "2/2" in line)
-    assert "100.00 ±0.00" in row
-    assert "+80.00" in row
-    assert ".008✱" in row
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert "test accuracy % 20.00 ± 0.00 100.00 ± 0.00 +80.00✱" in rows
+    assert "seeds better – 2 of 2" in rows
+    assert "p (images) – .008✱" in rows
+    assert "B better 0 1" in rows
     groups = json.loads(compare(*(run.id for run in runs), "-g", "--json"))["groups"]
     assert [group["seeds"] for group in groups["groups"]] == [["0", "1"], ["0", "1"]]
 

@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import io
 import json
+import shlex
 import shutil
 import tarfile
 import threading
@@ -19,6 +20,8 @@ from tests.dataset.pictures import jpeg, make_folder, small_oxford
 from workbench.cli import download
 from workbench.cli.data import app
 from workbench.cli.download import download_oxford
+from workbench.cli.recipe import app as recipe_app
+from workbench.dataset.sample.sample_set import SampleKind
 from workbench.support.errors import UserError
 
 
@@ -218,6 +221,22 @@ def test_check_tells_a_folder_from_its_layout_and_cleans_its_names(tmp_path: Pat
     assert r"b/[red]\x1b]0;x\x07.txt: not an image" in result.output
 
 
+def test_check_takes_keys_of_data_as_a_recipe_does(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"cats/birman": 3, "cats/siamese": 3, "dogs/pug": 3})
+    plain = json.loads(petbench_data("check", "--root", tmp_path, "--json").stdout)
+    said = petbench_data("check", "--root", tmp_path, "--set", "data.class_from=folder:2", "--json")
+    assert [one["name"] for one in json.loads(said.stdout)["classes"]] == ["birman", "pug", "siamese"]
+    assert [one["name"] for one in plain["classes"]] == ["cats", "dogs"]
+    for wrong, message in (
+        ("seed=1", "no key of [data]"),
+        ("data.class_frm=folder:1", "did you mean data.class_from?"),
+        ("data", "not of the form key=value"),
+    ):
+        refused = petbench_data("check", "--root", tmp_path, "--set", wrong)
+        assert isinstance(refused.exception, UserError)
+        assert message in str(refused.exception)
+
+
 def test_check_shows_the_first_of_a_kind_or_all(tmp_path: Path) -> None:
     root = small_oxford(tmp_path)
     for number in range(8):
@@ -247,9 +266,33 @@ def test_sample_is_drawn_checked_and_found_again(tmp_path: Path) -> None:
     arguments = ("sample", tmp_path / "set", "--per-class", "2", "--size", "48")
     first, second = petbench_data(*arguments), petbench_data(*arguments)
     assert first.exit_code == 0, first.output
-    assert "2 training and 1 test images of each of 10 classes" in first.output
+    assert "20 training and 10 test images of 10 classes" in first.output
     assert "already at" in second.output
     assert petbench_data("check", "--root", tmp_path / "set").exit_code == 0
     other = petbench_data(*arguments, "--seed", "1")
     assert "--force" in str(other.exception)
     assert petbench_data(*arguments, "--seed", "1", "--force").exit_code == 0
+
+
+@pytest.mark.parametrize("per_class", [2, 3, 4, 6, 20, 60])
+@pytest.mark.parametrize("kind", list(SampleKind))
+def test_the_command_that_a_drawn_set_ends_with_is_one_that_runs(
+    tmp_path: Path, kind: SampleKind, per_class: int
+) -> None:
+    target = tmp_path / 'it\'s [1], a "set"' / kind.value
+    drawn = petbench_data("sample", target, "--kind", kind, "--per-class", str(per_class), "--size", "48")
+    assert drawn.exit_code == 0, drawn.output
+    words = shlex.split(drawn.output.splitlines()[-1])
+    assert words[:3] == ["petbench", "run", "quickstart"]
+    checked = CliRunner().invoke(recipe_app, ["check", *words[2:]])
+    assert checked.exit_code == 0, (words, checked.output, checked.exception)
+    assert "valid" in checked.output
+
+
+def test_a_set_that_is_not_pets_is_drawn_with_the_keys_that_a_recipe_reads_it_by(tmp_path: Path) -> None:
+    target = tmp_path / "leaves"
+    drawn = petbench_data("sample", target, "--kind", "skewed", "--per-class", "10", "--size", "48")
+    assert drawn.exit_code == 0, drawn.output
+    assert "34 training, 24 validation and 40 test images of 8 classes" in drawn.output
+    assert f"--set data.root={target} --set data.validation=own" in drawn.output
+    assert (target / "val" / "thorn").is_dir()

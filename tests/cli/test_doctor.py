@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from tests.cli.commands import run_command
 from tests.dataset.pictures import small_oxford
-from workbench.cli.doctor import doctor
-from workbench.cli.health import Check, Finding, Level, run_checks
-from workbench.cli.health.gpu import Driver, DriverTrouble, Gpu, GpuProcess, TorchBuild, judge_gpus
-from workbench.cli.health.machine import container_limit
-from workbench.cli.health.places import look_at_cache, look_at_data, look_at_runs, write_trouble
-from workbench.cli.health.terminal import Terminal, judge_terminal
+from workbench.cli.block_sheet import BlockSheet
+from workbench.cli.doctor import (
+    Terminal,
+    container_limit,
+    doctor,
+    judge_terminal,
+    look_at_cache,
+    look_at_data,
+    look_at_runs,
+    write_trouble,
+)
+from workbench.cli.gpu_health import (
+    Check,
+    Driver,
+    DriverTrouble,
+    Finding,
+    Gpu,
+    GpuProcess,
+    Level,
+    TorchBuild,
+    judge_gpus,
+    run_checks,
+)
+from workbench.tui.pictures.blocks import Blocks, glyphs
 
 GIB = 2**30
 
@@ -123,6 +145,22 @@ def judged(
 ) -> list[Finding]:
     """The findings on such a machine."""
     return list(judge_gpus(build, driver, card_present=card_present, visible=visible))
+
+
+def test_a_card_that_this_torch_has_no_code_for_is_told_the_wheel_to_install() -> None:
+    volta = replace(GPU, name="Tesla V100", capability=(7, 0))
+    build = replace(CUDA_BUILD, built_for=("sm_75", "sm_80", "sm_90", "compute_90"))
+    gpu, _ = judged(build, Driver("570.1", (12, 8), (volta,)))
+    assert gpu.level is Level.WARNING
+    assert "no code for its compute capability 7.0" in gpu.text
+    assert "https://download.pytorch.org/whl/cu126" in gpu.advice
+    fits, _ = judged(build, Driver("570.1", (12, 8), (replace(volta, capability=(8, 9)),)))
+    assert fits.level is Level.OK
+
+
+def test_a_divided_card_says_so() -> None:
+    gpu, _ = judged(CUDA_BUILD, Driver("570.1", (12, 8), (replace(GPU, slices=7),)))
+    assert gpu.text.endswith("divided by MIG into 7")
 
 
 def test_a_free_gpu_that_torch_can_use_is_well() -> None:
@@ -262,8 +300,39 @@ def test_terminals_are_judged_by_size_colours_letters_and_session() -> None:
         ({"TERM": "foot"}, "Sixel"),
         ({"TERM_PROGRAM": "WezTerm", "TMUX": "x"}, "Sixel, by the environment; tmux must allow-passthrough"),
         ({"TERM": "xterm", "SSH_TTY": "x"}, "ssh passes little on"),
-        ({}, "half blocks"),
+        ({}, "plain cells as quadrants; finer blocks, if its font has them, are yours"),
+        ({"PETBENCH_IMAGES": "sextant", "TERM": "xterm-kitty"}, "sextant, as PETBENCH_IMAGES says"),
+        ({"PETBENCH_IMAGES": "auto", "TERM": "xterm-kitty"}, "Kitty"),
     ],
 )
 def test_the_picture_protocol_is_guessed_from_the_environment(environment: dict[str, str], part: str) -> None:
     assert part in terminal_findings(environment=environment)["pictures"].text
+
+
+def test_which_blocks_a_terminal_draws_itself_is_told_by_its_own_answer() -> None:
+    finding = terminal_findings(environment={"TERM": "xterm-kitty"}, name="kitty(0.41.1)")["pictures"]
+    assert "plain cells as octants, which kitty(0.41.1) draws itself" in finding.text
+
+
+def test_a_wrong_choice_of_blocks_in_the_environment_is_a_warning() -> None:
+    finding = terminal_findings(environment={"PETBENCH_IMAGES": "jpeg"})["pictures"]
+    assert finding.level is Level.WARNING
+    assert "PETBENCH_IMAGES=jpeg" in finding.text
+    assert "octant, sextant, quadrant, half, off" in finding.advice
+
+
+def test_the_test_picture_shows_one_cat_in_every_kind_of_blocks_in_80_columns() -> None:
+    console = Console(width=80, force_terminal=True, color_system="truecolor", file=io.StringIO())
+    lines = [
+        "".join(segment.text for segment in line).rstrip()
+        for line in console.render_lines(BlockSheet(), pad=False)
+    ]
+    pictures = [line for line in lines if "▀" in line]
+    assert len(pictures) == 9
+    for number, blocks in enumerate(Blocks):
+        shown = {cell for line in pictures for cell in line[20 * number : 20 * number + 18]}
+        assert shown <= {*glyphs(blocks), "▀"}
+        assert len(shown) > 3 or blocks is Blocks.HALF
+    assert any(line.split() == [blocks.value for blocks in Blocks] for line in lines)
+    assert "PETBENCH_IMAGES=NAME" in lines[-1]
+    assert max(cell_len(line) for line in lines) <= 80

@@ -15,6 +15,7 @@ from tests.cli.test_inspect import copy_of, shown
 from workbench.cli.inspect import inspect
 from workbench.cli.label_issues import label_issues
 from workbench.cli.review import review
+from workbench.runs.label_issues import LEAST_A_CLASS
 from workbench.runs.layout import RunDirectory
 from workbench.support.errors import UserError
 
@@ -23,11 +24,16 @@ from workbench.support.errors import UserError
 def judged(world: World, tmp_path: Path) -> RunDirectory:
     """A supervised run of its own, searched in two folds; nearly everything counts as alike."""
     run = copy_of(world.supervised, tmp_path)
-    result = run_command(label_issues, str(run.path), "--folds", "2", "--similarity", "0.2", "--json")
+    options = ("--folds", "2", "--similarity", "0.2", "--rule", "prune_by_class", "--json")
+    result = run_command(label_issues, str(run.path), *options)
     assert result.exit_code == 0, result.output
     counts = json.loads(result.stdout)
     labelled = json.loads(run.split.read_text())["labelled"]
     assert (counts["folds"], counts["trunk"], counts["images"]) == (2, "run", len(labelled))
+    assert counts["rule"] == "prune_by_class"
+    # A handful of labels a class: nothing is called wrong.
+    assert (counts["issues"], counts["judged_classes"]) == (0, 0)
+    assert counts["cannot_tell"] > 0
     return run
 
 
@@ -38,11 +44,16 @@ def test_issues_are_listed_with_given_and_suggested_label_and_duplicates_after_t
     assert found["order"] == "self-confidence"
     assert found["images"] == found["search"]["images"]
     assert found["search"]["duplicates"] == len(found["duplicates"]) > 0
-    assert all(row["issue"] or row["twin"] for row in found["rows"])
-    flags = [row["issue"] for row in found["rows"]]
+    assert all(row["too_few"] or row["twin"] for row in found["rows"])
+    assert not any(row["issue"] for row in found["rows"])
+    flags = [row["too_few"] is not None for row in found["rows"]]
+    assert sum(flags) == found["search"]["cannot_tell"]
     assert flags == sorted(flags, reverse=True)
     text = shown(str(judged.path), "--label-issues", "--limit", "3")
-    assert "labels are likely wrong" in text
+    assert "cannot tell which of" in text
+    assert f"labels a class, and {LEAST_A_CLASS} are needed" in text
+    assert "listed as suspects (?)" in text
+    assert "? may be, but too few labels tell" in text
     assert "given %" in text
     assert "near-duplicate pairs" in text
 
@@ -60,7 +71,7 @@ def test_the_sheet_and_the_list_say_what_each_was_given_as(judged: RunDirectory,
         assert sheet.width > 600
     listed = list(csv.DictReader((out / "images.csv").open()))
     assert len(listed) == 4
-    assert {"self_confidence", "label_margin", "issue", "twin"} <= listed[0].keys()
+    assert {"self_confidence", "label_margin", "issue", "too_few", "twin"} <= listed[0].keys()
 
 
 def test_what_an_image_seems_to_be_can_be_accepted(judged: RunDirectory, tmp_path: Path) -> None:

@@ -68,11 +68,30 @@ def test_a_grid_is_a_run_for_each_combination(petbench: Petbench, recipe: Path) 
     said = petbench("launch", recipe, "--grid", "seed=1,2", "--grid", "training.batch_size=4,8")
     assert said.code == 0, said.err
     assert _names() == [
-        "tiny-trunk/seed=1,batch_size=4",
-        "tiny-trunk/seed=1,batch_size=8",
-        "tiny-trunk/seed=2,batch_size=4",
-        "tiny-trunk/seed=2,batch_size=8",
+        "tiny-trunk/batch_size=4,seed=1",
+        "tiny-trunk/batch_size=4,seed=2",
+        "tiny-trunk/batch_size=8,seed=1",
+        "tiny-trunk/batch_size=8,seed=2",
     ]
+
+
+def test_a_grid_that_is_launched_again_runs_nothing_twice(petbench: Petbench, recipe: Path) -> None:
+    grid = ("--grid", "seed=1,2")
+    first = _json(petbench("launch", recipe, *grid, "--json"))["runs"]
+    assert petbench("queue", "cancel", first[0]["id"]).code == 0
+    assert wait_for_status(RunDirectory(Path(first[0]["path"])), RunStatus.STOPPED)
+    again = petbench("launch", recipe, *grid, "--json")
+    assert [one["id"] for one in _json(again)["runs"]] == [first[0]["id"]]
+    assert "1 of 2 runs are there already: 1 queued" in again.err
+    assert [entry.run_id for entry in queue_of()] == [first[1]["id"], first[0]["id"]]
+
+
+def test_a_sweep_that_decides_on_the_way_is_not_launched(petbench: Petbench, recipe: Path) -> None:
+    recipe.write_text(recipe.read_text() + "[sweep]\nprune = { epochs = 1 }\n")
+    said = petbench("launch", recipe, "--grid", "optimizer.learning_rate=1e-4,1e-3")
+    assert said.code == 2
+    assert "decide on the way" in said.err
+    assert queue_of() == []
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,10 @@ from PIL import Image
 
 from tests.cli.commands import run_command
 from tests.cli.conftest import SUPERVISED, World
-from workbench.cli.neighbours import neighbours
 from workbench.cli.preview import preview
-from workbench.cli.saliency import saliency
+from workbench.cli.saliency import neighbours, saliency
 from workbench.dataset.catalogue import Catalogue
-from workbench.dataset.open import open_catalogue
+from workbench.dataset.run_data import open_catalogue
 from workbench.recipe import dump_recipe, load_recipe, parse_recipe
 from workbench.runs.events import Silent
 from workbench.runs.layout import RunDirectory, create_run

@@ -9,8 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from workbench.cli import model as commands
-from workbench.model.lite import LITE
-from workbench.model.torchvision_nets import torchvision_names
+from workbench.model.families.lite import LITE
+from workbench.model.families.torchvision_nets import torchvision_names
 from workbench.support.errors import UserError
 
 app = typer.Typer()
@@ -48,6 +48,22 @@ def recipe(tmp_path: Path) -> Path:
     path = tmp_path / "partly.toml"
     path.write_text(RECIPE)
     return path
+
+
+def test_show_counts_several_backbones_side_by_side() -> None:
+    shown = as_json("model", "show", "resnet18", "resnet34")
+    assert [(row["group"], row["parameters"]) for row in shown["groups"]] == [
+        ("resnet18", 11_176_512),
+        ("resnet34", 21_284_672),
+        ("head", 1024 * 37 + 37),
+    ]
+    assert (shown["backbone"], shown["feature_width"]) == ("resnet18+resnet34", 1024)
+    assert "resnet18+resnet34: 32.50 M parameters" in run("model", "show", "resnet18", "resnet34")
+
+
+def test_show_refuses_a_backbone_beside_itself() -> None:
+    with pytest.raises(UserError, match="cannot stand side by side"):
+        run("model", "show", "resnet18", "resnet18")
 
 
 def test_show_lists_groups_with_parameters_and_batch_norms() -> None:

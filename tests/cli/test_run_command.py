@@ -150,7 +150,7 @@ def test_the_commands_it_ends_with_can_be_typed(
 ) -> None:
     said = petbench("run", recipe)
     commands = re.findall(r"^ +petbench (.+?)  +\S", said.out, flags=re.MULTILINE)
-    assert len(commands) == 5
+    assert len(commands) == 6
     picture = next((sample / "images").glob("*.jpg"))
     for command in commands:
         arguments = command.replace("PICTURE.jpg", str(picture)).split()

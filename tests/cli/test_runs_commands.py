@@ -7,7 +7,9 @@ import re
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from rich.cells import cell_len
 from typer.testing import CliRunner
 
@@ -17,6 +19,7 @@ from workbench.cli.runs import app
 from workbench.runs.events import Message, RoundLabelled, StageStarted
 from workbench.runs.metrics import MetricsWriter
 from workbench.runs.notes import read_notes
+from workbench.runs.predictions import save_predictions
 from workbench.runs.process import write_process
 from workbench.support.errors import UserError
 
@@ -176,7 +179,7 @@ def test_a_page_of_a_run_without_results_says_how_to_go_on(home: Path) -> None:
     with MetricsWriter(run.metrics) as writer:
         writer.event(RoundLabelled(1, 80, 40, None, None, 0, 0.9123, [], []))
     text = petbench("show", "latest")
-    assert "0.9123" in text
+    assert "0.912" in text
     assert f"petbench resume {run.handle}" in text
 
 
@@ -291,3 +294,25 @@ def test_what_was_left_behind_is_told_asked_about_and_cleared(
     assert left.exists()
     assert "1 removed" in petbench("tidy", "--yes")
     assert not left.exists()
+
+
+def test_a_runs_confidence_is_told_in_bars_and_drawn(home: Path, tmp_path: Path) -> None:
+    run = finish(make_run(home, "done"))
+    assert "Confidence:" not in petbench("show", run.handle)
+    with pytest.raises(UserError, match="no reliability diagram"):
+        petbench("show", run.handle, "--figure", str(tmp_path / "a.svg"))
+    random = np.random.default_rng(1)
+    shares = random.dirichlet(np.full(3, 0.3), 200).astype(np.float32)
+    labels = np.where(random.random(200) < 0.8, shares.argmax(axis=1), 0)
+    save_predictions(run.predictions("val"), [f"{i}" for i in range(200)], shares, labels)
+    shown = petbench("show", run.handle, "--figure", str(tmp_path / "a.svg"))
+    assert "Confidence: temperature" in shown
+    assert len(re.findall(r"^ +[\d.]+–[\d.]+ +1[34] +[\d.]+ +█", shown, re.MULTILINE)) == 15
+    assert (tmp_path / "a.svg").read_text().startswith("<svg")
+    petbench("show", run.handle, "--figure", str(tmp_path / "a.png"))
+    assert Image.open(tmp_path / "a.png").size[0] > 1000
+    told = json.loads(petbench("show", run.handle, "--json"))["reliability"]
+    assert sum(one["images"] for one in told["bins"]) == 200
+    assert told["calibration"]["test_error"] is None
+    with pytest.raises(UserError, match="no kind of figure"):
+        petbench("show", run.handle, "--figure", str(tmp_path / "a.txt"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
+from socket import gaierror
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 
@@ -103,13 +105,48 @@ def test_a_sweep_whose_network_is_refused_begins_nothing(petbench: Petbench, swe
 def test_runs_that_could_not_begin_make_a_sweep_fail(
     petbench: Petbench, swept: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise UserError("no network here", where="model.weights")
-
-    monkeypatch.setattr("workbench.train.setup._build", refuse)
+    # What every worker imports first: a network that was there a moment ago cannot be built.
+    (home / "sitecustomize.py").write_text(_NO_NETWORK)
+    monkeypatch.setenv("PYTHONPATH", str(home))
     said = petbench("sweep", swept, "--device", "cpu")
     assert said.code == 1
     assert "4 runs could not begin" in said.err
+    assert run_directories(home / "runs") == []
+
+
+_NO_NETWORK = """
+import sys
+if "workbench.train.worker" in sys.orig_argv:
+    from workbench.support.errors import UserError
+    from workbench.train import setup
+    def refuse(*_, **__):
+        raise UserError("no network here", where="model.weights")
+    setup._build = refuse
+"""
+
+
+def test_a_grid_makes_a_sweep_of_a_recipe_that_has_none(
+    petbench: Petbench, swept: Path, sample: Path, home: Path
+) -> None:
+    single = swept.with_name("single.toml")
+    single.write_text(recipe_text(HEAD, sample))
+    grid = ("--grid", "seed=0,1", "--grid", "training.epochs=1,2")
+    said = petbench("sweep", single, *grid, "--device", "cpu", "--jobs", "2")
+    assert said.code == 0, said.err
+    assert "4 of 4 runs finished" in said.out
+    points = _json(petbench("sweep", single, *grid, "--collect", "--json"))["points"]
+    assert [point["point"] for point in points] == ["epochs=1", "epochs=2"]
+    assert [[run["status"] for run in point["runs"]] for point in points] == [["finished"] * 2] * 2
+    launched = _json(petbench("launch", single, *grid, "--json"))["runs"]
+    assert launched == []  # they are done, whoever trained them
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_begins(
+    petbench: Petbench, swept: Path, home: Path
+) -> None:
+    said = petbench("sweep", swept, "--devices", "cpu,cuda:9")
+    assert said.code == 2
+    assert "no device 'cuda:9' here" in said.err
     assert run_directories(home / "runs") == []
 
 
@@ -147,7 +184,7 @@ def test_lr_find_draws_suggests_and_keeps_its_losses(petbench: Petbench, sample:
 
 
 def test_paper_table1_collects_prints_and_writes_files(petbench: Petbench, home: Path) -> None:
-    sweep = table1_sweep("efficientnet_lite0", seeds=1)
+    sweep = table1_sweep(backbone="efficientnet_lite0", seeds=1)
     for run in sweep.runs:
         directory = create_run(home / "runs", "cell", dump_recipe(run.recipe), datetime(2026, 1, 1))
         finish(directory, make_results(0.6, teacher_accuracy=0.7))
@@ -174,4 +211,124 @@ def test_paper_figures_says_where_there_is_nothing_to_draw(petbench: Petbench) -
 def test_paper_recipes_lists_every_shipped_one(petbench: Petbench) -> None:
     listed = {one["name"] for one in _json(petbench("paper", "recipes", "--json"))["recipes"]}
     assert listed == set(paper_recipes())
-    assert len(listed) == 9
+    assert len(listed) == len(list((Path(__file__).parents[2] / "recipes" / "paper").glob("*.toml")))
+
+
+TINY_FIGURES = (
+    "data.dataset=sample",
+    "model.weights=none",
+    "data.image_size=32",
+    "training.epochs=1",
+    "training.batch_size=32",
+    "training.precision=fp32",
+)
+
+
+def _sets(*changes: str) -> list[str]:
+    return [part for change in changes for part in ("--set", change)]
+
+
+def test_paper_figures_trains_and_draws_another_backbones_own_layers(
+    petbench: Petbench, sample: Path, home: Path
+) -> None:
+    changes = _sets(
+        *TINY_FIGURES, f"data.root={sample}", "model.backbone=mobilenet_v3_small", "sweep.seeds=2"
+    )
+    said = petbench("paper", "figures", "--only", "3", *changes, "--device", "cpu", "--json")
+    (drawn,) = _json(said)["figures"]
+    assert "its groups: stem, stage1" in said.err
+    assert drawn["lines"] > 5
+    svg, png = map(Path, drawn["files"])
+    assert "last 2: stage" in svg.read_text()
+    assert "mean of 2 seeds" in svg.read_text()
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert "data-dataset-sample" in svg.name
+    again = petbench("paper", "figures", "--only", "3", *changes, "--collect", "--json")
+    assert _json(again)["figures"] == [drawn]
+
+
+def test_paper_figures_5_to_7_draw_teacher_students_and_rounds(
+    petbench: Petbench, sample: Path, home: Path
+) -> None:
+    changes = _sets(
+        *TINY_FIGURES[:-3],
+        f"data.root={sample}",
+        "model.backbone=efficientnet_lite0",
+        "training.epochs=3",
+        "sweep.cases.one_shot.pseudo_label.epochs_per_round=2",
+        "sweep.cases.iterative.pseudo_label.epochs_per_round=1",
+        "sweep.cases.iterative.pseudo_label.rounds=3",
+    )
+    said = petbench("paper", "figures", "--only", "7", "--seeds", "2", *changes, "--device", "cpu", "--json")
+    (drawn,) = _json(said)["figures"]
+    assert drawn["lines"] == 3
+    text = Path(drawn["files"][0]).read_text()
+    assert text.count('class="round-start"') == 3
+    assert text.count('class="stage-start"') == 1
+    assert text.count('class="level"') == 1
+    assert text.count('class="band"') >= 2
+    assert len(run_directories(home / "runs")) == 4
+
+
+def test_paper_refuses_once_and_before_anything_begins_where_weights_cannot_be_had(
+    petbench: Petbench, sample: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise URLError(gaierror(-2, "Name or service not known"))
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    monkeypatch.setenv("TORCH_HOME", str(home / "torch"))
+    changes = _sets("data.dataset=sample", f"data.root={sample}", "data.image_size=32")
+    shares = _sets('sweep."pseudo_label.labelled_fraction"=[0.1, 0.5]')  # 1 % of 40 images is none
+    for command in (
+        ("table1", "--seeds", "2", *shares),
+        ("table1", "--seeds", "2", "--background", *shares),
+        ("figures", "--only", "3,7"),
+    ):
+        said = petbench("paper", *command, "--backbone", "resnet18", *changes, "--device", "cpu")
+        assert said.code == 2
+        assert said.err.count("could not be downloaded") == 1
+        assert "model.weights" in said.err
+        assert run_directories(home / "runs") == []
+
+
+def test_a_sweep_names_all_networks_whose_weights_cannot_be_had_at_once(
+    petbench: Petbench, swept: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.model.families.torchvision_nets.published_tensors", _not_here)
+    backbones = 'sweep."model.backbone"=["resnet18", "resnet34", "efficientnet_lite0"]'
+    said = petbench("sweep", swept, "--device", "cpu", "--set", backbones, "--set", "model.weights=default")
+    assert said.code == 2
+    assert "no resnet18 here" in said.err
+    assert "no resnet34 here" in said.err
+    assert "lite0 here" not in said.err
+    assert run_directories(home / "runs") == []
+
+
+def _not_here(name: str, _weights: str) -> None:
+    raise UserError(f"no {name} here", where="model.weights")
+
+
+def test_what_is_trained_already_asks_for_no_weights(
+    petbench: Petbench, swept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = _sets("model.backbone=efficientnet_lite0", "model.weights=default")
+    arguments = ("sweep", swept, "--device", "cpu", *changes)
+    assert petbench(*arguments).code == 0
+    monkeypatch.setattr("workbench.model.finetune.build", _not_here)
+    assert petbench(*arguments).code == 0
+
+
+def test_paper_refuses_a_point_of_another_figure_before_the_first_one_trains(
+    petbench: Petbench, sample: Path, home: Path
+) -> None:
+    changes = _sets(
+        *TINY_FIGURES,
+        f"data.root={sample}",
+        "model.backbone=mobilenet_v3_small",
+        'sweep."finetune.layers"=[["head"], ["layer4"]]',
+    )
+    said = petbench("paper", "figures", "--only", "2,3", *changes, "--device", "cpu")
+    assert said.code == 2
+    assert "layer4" in said.err
+    assert run_directories(home / "runs") == []

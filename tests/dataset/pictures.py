@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from workbench.dataset import open_catalogue
 from workbench.dataset.catalogue import Catalogue, ImageRecord, Part
+from workbench.recipe import Data
 
 XML = (
     "<annotation><size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
@@ -94,3 +96,9 @@ def paper_catalogue(counts: Iterable[tuple[int, int]]) -> Catalogue:
             name = f"class{label}_{index}"
             records.append(ImageRecord(name, Path(f"{name}.jpg"), label, label % 2, part, (8, 8), 100))
     return Catalogue("folder", Path("nowhere"), tuple(names), ("cat", "dog"), tuple(records))
+
+
+def open_folder(root: Path, **knobs: object) -> Catalogue:
+    """The catalogue of a folder, with these knobs of [data]."""
+    data = Data.model_validate({"dataset": "folder", "root": str(root), **knobs})
+    return open_catalogue(data, data_home=root)

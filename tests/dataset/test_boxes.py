@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.dataset.pictures import box
-from workbench.dataset.boxes import BadBox, read_head_box
 from workbench.dataset.catalogue import HeadBox
+from workbench.dataset.oxford import BadBox, read_head_box
 
 
 def read(tmp_path: Path, text: str | bytes) -> HeadBox:

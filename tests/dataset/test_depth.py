@@ -10,11 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.dataset.pictures import open_folder
 from workbench.dataset.check import check_data
 from workbench.dataset.depth import DEPTHS, Deep, Scale, deep_of, scale_of, scale_words
-from workbench.dataset.examine import examine
-from workbench.dataset.folder import read_folder
-from workbench.dataset.probe import decode_image
+from workbench.dataset.probe import decode_image, examine
 from workbench.recipe import Data
 
 
@@ -43,7 +42,7 @@ def test_one_bright_pixel_changes_no_image_beside_the_others(tmp_path: Path) -> 
     bright = dark.copy()
     bright[0, 0] = 4095
     paths = [_grey(tmp_path / "ab"[i % 2] / f"{i}.png", bright if i == 3 else dark) for i in range(6)]
-    catalogue = read_folder(tmp_path)
+    catalogue = open_folder(tmp_path)
     assert catalogue.scale == Scale(12)
     pixels = [decode_image(path, catalogue.scale) for path in paths]
     for other in pixels[:3]:

@@ -14,8 +14,8 @@ from workbench.dataset import load_split, make_split, open_catalogue, save_split
 from workbench.dataset.check import check_data
 from workbench.dataset.extra import copied_images, list_extra
 from workbench.recipe import Recipe, load_recipe, parse_recipe
-from workbench.recipe.by_confidence import OneShot
 from workbench.recipe.data import Data
+from workbench.recipe.strategies.by_confidence import OneShot
 from workbench.support.errors import UserError
 
 LABELLED = ("Tom/a.jpg", "Tom/deep/b.jpg", "rex/a.jpg")
@@ -218,7 +218,7 @@ def test_extra_images_that_nothing_would_train_on_are_refused() -> None:
 
 
 def test_the_fingerprint_of_data_without_extra_images_is_what_it_was(data: Data, tmp_path: Path) -> None:
-    from workbench.support.fingerprint import fingerprint
+    from workbench.support.digests import fingerprint
 
     catalogue = open_catalogue(plain(data), data_home=tmp_path)
     rows = [[r.id, r.breed, r.species, r.part, r.size, r.bytes] for r in catalogue.records]

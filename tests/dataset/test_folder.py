@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.dataset.pictures import jpeg, make_folder
+from tests.dataset.pictures import jpeg, make_folder, open_folder
 from workbench.dataset import open_catalogue
 from workbench.dataset.catalogue import Catalogue
-from workbench.dataset.folder import list_folder, read_folder
+from workbench.dataset.folder import list_folder
 from workbench.recipe import Data
 from workbench.support.errors import UserError
 
 
 def test_share_of_each_class_is_held_out_for_the_test(tmp_path: Path) -> None:
     make_folder(tmp_path, {"cats": 10, "dogs": 21})
-    catalogue = read_folder(tmp_path)
+    catalogue = open_folder(tmp_path)
     test = catalogue.positions("test")
     assert catalogue.breeds == ("cats", "dogs")
     assert catalogue.labels("breed")[test].tolist() == [0] * 2 + [1] * 4
@@ -27,7 +27,7 @@ def test_held_out_images_depend_on_the_split_seed_alone(tmp_path: Path) -> None:
     make_folder(tmp_path, {"cats": 20, "dogs": 20})
 
     def tested(seed: int) -> list[int]:
-        catalogue = read_folder(tmp_path, test_fraction=0.5, split_seed=seed)
+        catalogue = open_folder(tmp_path, test_fraction=0.5, split_seed=seed)
         return [int(position) for position in catalogue.positions("test")]
 
     assert tested(0) == tested(0)
@@ -36,7 +36,7 @@ def test_held_out_images_depend_on_the_split_seed_alone(tmp_path: Path) -> None:
 
 def test_class_of_one_image_keeps_it_for_training(tmp_path: Path) -> None:
     make_folder(tmp_path, {"cats": 1, "dogs": 2})
-    catalogue = read_folder(tmp_path, test_fraction=0.9)
+    catalogue = open_folder(tmp_path, test_fraction=0.9)
     assert [record.part for record in catalogue.records if record.breed == 0] == ["train"]
     assert sorted(record.part for record in catalogue.records if record.breed == 1) == ["test", "train"]
 
@@ -50,7 +50,7 @@ def test_class_of_one_image_keeps_it_for_training(tmp_path: Path) -> None:
     ],
 )
 def test_own_test_part_is_used(tmp_path: Path, folders: dict[str, int], train: int, test: int) -> None:
-    catalogue = read_folder(make_folder(tmp_path, folders))
+    catalogue = open_folder(make_folder(tmp_path, folders))
     assert (len(catalogue.positions("train")), len(catalogue.positions("test"))) == (train, test)
     assert catalogue.breeds == ("a", "b")
     assert len({record.id for record in catalogue.records}) == train + test
@@ -65,7 +65,7 @@ def test_test_fraction_beside_an_own_test_part_is_refused(tmp_path: Path) -> Non
 
 def test_same_name_in_two_classes_is_two_images(tmp_path: Path) -> None:
     make_folder(tmp_path, {"a": 1, "b": 1})
-    assert [record.id for record in read_folder(tmp_path).records] == ["a/000.jpg", "b/000.jpg"]
+    assert [record.id for record in open_folder(tmp_path).records] == ["a/000.jpg", "b/000.jpg"]
 
 
 def test_images_at_any_depth_count_and_other_files_are_listed(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_images_at_any_depth_count_and_other_files_are_listed(tmp_path: Path) ->
     (tmp_path / "readme.md").touch()
     (tmp_path / "b" / "upper.JPEG").write_bytes(jpeg(5))
     (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
-    listing = list_folder(tmp_path)
+    listing = list_folder(tmp_path, Data(dataset="folder", root=str(tmp_path)))
     assert [image.id for image in listing.images] == [
         "a/000.jpg",
         "a/deep/er/000.jpg",
@@ -97,7 +97,7 @@ def test_images_at_any_depth_count_and_other_files_are_listed(tmp_path: Path) ->
 def test_broken_images_are_left_out_by_name(tmp_path: Path) -> None:
     make_folder(tmp_path, {"a": 2, "b": 2})
     (tmp_path / "b" / "bad.png").write_bytes(b"\x89PNG nothing")
-    catalogue = read_folder(tmp_path)
+    catalogue = open_folder(tmp_path)
     assert [image.id for image in catalogue.left_out] == ["b/bad.png"]
     assert len(catalogue) == 4
 
@@ -117,7 +117,7 @@ def test_folder_that_cannot_be_learned_from_is_refused(
 ) -> None:
     make_folder(tmp_path, folders)
     with pytest.raises(UserError) as caught:
-        read_folder(tmp_path)
+        open_folder(tmp_path)
     assert message in caught.value.what
 
 
@@ -126,13 +126,13 @@ def test_a_class_only_tested_says_what_to_do_and_a_lone_class_lists_no_endings(
 ) -> None:
     make_folder(tmp_path / "two", {"Training/a": 3, "Training/c": 1, "test/a": 1, "test/d": 1})
     with pytest.raises(UserError, match="without a training image: d") as caught:
-        read_folder(tmp_path / "two")
+        open_folder(tmp_path / "two")
     assert caught.value.hint == (
         "put images to learn from into Training/d/, or move test/d/ out of data.root"
     )
     make_folder(tmp_path / "one", {"a": 3})
     with pytest.raises(UserError, match="only one class, a") as caught:
-        read_folder(tmp_path / "one")
+        open_folder(tmp_path / "one")
     assert ".png" not in str(caught.value)
 
 
@@ -148,7 +148,7 @@ def test_strange_names_are_kept_apart_and_can_be_written_as_text(tmp_path: Path)
         directory.mkdir()
         (directory / "1.jpg").write_bytes(jpeg())
         (directory / os.fsdecode(b"\xff.jpg")).write_bytes(jpeg())
-    catalogue = read_folder(tmp_path)
+    catalogue = open_folder(tmp_path)
     ids = [record.id for record in catalogue.records]
     assert len(set(ids)) == len(ids) == 2 * len(names)
     assert len(set(catalogue.breeds)) == len(names)
@@ -160,6 +160,6 @@ def test_strange_names_are_kept_apart_and_can_be_written_as_text(tmp_path: Path)
 
 
 def test_folder_catalogue_knows_no_species(tmp_path: Path) -> None:
-    catalogue: Catalogue = read_folder(make_folder(tmp_path, {"a": 1, "b": 1}))
+    catalogue: Catalogue = open_folder(make_folder(tmp_path, {"a": 1, "b": 1}))
     assert catalogue.species == ()
     assert {record.species for record in catalogue.records} == {None}

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from tests.dataset.pictures import jpeg, make_folder
 from workbench.dataset import Catalogue, make_split, open_catalogue
 from workbench.dataset.check import check_data
-from workbench.dataset.folder import list_folder
-from workbench.dataset.folder_layout import class_key, role_of
+from workbench.dataset.folder_layout import role_of
+from workbench.dataset.run_data import list_images
 from workbench.recipe import Data
+from workbench.support.class_key import class_key
 from workbench.support.errors import UserError
 
 TWO = {"a": 3, "b": 3}
@@ -136,13 +137,14 @@ def test_equal_looking_names_have_one_key(name: str) -> None:
 
 @pytest.mark.parametrize("pool", ["unlabelled", "Unlabeled", "un-labelled", "unlabelled_images", "POOL"])
 @pytest.mark.parametrize("beside", [TWO, under("labelled"), under("train") | under("test")])
-def test_pool_beside_the_classes_is_refused_with_what_to_write_and_read_when_it_is(
+def test_pool_beside_the_classes_is_one_and_counts_as_extra_where_the_recipe_names_it(
     tmp_path: Path, pool: str, beside: dict[str, int]
 ) -> None:
     make_folder(tmp_path, {**beside, pool: 4})
-    error = refused(tmp_path)
-    line = f'data.extra_unlabelled = "{tmp_path / pool}"'
-    assert line in error.hint
+    found = opened(tmp_path)
+    assert found.breeds == ("a", "b")
+    assert parts(found)["unlabelled"] == 4
+    assert f"{pool}/: 4 images without a class, the pool of [pseudo_label]" in found.understood
     found = opened(tmp_path, extra_unlabelled=str(tmp_path / pool))
     assert found.breeds == ("a", "b")
     assert parts(found)["extra_unlabelled"] == 4
@@ -152,9 +154,9 @@ def test_pool_beside_the_classes_is_refused_with_what_to_write_and_read_when_it_
 
 def test_labelled_pool_and_test_folders_are_never_classes(tmp_path: Path) -> None:
     make_folder(tmp_path, {**under("labelled"), "unlabelled": 4, **under("test")})
-    assert "unlabelled/" in refused(tmp_path).what
-    found = opened(tmp_path, extra_unlabelled=str(tmp_path / "unlabelled"))
-    assert parts(found) == {"train": 6, "test": 6, "extra_unlabelled": 4}
+    found = opened(tmp_path)
+    assert parts(found) == {"train": 6, "test": 6, "unlabelled": 4}
+    assert found.breeds == ("a", "b")
 
 
 @pytest.mark.parametrize("test", [{}, under("test")])
@@ -195,13 +197,16 @@ def test_training_part_alone_has_its_test_part_held_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        ({**under("train"), "test": 3}, "test/ has 3 images, none in a class sub-folder"),
+        ({**under("train"), **under("valid"), "test": 3}, "valid/ beside train/: is it to validate"),
         ({"train": 3, **under("test")}, "train/ has 3 images, none in a class sub-folder"),
         ({**under("train"), "test/a": 0}, "test/ has no image in any class sub-folder"),
         (under("test"), "test/ without train/"),
         (under("val"), "val/ without train/"),
-        ({**under("a/train"), **under("a/test")}, "a/test/ is a part by its name"),
-        ({"a/train": 2, "a/test": 2, "b/train": 2, "b/test": 2}, "a/test/ is a part by its name"),
+        ({**under("a/train"), **under("a/test")}, "only one class, a"),
+        ({"a/train": 2, "a/test": 2, "b": 2, "b/train": 2}, "a/test/ is a part by its name"),
+        ({"a/train": 2, "a/dev": 2, "b/train": 2}, "a/dev/ is a part by its name"),
+        ({"a/test": 2, "b/test": 2}, "test/ without train/"),
+        ({"a/train": 2, "a/val": 2, "b/train": 2}, "val/ beside train/: is it to validate"),
         ({"a": 2, "b/deep/Validation": 2}, "b/deep/Validation/ is a part by its name"),
         (
             {**under("train"), "train/unlabelled": 2, **under("test")},
@@ -273,7 +278,7 @@ def test_class_whose_images_are_all_broken_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_passed_over_is_counted_by_kind_and_class(tmp_path: Path) -> None:
     make_folder(tmp_path, {**TWO, "docs": 0, "none": 0})
-    (tmp_path / "loose.jpg").write_bytes(jpeg())
+    (tmp_path / "readme.md").touch()
     (tmp_path / "docs" / "notes.txt").touch()
     for number in range(5):
         (tmp_path / "a" / f"{number}.NEF").touch()
@@ -284,7 +289,7 @@ def test_what_is_passed_over_is_counted_by_kind_and_class(tmp_path: Path) -> Non
     assert len(found) == 7
     assert [line.split(":")[0] for line in found.passed_over] == [
         "5 .nef in a",
-        "1 .jpg",
+        "1 .md",
         "1 .txt in docs",
         "1 link to a folder in b",
         "docs/",
@@ -317,7 +322,7 @@ def test_folder_that_cannot_be_listed_is_an_error_and_not_fewer_images(
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(UserError, match="Permission denied") as caught:
-        list_folder(tmp_path)
+        list_images(data(tmp_path))
     assert caught.value.where == str(tmp_path / "a" / "deep")
 
 
@@ -335,4 +340,4 @@ def test_ten_thousand_classes_are_listed(tmp_path: Path) -> None:
         folder = tmp_path / f"class {number:05d}"
         folder.mkdir()
         (folder / "1.jpg").write_bytes(image)
-    assert len(list_folder(tmp_path).classes) == 10_000
+    assert len(list_images(data(tmp_path)).classes) == 10_000

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from tests.dataset.pictures import picture
-from workbench.dataset import near_duplicates
-from workbench.dataset.examine import difference_hash
-from workbench.dataset.near_duplicates import LOOK_DISTANCE, alike_looks
+from workbench.dataset import contents as near_duplicates
+from workbench.dataset.contents import LOOK_DISTANCE, alike_looks
+from workbench.dataset.probe import difference_hash
 
 
 def _distance(one: bytes, other: bytes) -> int:

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from tests.dataset.pictures import box, box_file, jpeg, make_oxford, small_oxford
 from workbench.dataset import open_catalogue
 from workbench.dataset.catalogue import HeadBox
-from workbench.dataset.oxford import read_oxford
-from workbench.dataset.oxford_lists import read_lists
+from workbench.dataset.oxford import read_lists, read_oxford
 from workbench.recipe import Data
 from workbench.support.errors import UserError
 

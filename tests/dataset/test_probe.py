@@ -13,8 +13,14 @@ from PIL import Image, features
 
 from tests.dataset.pictures import jpeg, picture
 from workbench.dataset import probe
-from workbench.dataset.image_formats import image_endings, why_not_read
-from workbench.dataset.probe import UnreadableImage, decode_bytes, decode_image, read_header
+from workbench.dataset.probe import (
+    UnreadableImage,
+    decode_bytes,
+    decode_image,
+    image_endings,
+    read_header,
+    why_not_read,
+)
 
 
 def saved(image: Image.Image, format: str, **options: Any) -> bytes:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.dataset.review import (
+    MAX_BYTES,
     Correction,
     Review,
     Verdict,
@@ -19,7 +20,6 @@ from workbench.dataset.review import (
     review_path,
     undo_last,
 )
-from workbench.dataset.review_text import MAX_BYTES
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.toml_text import comments
@@ -143,7 +143,7 @@ def test_a_text_that_would_read_back_otherwise_is_left_alone(
     path.parent.mkdir()
     path.write_text(f"correction = [{ONE}] # mine\n")
     # As if petbench took the list for something else, which is how the file was broken once.
-    monkeypatch.setattr("workbench.dataset.review_text._inline_entries", lambda text: None)
+    monkeypatch.setattr("workbench.dataset.review._inline_entries", lambda text: None)
     with pytest.raises(UserError, match="cannot be changed in the way it is written"):
         record(path, EXCLUDED)
     assert path.read_text() == f"correction = [{ONE}] # mine\n"

@@ -10,12 +10,11 @@ import pytest
 from PIL import Image
 
 from workbench.dataset import open_catalogue
-from workbench.dataset.boxes import read_head_box
 from workbench.dataset.check import check_data
-from workbench.dataset.open import SAMPLE_DIRECTORY
-from workbench.dataset.oxford import box_path
-from workbench.dataset.sample import SampleOptions, ensure_sample, generate, generate_sample
-from workbench.dataset.sample.breeds import BREEDS, Breed
+from workbench.dataset.oxford import box_path, read_head_box
+from workbench.dataset.run_data import SAMPLE_DIRECTORY
+from workbench.dataset.sample import SampleOptions, ensure_sample, generate_sample, sample_set
+from workbench.dataset.sample.animals import BREEDS, Breed
 from workbench.dataset.sample.scene import photograph
 from workbench.recipe import Data
 from workbench.support.errors import UserError
@@ -80,21 +79,21 @@ def test_head_box_is_written_as_drawn(tmp_path: Path) -> None:
 def test_first_use_draws_the_set_and_the_second_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generate, "SampleOptions", lambda: SMALL)
+    monkeypatch.setattr(sample_set, "SampleOptions", lambda: SMALL)
     data = Data(dataset="sample")
     monkeypatch.setenv("PETBENCH_CACHE", str(tmp_path / "cache"))
     first = open_catalogue(data, data_home=tmp_path)
     assert first.root == tmp_path / "cache" / SAMPLE_DIRECTORY
-    made = (first.root / generate.MARKER).stat().st_mtime_ns
+    made = (first.root / sample_set.MARKER).stat().st_mtime_ns
     assert open_catalogue(data, data_home=tmp_path).fingerprint == first.fingerprint
-    assert (first.root / generate.MARKER).stat().st_mtime_ns == made
+    assert (first.root / sample_set.MARKER).stat().st_mtime_ns == made
 
 
 def test_a_set_in_the_data_home_is_used_and_nothing_is_drawn_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PETBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(generate, "SampleOptions", lambda: SMALL)
+    monkeypatch.setattr(sample_set, "SampleOptions", lambda: SMALL)
     shared = tmp_path / "shared"
     shared.mkdir()
     open_catalogue(Data(dataset="sample"), data_home=shared)
@@ -107,8 +106,8 @@ def test_set_of_an_older_generator_is_drawn_anew_with_its_options(tmp_path: Path
     root = tmp_path / "set"
     generate_sample(root, SMALL)
     before = content(root)
-    marker = json.loads((root / generate.MARKER).read_text())
-    (root / generate.MARKER).write_text(json.dumps({**marker, "generator": 0}))
+    marker = json.loads((root / sample_set.MARKER).read_text())
+    (root / sample_set.MARKER).write_text(json.dumps({**marker, "generator": 0}))
     (root / "images" / "Striped_Loafer_1.jpg").write_bytes(b"old")
     ensure_sample(root)
     assert content(root) == before
@@ -128,7 +127,7 @@ def test_other_options_replace_a_set_only_when_told_to(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="other options"):
         generate_sample(tmp_path / "set", other)
     generate_sample(tmp_path / "set", other, replace=True)
-    assert json.loads((tmp_path / "set" / generate.MARKER).read_text())["seed"] == 4
+    assert json.loads((tmp_path / "set" / sample_set.MARKER).read_text())["seed"] == 4
 
 
 def test_failed_drawing_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,19 +137,19 @@ def test_failed_drawing_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(UserError, match="No space left"):
         generate_sample(tmp_path / "set", SMALL)
-    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_whoever_comes_second_waits_and_draws_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw, drawn = generate._write_set, []
+    draw, drawn = sample_set._write_set, []
 
     def counted(root: Path, options: SampleOptions, reporter: Progress) -> None:
         drawn.append(root)
         draw(root, options, reporter)
 
-    monkeypatch.setattr(generate, "_write_set", counted)
+    monkeypatch.setattr(sample_set, "_write_set", counted)
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda _: generate_sample(tmp_path / "set", SMALL), range(3)))
     assert len(drawn) == 1

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dataset.pictures import paper_catalogue
-from workbench.dataset.catalogue import Catalogue
-from workbench.dataset.order import shuffled_ranks
-from workbench.dataset.split import Split, make_split
-from workbench.dataset.split_summary import split_summary
-from workbench.recipe import Data, Iterative
+from workbench.dataset.catalogue import Catalogue, shuffled_ranks
+from workbench.dataset.split import _KEEPS, Split, make_split, split_summary
+from workbench.recipe import Data
+from workbench.recipe.pseudo_label import LABEL_POLICIES
+from workbench.recipe.strategies.by_confidence import Iterative
 from workbench.support.errors import UserError
 
 PETS = paper_catalogue([(100, 50)] * 37)
@@ -74,6 +74,27 @@ def test_stratified_validation_of_the_pets_is_exactly_a_fifth() -> None:
     assert per_class(PETS, split.validation) == [20] * 37
     assert per_class(PETS, split.labelled) == [80] * 37
     assert len(split.unlabelled) == 0
+
+
+@pytest.mark.parametrize("images", [1, 36, 37, 46, 740])
+def test_so_many_validation_images_are_held_out_as_evenly_as_they_are(images: int) -> None:
+    split = divide(PETS, validation_images=images)
+    counts = per_class(PETS, split.validation)
+    assert sum(counts) == images
+    assert max(counts) - min(counts) <= 1
+    assert len(split.labelled) == 3700 - images
+
+
+def test_more_validation_images_than_there_are_is_refused() -> None:
+    with pytest.raises(UserError, match="validation_images = 10 leaves none of 10 training images"):
+        divide(paper_catalogue([(5, 1), (5, 1)]), validation_images=10)
+
+
+def test_label_folds_hold_nothing_out() -> None:
+    split = divide(PETS, {"labels_per_class": 5}, label_folds=5)
+    assert len(split.validation) == 0
+    assert per_class(PETS, split.labelled) == [5] * 37
+    assert len(split.labelled) + len(split.unlabelled) == 3700
 
 
 def test_plain_validation_has_the_right_size_and_uneven_classes() -> None:
@@ -244,3 +265,18 @@ def test_ranks_are_a_permutation_that_follows_the_names(ids: list[str], seed: in
     assert sorted(ranks.tolist()) == list(range(len(ids)))
     backwards = shuffled_ranks(ids[::-1], "labels", seed)
     assert backwards[::-1].tolist() == ranks.tolist()
+
+
+def test_every_label_policy_is_told_meant_by_one_table_alone_and_does_something() -> None:
+    tables: dict[str, dict[str, Any]] = {
+        "all": {},
+        "random": {"labelled_fraction": 0.5, "stratified": False},
+        "stratified": {"labelled_fraction": 0.5},
+        "per_class": {"labels_per_class": 2},
+        "representative": {"labels_per_class": 2, "representative": "kmeans"},
+    }
+    assert tables.keys() == LABEL_POLICIES.keys() == _KEEPS.keys()
+    for name, values in tables.items():
+        table = Iterative.model_validate(values)
+        assert [other for other, policy in LABEL_POLICIES.items() if policy.is_meant(table)] == [name]
+        assert table.policy == name

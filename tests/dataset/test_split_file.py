@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.dataset.pictures import paper_catalogue
+from tests.dataset.pictures import open_folder, paper_catalogue
 from workbench.dataset import SPLIT_FILE, load_split, make_split, save_split
 from workbench.dataset.catalogue import Catalogue, HeadBox
-from workbench.dataset.folder import read_folder
 from workbench.dataset.split_file import is_by_content
-from workbench.recipe import Data, Iterative
+from workbench.recipe import Data
+from workbench.recipe.strategies.by_confidence import Iterative
+from workbench.support.digests import SUMS
 from workbench.support.errors import UserError
-from workbench.support.sums import SUMS
 
 CATALOGUE = paper_catalogue([(10, 3), (10, 4)])
 SPLIT = make_split(CATALOGUE, Data(), Iterative(labelled_fraction=0.3))
@@ -111,7 +111,7 @@ def _bitmaps(folder: Path, colour: str) -> Catalogue:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (20, 20), (number, 0, 0)).save(path)
     Image.new("RGB", (20, 20), colour).save(folder / "a" / "4.bmp")
-    return read_folder(folder)
+    return open_folder(folder)
 
 
 def test_a_picture_replaced_by_one_of_the_same_length_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.runs.making import elsewhere, make_run
 from workbench.jobs import pause_run, stop_run
-from workbench.runs.control import read_request
+from workbench.runs.attempt_control import read_request
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import MetricsWriter
 from workbench.runs.process import is_alive, is_petbench_of, read_process, write_exit, write_process

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.runs.making import make_results, make_run
-from workbench.jobs.ending import Ending, ending_of, last_words, memory_kills
-from workbench.jobs.notify import notify, split_command
-from workbench.jobs.signals import Signals
+from workbench.jobs.ending import Ending, ending_of, last_words, memory_kills, notify, split_command
 from workbench.jobs.supervisor import record_end
-from workbench.runs.control import Control
+from workbench.runs.attempt_control import Control
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import read_exit, write_exit
 from workbench.runs.results import write_results
@@ -138,33 +136,23 @@ def test_an_exit_that_cannot_be_written_is_tried_again_and_said(
 ) -> None:
     run.exit.mkdir()  # in its place, as no disk can be filled here
 
-    class Ears(Signals):
-        def __init__(self) -> None:
-            self.slept = 0
+    slept: list[float] = []
 
-        def sleep(self, seconds: float) -> None:
-            self.slept += 1
-            if self.slept == 3:
-                run.exit.rmdir()
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            run.exit.rmdir()
 
-    ears = Ears()
-    record_end(run, 1, 137, 9, "killed", ears)
+    record_end(run, 1, 137, 9, "killed", sleep)
     ended = read_exit(run)
     assert ended is not None
-    assert (ended.code, ended.signal, ears.slept) == (137, 9, 3)
+    assert (ended.code, ended.signal, len(slept)) == (137, 9, 3)
     assert capfd.readouterr().out.count("exit.json cannot be written") == 3
 
 
 def test_an_exit_that_can_never_be_written_ends_the_trying(run: RunDirectory) -> None:
     run.exit.mkdir()
 
-    class Deaf(Signals):
-        def __init__(self) -> None:
-            self.slept = 0
-
-        def sleep(self, seconds: float) -> None:
-            self.slept += 1
-
-    ears = Deaf()
-    record_end(run, 1, 0, None, "", ears)
-    assert ears.slept == 24
+    slept: list[float] = []
+    record_end(run, 1, 0, None, "", slept.append)
+    assert len(slept) == 24

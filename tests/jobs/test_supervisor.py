@@ -36,10 +36,10 @@ from workbench.jobs import (
     stop_run,
 )
 from workbench.runs.layout import run_directories
+from workbench.runs.leftovers import move_to_trash
 from workbench.runs.process import is_alive, read_exit
 from workbench.runs.results import read_results
 from workbench.runs.status import RunStatus, status_of
-from workbench.runs.trash import move_to_trash
 from workbench.support.errors import UserError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from workbench.loader.ahead import DEPTH, Ahead
+from workbench.loader.batches import DEPTH, Ahead
 
 
 def _threads() -> int:

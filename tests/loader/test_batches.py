@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from tests.loader.conftest import CPU, random_store
 from workbench.loader.batches import Batch, BatchOrder, FeatureBatches, ImageBatches, plain_batches
-from workbench.loader.samples import Samples
+from workbench.loader.samples import PLAIN, Samples
 from workbench.loader.views import ViewFormat, plain_views
 from workbench.recipe.training import Augmentation
 
@@ -124,6 +126,30 @@ def test_augmented_copies_are_the_plain_image_and_the_same_views_every_epoch() -
         assert torch.pdist(ours).min() > 0.1
         to_plain = (ours - plain[position].flatten()).abs().amax(dim=1)
         assert int((to_plain < 1e-5).sum()) == 1
+
+
+def test_plain_samples_are_seen_as_evaluation_sees_images() -> None:
+    form = ViewFormat(32, ZERO, ONE, CPU, ("full", "centre", "squash", "close"))
+    samples = replace(_samples(5), copies=np.full(5, PLAIN, dtype=np.int64))
+    ((views, positions),) = _images(samples, Augmentation(), batch_size=5).in_views(form.evaluation)
+    assert positions.tolist() == list(range(5))
+    expected = plain_views(random_store(5, 37), np.arange(5), form)
+    torch.testing.assert_close(views, expected, atol=1e-3, rtol=0)
+
+
+def test_an_augmented_copy_is_one_picture_in_all_views() -> None:
+    copies = _samples(4).with_copies(1)
+    batches = _images(copies, Augmentation(rotation=15), batch_size=8)
+    (drawn,) = batches.in_order()
+    ((views, _),) = batches.in_views(("centre", "close"))
+    centre, close = views.tensor_split(2)
+    assert torch.equal(centre, drawn.inputs)
+    # "close" shows 3/4 where "centre" shows 7/8: the same picture, enlarged by 7/6.
+    grid = F.affine_grid(
+        torch.tensor([[[6 / 7, 0, 0], [0, 6 / 7, 0]]]).repeat(8, 1, 1), [8, 3, 32, 32], False
+    )
+    enlarged = F.grid_sample(centre, grid, align_corners=False)
+    assert (enlarged - close).abs().mean() < 0.5 * (centre - close).abs().mean()
 
 
 def test_feature_batches_gather_rows_targets_and_weights_together() -> None:

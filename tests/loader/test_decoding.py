@@ -14,9 +14,9 @@ from PIL import Image
 from tests.loader.conftest import CPU, Recorder, catalogue_of, smooth_picture
 from workbench.dataset.catalogue import HeadBox, is_long, kept_part
 from workbench.dataset.probe import LARGE_PIXELS, decode_bytes
-from workbench.loader.decoding import decode_square, square_of
 from workbench.loader.samples import head_boxes
 from workbench.loader.store import open_store
+from workbench.loader.store_build import decode_square, square_of
 from workbench.loader.views import ViewFormat, plain_views
 
 

@@ -16,9 +16,8 @@ from workbench.dataset.catalogue import Catalogue, HeadBox, ImageRecord
 from workbench.loader import HeadMasks, ImageBatches, Samples, head_boxes
 from workbench.loader import geometry as g
 from workbench.loader.augmentation import ViewPlan, plain_plan
-from workbench.loader.head_masks import head_masks
 from workbench.loader.store import ImageStore
-from workbench.loader.views import ViewFormat
+from workbench.loader.views import ViewFormat, head_masks
 from workbench.recipe.training import Augmentation
 
 SIDE, STORED = 32, 64

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from workbench.loader.mixing import Mixing, mix
+from workbench.loader.augmentation import Mixing, mix
 
 
 def _batch(count: int = 6, side: int = 20) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,16 +15,16 @@ from torchvision.transforms.v2 import functional as V
 
 from tests.loader.conftest import CPU, smooth_picture
 from workbench.loader import colours
-from workbench.loader.augmentation import ViewPlan
-from workbench.loader.geometry import identities
-from workbench.loader.policies import (
+from workbench.loader.augmentation import (
     BINS,
     Operation,
     PolicyStep,
+    ViewPlan,
     draw_step,
     rand_augment_table,
     trivial_augment_table,
 )
+from workbench.loader.geometry import identities
 from workbench.loader.randomness import uniforms
 from workbench.loader.views import ViewFormat, render
 from workbench.recipe.training import Augmentation

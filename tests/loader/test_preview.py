@@ -12,8 +12,7 @@ from PIL import Image
 from tests.loader.conftest import CPU, Recorder, catalogue_of, smooth_picture
 from workbench.dataset.catalogue import Catalogue, HeadBox
 from workbench.loader import ImageBatches, Samples, open_store
-from workbench.loader.pictures import pixels_of
-from workbench.loader.preview import Preview, choose_images, previews
+from workbench.loader.preview import Preview, choose_images, pixels_of, previews
 from workbench.loader.views import ViewFormat, plain_views
 from workbench.recipe import Augmentation, Data
 from workbench.support.errors import UserError

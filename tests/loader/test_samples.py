@@ -10,8 +10,7 @@ import pytest
 
 from tests.loader.conftest import catalogue_of
 from workbench.dataset.catalogue import Catalogue, HeadBox
-from workbench.loader.samples import FRESH, PLAIN, Samples
-from workbench.loader.targets import Targets
+from workbench.loader.samples import FRESH, PLAIN, Samples, Targets
 from workbench.support.errors import UserError
 
 

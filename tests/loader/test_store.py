@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,13 +22,16 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.compute.posing import POSER, PosingGpu
+from tests.compute.test_trouble import OF_TORCH
 from tests.loader.conftest import CPU, Recorder, catalogue_of, smooth_picture
 from tests.support.damage import damaged_copy
-from workbench.dataset.catalogue import Catalogue
+from workbench.compute import ACCELERATORS
+from workbench.dataset.catalogue import Catalogue, HeadBox
 from workbench.dataset.depth import Scale
-from workbench.loader.decoding import Square, decode_square
+from workbench.loader.geometry import WHOLE
 from workbench.loader.store import ImageStore, open_store, stored_side
-from workbench.loader.store_build import META, PIXELS
+from workbench.loader.store_build import META, PIXELS, Square, decode_square
 from workbench.runs.events import Message, Silent
 from workbench.support.caches import read_sealed, write_sealed
 from workbench.support.errors import RunFailed, UserError
@@ -95,18 +98,52 @@ def test_gathered_squares_are_copies_in_the_order_asked_for(pictures: Maker, tmp
     squares.zero_()
     assert store.pixels[4].any()
     assert store.to(CPU) is store
-    assert not store.fits_on(CPU)
+    assert store.near(CPU, Silent()) is store
 
 
-def test_a_resident_copy_is_what_is_gathered_from(pictures: Maker, tmp_path: Path) -> None:
+def test_a_resident_copy_is_what_is_gathered_from(
+    pictures: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ACCELERATORS, "meta", PosingGpu())
     store = _open(pictures(5), tmp_path)
     resident = replace(store, resident=torch.from_numpy(255 - store.pixels))  # told apart by being inverted
     np.testing.assert_array_equal(resident.gather(np.array([3, 1]), CPU).numpy(), 255 - store.pixels[[3, 1]])
-    moved = store.to(torch.device("meta"))  # stands in for a GPU
+    moved = store.to(POSER)
     assert moved.resident is not None
     assert moved.resident.shape == store.pixels.shape
-    assert moved.gather(np.array([3, 1]), torch.device("meta")).shape == (2, 3, 37, 37)
+    assert moved.gather(np.array([3, 1]), POSER).shape == (2, 3, 37, 37)
     np.testing.assert_array_equal(moved.gather(np.array([3]), CPU).numpy(), store.pixels[[3]])
+    assert moved.withdraw()
+    assert moved.resident is None
+    assert not moved.withdraw()
+
+
+def test_a_store_lies_near_a_device_that_it_leaves_most_of_the_memory(
+    pictures: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = _open(pictures(5), tmp_path)
+    gpu = PosingGpu(free=4 * store.pixels.nbytes)
+    monkeypatch.setitem(ACCELERATORS, "meta", gpu)
+    assert store.near(POSER, Silent()).resident is not None
+    gpu.free -= 4
+    assert store.near(POSER, Silent()) is store
+
+
+def test_a_store_whose_copy_finds_no_memory_after_all_stays_with_the_host_and_says_so(
+    pictures: Maker, tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program took it between the question and the copy."""
+    store = _open(pictures(5), tmp_path)
+    gpu = PosingGpu()
+    monkeypatch.setitem(ACCELERATORS, "meta", gpu)
+
+    def full(*_: object, **__: object) -> torch.Tensor:
+        raise OF_TORCH
+
+    monkeypatch.setattr(torch, "empty", full)
+    assert store.near(POSER, recorder) is store
+    assert gpu.released == 1
+    assert recorder.messages("warning") == ["out of device memory: the decoded images stay with the host"]
 
 
 def test_odd_files_are_decoded_and_broken_ones_left_out_by_name(tmp_path: Path, recorder: Recorder) -> None:
@@ -136,10 +173,20 @@ def test_odd_files_are_decoded_and_broken_ones_left_out_by_name(tmp_path: Path, 
         assert name in warnings[0]
 
 
+def test_one_image_that_cannot_be_decoded_is_told_of_as_one(
+    pictures: Maker, tmp_path: Path, recorder: Recorder
+) -> None:
+    catalogue = pictures(3)
+    catalogue.records[1].path.write_text("not a picture")
+    _open(catalogue, tmp_path, recorder)
+    (warning,) = recorder.messages("warning")
+    assert warning.startswith("1 image cannot be decoded and is left out. ")
+
+
 def test_where_nothing_can_be_decoded_the_user_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_text("not a picture")
-    with pytest.raises(UserError, match="none of the 1 images"):
+    with pytest.raises(UserError, match=r"none of the images \(1\)"):
         _open(catalogue_of([path]), tmp_path)
 
 
@@ -242,7 +289,7 @@ _BUILDER = r"""
 import os, sys, time
 from pathlib import Path
 from tests.loader.conftest import Recorder, catalogue_of
-from workbench.loader.decoding import decode_square
+from workbench.loader.store_build import decode_square
 from workbench.loader.store import open_store
 
 cache, pause, paths = Path(sys.argv[1]), float(sys.argv[2]), [Path(p) for p in sys.argv[3:]]
@@ -407,3 +454,75 @@ def test_an_image_that_changes_while_it_is_decoded_is_refused(pictures: Maker, t
 
     with pytest.raises(UserError, match="changed while it was read"):
         open_store(catalogue, 32, cache=tmp_path, reporter=Recorder(), decode=swapping)
+
+
+HEAD = HeadBox(0.25, 0.4, 0.75, 0.6)
+
+
+def _detailed(folder: Path) -> Path:
+    """400 x 300 pixels, grey but for stripes of one pixel in `HEAD`, which no small square can show."""
+    pixels = np.full((300, 400, 3), 128, dtype=np.uint8)
+    pixels[120:180, 100:300] = np.where(np.arange(200) % 2 < 1, 0, 255)[:, None]
+    path = folder / "detailed.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_heads_are_cut_from_the_files_own_pixels(tmp_path: Path) -> None:
+    path = _detailed(tmp_path)
+    catalogue = catalogue_of([path, path], heads={1: HEAD})
+    boxes = np.array([WHOLE, astuple(HEAD)], dtype=np.float32)
+    both = np.arange(2)
+    plain = open_store(catalogue, 224, cache=tmp_path / "cache", reporter=Recorder())
+    store = open_store(catalogue, 224, cache=tmp_path / "cache", reporter=Recorder(), with_heads=True)
+    sizes, windows = store.parts(both, boxes)
+    assert sizes.tolist() == [[400, 300], [200, 60]]
+    assert windows.tolist() == [list(WHOLE)] * 2
+    whole, head = store.gather_parts(both, boxes, CPU)
+    assert torch.equal(whole, plain.gather(both[:1], CPU)[0])
+    with Image.open(path) as image:
+        cut = image.crop((100, 120, 300, 180)).resize((256, 256), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(head.permute(1, 2, 0).numpy(), np.asarray(cut))
+    # Of the image's own square a head is a part, and the stripes are blurred there.
+    left, top, right, bottom = (round(256 * edge) for edge in astuple(HEAD))
+    part = plain.gather(both[1:], CPU)[0, :, top:bottom, left:right].float()
+    assert part.std() < 0.8 * head.float().std()
+    assert plain.parts(both, boxes)[1][1].tolist() == pytest.approx(astuple(HEAD))
+
+
+def test_heads_are_decoded_once_and_mended_when_damaged(tmp_path: Path) -> None:
+    catalogue = catalogue_of([_detailed(tmp_path)], heads={0: HEAD})
+    boxes = np.array([astuple(HEAD)], dtype=np.float32)
+    first, again, damaged = Recorder(), Recorder(), Recorder()
+
+    def opened(recorder: Recorder) -> ImageStore:
+        return open_store(catalogue, 32, cache=tmp_path / "cache", reporter=recorder, with_heads=True)
+
+    squares = opened(first).gather_parts(np.array([0]), boxes, CPU)
+    assert first.steps.count(("decode images", 1, 1)) == 2
+    opened(again)
+    assert ("decode images", 1, 1) not in again.steps
+    (folder,) = (tmp_path / "cache" / "stores").glob(f"*-heads-{stored_side(32)}")
+    pixels = np.load(folder / PIXELS, mmap_mode="r+")
+    pixels[0, 0, 5] ^= 255
+    pixels.flush()
+    assert torch.equal(opened(damaged).gather_parts(np.array([0]), boxes, CPU), squares)
+    assert any("decoded again: detailed" in text for text in damaged.messages("warning"))
+
+
+def test_other_head_boxes_are_other_heads(tmp_path: Path) -> None:
+    path, found = _detailed(tmp_path), []
+    for box in (HEAD, HeadBox(0.0, 0.0, 0.5, 0.5)):
+        catalogue = catalogue_of([path], heads={0: box})
+        store = open_store(catalogue, 32, cache=tmp_path / "cache", reporter=Recorder(), with_heads=True)
+        found.append(store.gather_parts(np.array([0]), np.array([astuple(box)], dtype=np.float32), CPU))
+    assert not torch.equal(*found)
+
+
+def test_a_store_scale_keeps_more_pixels_in_a_store_of_its_own(tmp_path: Path) -> None:
+    assert stored_side(224, 2.0) == 448
+    catalogue = catalogue_of([_detailed(tmp_path)])
+    usual = open_store(catalogue, 32, cache=tmp_path / "cache", reporter=Recorder())
+    larger = open_store(catalogue, 32, cache=tmp_path / "cache", reporter=Recorder(), scale=2.0)
+    assert (usual.side, larger.side) == (37, 64)
+    assert len(list((tmp_path / "cache" / "stores").glob("[!.]*"))) == 2

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from workbench.loader.targets import Targets
+from workbench.loader.samples import Targets
 
 CLASSES = 4
 ROWS = ([0, 1, 0, 0], [1, 0, 0, 0], [0.25, 0.75, 0, 0], [0, 0, -1, 0], [-0.5, 0, 0, -0.5])

@@ -16,10 +16,10 @@ from torchvision.transforms import functional as tv
 
 from tests.loader.conftest import CPU, random_store, smooth_picture, store_of
 from workbench.loader.augmentation import ViewPlan, draw_plan
-from workbench.loader.decoding import square_of
 from workbench.loader.geometry import WHOLE, rotation_matrices
 from workbench.loader.randomness import uniforms
 from workbench.loader.store import stored_side
+from workbench.loader.store_build import square_of
 from workbench.loader.views import ViewFormat, augmented_views, plain_views, plain_views_of, render
 from workbench.recipe.training import Augmentation
 
@@ -228,3 +228,17 @@ def test_a_view_of_an_image_in_memory_is_that_of_the_store() -> None:
     found = plain_views_of(squares, form)
     assert torch.equal(found, expected)
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_pixels_between_those_that_a_small_view_samples_count_too() -> None:
+    stripes = np.zeros((256, 256, 3), dtype=np.uint8)
+    stripes[:, ::4] = 255  # one column of four: sampled bare, a view would show all of it or nothing
+    store = store_of([stripes, np.full_like(stripes, 200)], 256)
+    views = plain_views(store, np.arange(2), replace(_form(64), evaluation=("full",)))
+    torch.testing.assert_close(views[0], torch.full_like(views[0], 0.25), atol=0.02, rtol=0)
+    torch.testing.assert_close(views[1], torch.full_like(views[1], 200 / 255))
+    # Cut close, the same square is sampled at its own pixels.
+    box = np.array([[100 / 256, 100 / 256, 164 / 256, 164 / 256]], dtype=np.float32)
+    still = Augmentation(random_crop=(1.0, 1.0), flip=False)
+    close = augmented_views(store, np.array([0]), box, np.zeros(1, dtype=np.uint64), still, _form(64), 0)
+    assert close.std() > 0.4

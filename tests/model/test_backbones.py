@@ -10,10 +10,9 @@ from torchvision import models
 
 from tests.model.small import images, random_network
 from workbench.model import LayerGroup, build, skeleton
-from workbench.model.architecture import Architecture
-from workbench.model.classifier import ImageClassifier, outputs_at
-from workbench.model.lite import LITE
-from workbench.model.torchvision_nets import torchvision_names
+from workbench.model.classifier import Architecture, ImageClassifier, outputs_at
+from workbench.model.families.lite import LITE
+from workbench.model.families.torchvision_nets import torchvision_names
 from workbench.recipe import Model
 from workbench.support.errors import UserError
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.model.small import random_network
-from workbench.model.fold import folded, frozen_copy
+from workbench.model.cut import folded, frozen_copy
 
 
 def _moved(trunk: nn.Module) -> nn.Module:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from workbench.model import ImageClassifier, build, tune
-from workbench.model.architecture import Architecture, LayerGroup
-from workbench.model.grad_cam import grad_cam
+from workbench.model.classifier import Architecture, LayerGroup
+from workbench.model.saliency import grad_cam
 from workbench.recipe import Finetune, Model
 from workbench.support.errors import UserError
 

@@ -9,7 +9,7 @@ import torch
 
 from tests.model.small import images
 from workbench.model import build
-from workbench.model.lite import LITE, SamePadConv2d, lite_weights_file
+from workbench.model.families.lite import LITE, SamePadConv2d, lite_weights_file
 from workbench.model.weights import read_tensors
 from workbench.recipe import Model
 from workbench.support.errors import UserError

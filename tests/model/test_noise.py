@@ -9,7 +9,7 @@ from torchvision.ops import StochasticDepth
 
 from tests.model.small import images, random_network, snapshot
 from workbench.model import ImageClassifier, set_noise, skeleton
-from workbench.model.noise import noisy_modules
+from workbench.model.classifier import noisy_modules
 from workbench.recipe import Model
 from workbench.support.errors import UserError
 

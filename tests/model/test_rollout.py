@@ -13,10 +13,9 @@ from torchvision.models import VisionTransformer
 
 from tests.model.small import images
 from workbench.model import ImageClassifier, build, tune
-from workbench.model.architecture import Architecture
-from workbench.model.groups import torchvision_groups
-from workbench.model.rollout import attention_rollout, rollout
-from workbench.model.saliency import method_for, saliency_maps
+from workbench.model.classifier import Architecture
+from workbench.model.families.torchvision_nets import torchvision_groups
+from workbench.model.saliency import attention_rollout, method_for, rollout, saliency_maps
 from workbench.recipe import Finetune, Model
 from workbench.support.errors import UserError
 

@@ -86,6 +86,8 @@ def test_position_embeddings_are_resampled_to_the_recipes_image_size(tmp_path: P
 
 def test_the_shared_mobilenet_file_loads_and_knows_its_breeds(real_data: Path) -> None:
     file = real_data / "weights" / "mobilenet_v2-imagenet.pth"
+    if not file.exists():
+        pytest.skip(f"no weights at {file}")
     classifier = load("mobilenet_v2", file, 37)
     published = read_tensors(file)
     assert torch.equal(classifier.state_dict()["trunk.features.0.0.weight"], published["features.0.0.weight"])

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from workbench.pseudo import Passes, Pool
 from workbench.recipe.offline import Offline
-from workbench.recipe.pseudo_label import OFFLINE
+from workbench.recipe.pseudo_label import strategies_of
 
 
 def knobs(strategy: str, **values: object) -> Offline:
     """A strategy's knobs as a recipe with 10 % labels would have them."""
-    return OFFLINE[strategy].model_validate({"labelled_fraction": 0.1, **values})
+    return strategies_of(Offline)[strategy].model_validate({"labelled_fraction": 0.1, **values})
 
 
 def pool(rows: Sequence[Sequence[float]], labelled: Sequence[int] | None = None) -> Pool:

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pseudo.pools import distinct_probabilities, knobs, pool, pools
-from workbench.pseudo import Pool, fit_temperature, judge, select, soft_targets
-from workbench.pseudo.balance import align, sinkhorn
+from workbench.pseudo import Pool, judge, select, soft_targets
+from workbench.pseudo.prior import align, sinkhorn
+from workbench.runs.calibration import fit_temperature
 
 
 @settings(deadline=None)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tests.pseudo.pools import knobs
 from workbench.pseudo import Pool, select
 from workbench.pseudo.graph import class_seeds, neighbour_graph, propagate, unit_rows
+from workbench.pseudo.pool import inverse_frequency
 
 
 def _points(seed: int, count: int, width: int = 6) -> NDArray[np.float32]:
@@ -93,3 +94,36 @@ def test_the_order_of_the_pool_does_not_matter(seed: int, random: object) -> Non
     assert sorted(order[there.rows].tolist()) == here.rows.tolist()
     found = np.argsort(order[there.rows])
     np.testing.assert_allclose(there.targets[found], here.targets, atol=1e-5)
+
+
+@pytest.mark.parametrize("weighting", ["entropy", "none"])
+def test_inverse_class_weights_are_the_papers_loss(weighting: str) -> None:
+    """Iscen et al. 2019, eq. 12: ζ_y ℓ on labelled images, ω ζ_ŷ ℓ on the pool, ζ_j ∝ 1/(|L_j| + |U_j|)."""
+    random = np.random.default_rng(4)
+    classes, images = 3, 30
+    features = random.random((images, 6)).astype(np.float32)
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    teacher = Pool(
+        np.full((images, classes), 1 / classes, dtype=np.float32),
+        np.bincount(labels),
+        features=features,
+        labelled_features=features[:6],
+        labels=labels,
+    )
+    plain, weighted = (
+        select(teacher, knobs("label_propagation", weighting=weighting, class_weights=kind), 1, None)
+        for kind in ("none", "inverse")
+    )
+    taught = plain.targets.argmax(axis=1)
+    counts = np.bincount(labels, minlength=classes) + np.bincount(taught, minlength=classes)
+    assert len(set(counts.tolist())) > 1
+    assert plain.class_weights is None
+    zeta = weighted.class_weights
+    assert zeta is not None
+    assert (zeta * counts).tolist() == pytest.approx([counts.sum() / classes] * classes)
+    assert (weighted.rows.tolist(), weighted.targets.tolist()) == (
+        plain.rows.tolist(),
+        plain.targets.tolist(),
+    )
+    assert weighted.weights == pytest.approx(plain.weights * zeta[taught], rel=1e-6)
+    assert inverse_frequency(np.array([4, 0, 2])).tolist() == [0.75, 1.0, 1.5]

@@ -10,14 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from workbench.pseudo import (
-    distance,
-    estimate_prior,
-    labelled_shares,
-    logit_offsets,
-    prior,
-    shrunk_shares,
-)
+from workbench.pseudo import distance, estimate_prior, labelled_shares, logit_offsets, prior, shrunk_shares
 
 CLASSES = 6
 EVEN = np.full(CLASSES, 1 / CLASSES)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.pseudo.pools import knobs, pools, seen
 from workbench.pseudo import Passes, Pool, Selection, select
 from workbench.recipe.offline import Offline
-from workbench.recipe.pseudo_label import OFFLINE
+from workbench.recipe.pseudo_label import strategies_of
 
 FRACTIONS = st.sampled_from([0.05, 0.1, 0.2, 1 / 3, 0.5, 1.0])
 TARGETS = st.sampled_from([{"targets": "hard"}, {"targets": "soft", "temperature": 3.0}])
@@ -36,7 +36,7 @@ MODIFIED = st.sampled_from(
         knobs("one_shot", targets="soft", temperature=2.0, balance="sinkhorn", propagation=0.3),
     ]
 )
-EVERY_STRATEGY = st.sampled_from([knobs(strategy) for strategy in sorted(OFFLINE)])
+EVERY_STRATEGY = st.sampled_from([knobs(strategy) for strategy in sorted(strategies_of(Offline))])
 
 
 def _shuffled(pool: Pool, order: NDArray[np.int64]) -> Pool:

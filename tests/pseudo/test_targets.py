@@ -8,7 +8,7 @@ import torch
 
 from tests.pseudo.pools import distinct_probabilities, knobs, pool
 from workbench.pseudo import select
-from workbench.pseudo.targets import hard_targets, soft_targets
+from workbench.pseudo.pool import hard_targets, soft_targets
 
 
 def test_hard_targets_are_the_first_choice_and_ties_take_the_lower_class() -> None:

@@ -8,15 +8,17 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types as at
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 from pydantic.fields import FieldInfo
 
-from workbench.recipe.fields import ABOVE_ZERO, Table, knob_extra
+from workbench.recipe.fields import ABOVE_ZERO, OneOf, Table, knob_extra
 from workbench.recipe.knobs import key_of, tables_of
 from workbench.recipe.schema import Recipe
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
 GROUP_NAMES = st.from_regex(r"[A-Za-z0-9_.:/-]{1,12}", fullmatch=True)
+
+CLASS_SOURCES = st.sampled_from(["folder:1", "folder:1-2", r"name:^(.+)_\d+$"])
 
 
 @st.composite
@@ -63,8 +65,11 @@ def _repair(values: dict[str, Any], error: ValidationError) -> None:
             del values[name]
     elif details["loc"]:
         del values[str(details["loc"][0])]
-    elif "labels_per_class" in keys and values.get("labels_per_class") is None:
+    elif "labelled_fraction" in keys and values.get("labels_per_class") is None:
         values["labelled_fraction"] = 0.1
+    elif keys == ("fold",) and values.get("folds") is None:
+        values["folds"] = 20
+        values.pop("label_folds", None)  # which would have the folds taken back, and so on for ever
     elif "root" in keys:
         values["root"] = "images"
     else:
@@ -100,10 +105,20 @@ def _values(annotation: Any, rules: Sequence[Any]) -> st.SearchStrategy[Any]:
     if annotation is float:
         return _floats(rules)
     assert annotation is str, f"the schema has a type that the generator does not know: {annotation}"
-    if any(getattr(rule, "pattern", None) for rule in rules):
-        return GROUP_NAMES
+    if (one_of := next((rule for rule in rules if isinstance(rule, OneOf)), None)) is not None:
+        return st.sampled_from(list(one_of.names))
+    if any(isinstance(rule, AfterValidator) for rule in rules):
+        return CLASS_SOURCES
+    pattern = next((rule.pattern for rule in rules if getattr(rule, "pattern", None)), None)
+    if pattern is not None:
+        return GROUP_NAMES if pattern.startswith("^[A-Za-z0-9") else _matches(pattern)
     least = next((rule.min_length for rule in rules if isinstance(rule, at.MinLen)), 0)
     return TEXT.filter(lambda text: len(text) >= least)
+
+
+def _matches(pattern: str) -> st.SearchStrategy[str]:
+    text = st.from_regex(pattern, fullmatch=True, alphabet=st.characters(codec="utf-8"))
+    return text.filter(lambda found: len(found) <= 40)
 
 
 def _tuples(arguments: tuple[Any, ...], rules: Sequence[Any]) -> st.SearchStrategy[Any]:

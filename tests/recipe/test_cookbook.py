@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from workbench.recipe import RecipeError, load_recipe
+from workbench.recipe import RecipeError, dump_recipe, load_recipe
 from workbench.recipe.cookbook import find_recipe, own_path, shadowed, shipped_folder, shipped_recipes
 from workbench.recipe.load import PATHS, paths_from
 from workbench.recipe.source import Unset, read_source
+from workbench.recipe.strategies.by_confidence import Iterative
 from workbench.support.errors import UserError
 
 FOLDER_DATA = 'schema = 1\nname = "a"\n[data]\ndataset = "folder"\nroot = "photos"\n'
@@ -86,6 +87,27 @@ def test_every_path_counts_from_the_recipe_and_a_typed_one_from_here(desk: Path)
     typed = load_recipe(home / "a.toml", ["data.root=others", "model.weights=IMAGENET1K_V1"])
     assert typed.data.root == str(desk / "others")
     assert typed.model.weights == "IMAGENET1K_V1"
+
+
+def test_teachers_named_by_a_path_count_alike_and_names_stay_names(desk: Path) -> None:
+    home = desk.parent / "elsewhere"
+    home.mkdir()
+    pseudo = (
+        '[pseudo_label]\nlabelled_fraction = 0.1\nteacher = ["runs/one", "3fa1", "/abs/two", "~/three"]\n'
+    )
+    (home / "a.toml").write_text('schema = 1\nname = "a"\n' + pseudo)
+    knobs = load_recipe(home / "a.toml").pseudo_label
+    assert isinstance(knobs, Iterative)
+    assert knobs.teacher == (str(home / "runs" / "one"), "3fa1", "/abs/two", "~/three")
+    typed = load_recipe(home / "a.toml", ["pseudo_label.teacher=runs/one,3fa1"]).pseudo_label
+    assert isinstance(typed, Iterative)
+    assert typed.teacher == (str(desk / "runs" / "one"), "3fa1")
+    (desk / "run" / "checkpoint").mkdir(parents=True)
+    own = dump_recipe(load_recipe(home / "a.toml"))
+    (desk / "run" / "recipe.toml").write_text(own)
+    assert load_recipe(desk / "run" / "recipe.toml").pseudo_label == knobs
+    with pytest.raises(RecipeError, match="teacher"):
+        load_recipe(home / "a.toml", ["pseudo_label.strategy=ups"])
 
 
 @pytest.mark.parametrize("typed", [True, False])

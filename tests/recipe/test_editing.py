@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from tests.recipe.generate import recipes
 from workbench.recipe import Recipe, dump_recipe, flat, parse_recipe
-from workbench.recipe.editing import as_literal, remove_key, set_key
-from workbench.recipe.literals import toml_literal
+from workbench.recipe.source import as_literal, remove_key, set_key
 from workbench.support.errors import UserError
-from workbench.support.toml_text import comments
+from workbench.support.toml_text import comments, toml_literal
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 
@@ -160,15 +159,14 @@ def test_writing_every_knob_of_one_recipe_over_another_of_its_kind_gives_it(old:
     text = dump_recipe(old)
     wanted = flat(new)
     for key in flat(old).keys() - wanted.keys():
-        text = remove_key(text, tuple(key.split(".")) if "layer_rates" not in key else _rate_path(key))
+        text = remove_key(text, _path_of(key))
     for key, value in wanted.items():
-        path = tuple(key.split(".")) if "layer_rates" not in key else _rate_path(key)
-        text = set_key(text, path, toml_literal(value))
+        text = set_key(text, _path_of(key), toml_literal(value))
     if new.pseudo_label is None:
         text = remove_key(text, ("pseudo_label",))
     assert parse_recipe(text) == new
 
 
-def _rate_path(key: str) -> tuple[str, ...]:
-    """Group names may have dots of their own."""
-    return ("optimizer", "layer_rates", key.removeprefix("optimizer.layer_rates."))
+def _path_of(key: str) -> tuple[str, ...]:
+    """Groups and classes, which some tables name their values by, may have dots of their own."""
+    return tuple(key.split(".", 2))

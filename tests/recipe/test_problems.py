@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from workbench.recipe import RecipeError, parse_recipe
+from workbench.recipe.problems import placed
 from workbench.recipe.pseudo_label import STRATEGIES
+from workbench.recipe.source import Source
 from workbench.support.errors import UserError
 
 HEAD = 'schema = 1\nname = "x"\n'
@@ -133,9 +135,23 @@ def test_a_missing_key_points_at_its_table() -> None:
     with pytest.raises(RecipeError) as caught:
         parse_recipe("schema = 1", "r.toml")
     assert str(caught.value).startswith("r.toml: name is missing\nallowed: text of 1 to 80 characters")
-    assert complaint("[data]\n[pseudo_label]").startswith(
-        "r.toml:4: pseudo_label: set exactly one of labelled_fraction and labels_per_class"
+    assert complaint('[model]\n[data]\ndataset = "folder"').startswith(
+        'r.toml:5: data: dataset = "folder" needs root'
     )
+
+
+def test_labels_are_said_once_and_what_chooses_among_them_needs_their_number() -> None:
+    told = {
+        "labelled_fraction = 0.1\nlabels_per_class = 2": "set labelled_fraction or labels_per_class, not",
+        "stratified = true": "stratified goes with labelled_fraction; without it all labels are used",
+        'representative = "kmeans"': "representative chooses which images are labelled; how many,",
+        "labelled_fraction = 1.01": "cannot be 1.01\nallowed: a number above 0 and at most 1",
+    }
+    for knobs, what in told.items():
+        assert what in complaint(f"[pseudo_label]\n{knobs}")
+    for knobs in ("", "labelled_fraction = 1.0", 'strategy = "fixmatch"'):
+        labels = parse_recipe(f'name = "x"\n[pseudo_label]\n{knobs}').pseudo_label
+        assert labels is not None
 
 
 def test_many_problems_come_in_the_order_of_the_file_and_the_rest_is_counted() -> None:
@@ -167,3 +183,11 @@ def test_escape_sequences_in_keys_and_values_are_shown_harmless() -> None:
 
 def test_a_name_with_control_characters_is_data_and_allowed() -> None:
     assert parse_recipe('name = "a\\u0000\\u001b"').name == "a\x00\x1b"
+
+
+def test_advice_of_several_lines_on_a_key_goes_on_one() -> None:
+    source = Source("x.toml", {"pseudo_label": {"teacher": "a"}})
+    found = placed(
+        UserError("no run 'a'", where="pseudo_label.teacher", hint="the newest are:\n  b\n  c"), source
+    )
+    assert str(found).endswith("the newest are: b c")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from workbench.recipe.explain import reference
 from workbench.recipe.knobs import known_keys
-from workbench.recipe.reference import reference
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipe.md"
 

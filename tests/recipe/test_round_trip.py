@@ -29,11 +29,10 @@ from workbench.recipe import (
 from workbench.recipe.dump import resolved
 from workbench.recipe.fields import Table
 from workbench.recipe.knobs import known_keys
-from workbench.recipe.literals import toml_literal
 from workbench.recipe.offline import Noise
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
-from workbench.support.toml_text import scan
+from workbench.support.toml_text import scan, toml_literal
 
 SLOW_DRAW = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

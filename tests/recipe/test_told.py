@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import annotated_types as at
 import pytest
@@ -17,7 +18,6 @@ from workbench.recipe import (
     Data,
     Finetune,
     Model,
-    OneShot,
     Optimizer,
     Recipe,
     Training,
@@ -35,9 +35,10 @@ from workbench.recipe import (
     summary,
 )
 from workbench.recipe.fields import Table
-from workbench.recipe.literals import toml_literal
 from workbench.recipe.offline import Noise
+from workbench.recipe.strategies.by_confidence import OneShot
 from workbench.support.errors import UserError
+from workbench.support.toml_text import toml_literal
 
 SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 TABLES: list[type[Table]] = [
@@ -134,6 +135,8 @@ def test_a_new_recipe_is_valid_and_explains_every_knob(strategy: str | None) -> 
     words = " ".join(text.replace("#", " ").split())
     for knob in explain(recipe):
         assert " ".join(knob.help.split()) in words
+        if knob.value is None:
+            assert " ".join(knob.unset.split()) in words
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -173,7 +176,57 @@ def test_a_shipped_recipe_is_named_after_its_file_and_survives_dump_and_load(pat
     assert recipe.name == path.stem
     assert recipe.description
     assert parse_recipe(dump_recipe(recipe)) == recipe
-    assert recipe.model.backbone in summary(recipe)
+    assert recipe.model.backbone_words in summary(recipe)
+
+
+HEAD = {"finetune": {"layers": "head"}, "augmentation": {"random_crop": False, "flip": False}}
+FOUR = ("centre", "full", "squash", "close")
+
+
+@pytest.mark.parametrize(
+    ("changes", "views"),
+    [
+        ({}, ("centre",)),
+        (HEAD, FOUR),
+        (HEAD | {"data": {"evaluation_views": ["centre"]}}, ("centre",)),
+        (HEAD | {"augmentation": {}}, ("centre",)),
+        (HEAD | {"finetune": {"layers": ["layer4", "head"]}}, ("centre",)),
+        (HEAD | {"data": {"head_crops": "add"}}, ("centre",)),
+        (HEAD | {"pseudo_label": {"strategy": "one_shot", "labels_per_class": 4}}, FOUR),
+        (HEAD | {"pseudo_label": {"strategy": "fixmatch", "labels_per_class": 4}}, ("centre",)),
+        (
+            {
+                "augmentation": {"rotation": 5.0},
+                "finetune": HEAD["finetune"],
+                "data": {"augmented_copies": 2},
+            },
+            ("centre",),
+        ),
+    ],
+)
+def test_views_that_nobody_sets_are_four_where_their_features_are_kept(
+    changes: dict[str, Any], views: tuple[str, ...]
+) -> None:
+    recipe = Recipe.model_validate({"name": "a", **changes})
+    assert recipe.evaluation_views == views
+    assert flat(recipe)["data.evaluation_views"] == list(views)
+    assert parse_recipe(dump_recipe(recipe)) == recipe
+    told = {knob.key: knob for knob in explain(recipe)}["data.evaluation_views"]
+    assert told.is_default == ("evaluation_views" not in changes.get("data", {}) or views == told.default)
+
+
+def test_a_run_older_than_the_views_keeps_its_one_view(tmp_path: Path) -> None:
+    text = "\n".join(
+        line
+        for line in dump_recipe(Recipe.model_validate({"name": "a", **HEAD})).splitlines()
+        if line not in ("evaluation_views = [", "]") and line.strip(' ",') not in FOUR
+    )
+    assert "evaluation_views" not in text
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "recipe.toml").write_text(text)
+    assert load_recipe(tmp_path / "recipe.toml").evaluation_views == ("centre",)
+    (tmp_path / "copy.toml").write_text(text)
+    assert load_recipe(tmp_path / "copy.toml").evaluation_views == FOUR
 
 
 def test_cpu_pseudo_label_recipes_train_the_head_on_fixed_views() -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.runs.making import make_run, rewrite_json, sleeping
-from workbench.runs.control import read_request, write_control
+from workbench.runs.attempt_control import read_request, write_control
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import (
     ProcessRecord,
@@ -28,6 +28,7 @@ from workbench.runs.process import (
 )
 from workbench.runs.status import RunStatus, status_of
 from workbench.support.errors import UserError
+from workbench.support.identity import process_id
 from workbench.support.records import write_record
 
 Child = subprocess.Popen[bytes]
@@ -96,6 +97,18 @@ def test_a_trainer_whose_supervisor_died_is_stopping_and_then_lost(
     _end(children[0])
     assert status_of(run) is RunStatus.STOPPING
     _end(children[1])
+    assert status_of(run) is RunStatus.LOST
+
+
+def test_a_worker_whose_sweep_died_is_stopping_and_then_lost(
+    run: RunDirectory, children: tuple[Child, Child]
+) -> None:
+    sweep, worker = children
+    write_process(run, "cpu", pid=worker.pid, sweep=process_id(sweep.pid))
+    assert status_of(run) is RunStatus.LIVE
+    _end(sweep)
+    assert status_of(run) is RunStatus.STOPPING
+    _end(worker)
     assert status_of(run) is RunStatus.LOST
 
 

@@ -14,26 +14,22 @@ import numpy as np
 import pytest
 
 from tests.runs.making import epoch, finish, make_results, make_run
-from workbench.runs.cache import INDEX
-from workbench.runs.changes import with_changes
-from workbench.runs.compare import compare, read_runs
-from workbench.runs.compare_seeds import compare_groups
-from workbench.runs.curves import follow_to_end
+from workbench.runs.comparison import compare, compare_groups, read_runs
+from workbench.runs.curves import RunFollower, follow_to_end
+from workbench.runs.doubt import with_changes
 from workbench.runs.events import ConfusionSeen, Message, StageStarted
-from workbench.runs.export import ExportFormat, export_runs, json_text
-from workbench.runs.follow import RunFollower
-from workbench.runs.glance import Glances, warnings_of
-from workbench.runs.groups import group_runs
-from workbench.runs.index import list_runs
+from workbench.runs.export import ExportFormat, export_runs, json_text, page_record, read_page
+from workbench.runs.glance import Glances, look_closer
+from workbench.runs.index import INDEX, list_runs
 from workbench.runs.layout import RunDirectory
 from workbench.runs.ledger import PseudoLabel, write_ledger
-from workbench.runs.log_tail import LogTail
+from workbench.runs.log import LogTail
 from workbench.runs.metrics import MetricsWriter
 from workbench.runs.notes import change_notes
-from workbench.runs.page import page_record, read_page
 from workbench.runs.predictions import save_predictions
 from workbench.runs.process import write_process
 from workbench.runs.profile import read_profile
+from workbench.runs.seed_groups import group_runs
 from workbench.runs.sources import opinions_of, sources_of
 from workbench.runs.watching import RunsWatch
 from workbench.support.errors import UserError
@@ -149,7 +145,7 @@ def look_everywhere(home: Path, bad: RunDirectory) -> None:
     assert set(view.by_id) == {one.id for one in runs}
     for one in view.summaries:
         glances.look(one)
-        warnings_of(one)
+        look_closer(one)
     read_profile(bad)
     LogTail(bad.log).refresh()
     if not os.path.lexists(bad.recipe):
@@ -286,7 +282,7 @@ def settle(home: Path) -> None:
 
 def test_warnings_of_results_that_were_changed_are_not_passed_on(tmp_path: Path) -> None:
     run = finish(make_run(tmp_path), make_results(0.8, teacher_accuracy=0.9))
-    assert warnings_of(list_runs(tmp_path)[0]) == ("the student is below its teacher",)
+    assert look_closer(list_runs(tmp_path)[0]).warnings == ("the student is below its teacher",)
     text = run.results.read_text()
     run.results.write_text(text.replace("below its teacher", "above its teacher"))
-    assert warnings_of(list_runs(tmp_path)[0]) == ()
+    assert look_closer(list_runs(tmp_path)[0]).warnings == ()

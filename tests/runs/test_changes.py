@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 
 from tests.runs.making import CLASSES, finish, make_results, make_run
-from workbench.runs.changes import disagreements, flip_counts, with_changes
-from workbench.runs.doubt import Choice, Doubt, choose, known_orders, rank
+from workbench.runs.doubt import (
+    Choice,
+    Doubt,
+    choose,
+    disagreements,
+    flip_counts,
+    known_orders,
+    rank,
+    with_changes,
+)
 from workbench.runs.layout import RunDirectory
 from workbench.runs.ledger import PseudoLabel, write_ledger
 from workbench.runs.opinions import Opinion

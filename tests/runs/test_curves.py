@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.runs.making import make_run
-from workbench.runs.curves import CURVE_METRICS, curve_of, follow_to_end
+from workbench.runs.curves import CURVE_METRICS, Axis, Following, RunFollower, curve_of, follow_to_end
 from workbench.runs.events import EpochDone, StageName, StageStarted, StepDone
-from workbench.runs.follow import RunFollower
-from workbench.runs.following import Axis, Following
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import MetricsWriter
 

@@ -14,8 +14,8 @@ from workbench.runs.layout import RunDirectory
 from workbench.runs.ledger import PseudoLabel, write_ledger
 from workbench.runs.opinions import Opinion, Opinions, round_opinions, split_opinions
 from workbench.runs.predictions import save_predictions
+from workbench.support.digests import SUMS
 from workbench.support.errors import UserError
-from workbench.support.sums import SUMS
 
 PROBABILITIES = np.array(
     [[0.50, 0.45, 0.05], [0.60, 0.20, 0.20], [0.10, 0.20, 0.70], [0.48, 0.26, 0.26]], dtype=np.float32

@@ -11,9 +11,9 @@ import pytest
 import tomli_w
 
 from tests.runs.making import finish, make_results
-from workbench.recipe import Recipe, dump_recipe, flat, parse_recipe
+from workbench.recipe import Recipe, dump_recipe, parse_recipe
 from workbench.runs import RunSummary, create_run, summarise
-from workbench.runs.estimate import Estimate, Machine, estimate, images_trained
+from workbench.runs.estimate import Estimate, Machine, estimate
 
 HERE = Machine("box", "cpu")
 TEXT = """
@@ -119,12 +119,46 @@ def test_an_unfinished_run_and_one_without_provenance_tell_nothing(tmp_path: Pat
     assert estimate(recipe, [bare], [HERE]) is None
 
 
-def test_images_trained_on_follow_the_rounds_of_the_strategies() -> None:
-    iterative = parse_recipe(
-        TEXT + "[pseudo_label]\nstrategy = 'iterative'\nlabelled_fraction = 0.1\nrounds = 5\nfraction = 0.2\n"
-    )
-    assert images_trained(flat(iterative), 10, 100) == pytest.approx(
-        10 * 10 + 5 * sum(10 + 20 * r for r in range(1, 6))
-    )
-    copies = parse_recipe(TEXT, overrides=["data.augmented_copies=2"])
-    assert images_trained(flat(copies), 10, 0) == 10 * 3 * 10
+HEAD_ALONE = TEXT + "[augmentation]\nrandom_crop = false\nflip = false\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "augmentation.mixing=mixup",
+        "pseudo_label={strategy='fixmatch', labelled_fraction=0.5}",
+        "pseudo_label={strategy='one_shot', labelled_fraction=0.5, noise={stochastic_depth=0.2}}",
+        "pseudo_label={strategy='noisy_student', labelled_fraction=0.5}",
+    ],
+)
+def test_a_run_on_kept_features_tells_nothing_of_one_on_images(tmp_path: Path, change: str) -> None:
+    cached = parse_recipe(HEAD_ALONE)
+    on_images = parse_recipe(HEAD_ALONE, overrides=[change])
+    assert estimate(on_images, [past(tmp_path, cached)], [HERE]) is None
+    assert estimate(cached, [past(tmp_path, on_images, minute=1)], [HERE]) is None
+
+
+def test_head_only_runs_on_other_fixed_views_tell_of_one_another(tmp_path: Path) -> None:
+    copies = past(tmp_path, parse_recipe(TEXT, overrides=["data.augmented_copies=2"]))
+    found = told(parse_recipe(HEAD_ALONE, overrides=["data.evaluation_views=centre"]), [copies])
+    assert found.total_seconds == pytest.approx(120.5 / 3)
+
+
+def test_a_probe_of_every_fresh_student_costs_nothing_beside_epochs_on_images(tmp_path: Path) -> None:
+    tuned = [
+        "finetune={layers='all', probe_epochs=5}",
+        "pseudo_label={strategy='class_balanced', labelled_fraction=0.5, rounds=2, epochs_per_round=1}",
+    ]
+    run = past(tmp_path, parse_recipe(TEXT, overrides=tuned))
+    twice = parse_recipe(TEXT, overrides=[*tuned, "training.epochs=20"])
+    # Of 20 labels and a pool of 80: the teacher's epochs, then a student on half the pool, then on all of it.
+    expected = 120.5 * (20 * 20 + 60 + 100) / (10 * 20 + 60 + 100)
+    assert told(twice, [run]).total_seconds == pytest.approx(expected)
+
+
+def test_a_run_of_a_strategy_that_is_not_here_tells_nothing(tmp_path: Path) -> None:
+    recipe = parse_recipe(TEXT)
+    run = past(tmp_path, recipe)
+    assert told(recipe, [run])
+    run.run.recipe.write_text(dump_recipe(recipe) + '[pseudo_label]\nstrategy = "of_tomorrow"\n')
+    assert estimate(recipe, [run], [HERE]) is None

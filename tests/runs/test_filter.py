@@ -10,10 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.runs.filter import filter_runs
-from workbench.runs.filter_syntax import All, Compare, Either, Has, Not, Tagged, Word, parse_filter
-from workbench.runs.keys import keys_of, resolve_key
-from workbench.runs.order import sort_runs
+from workbench.runs.filter import All, Compare, Either, Has, Not, Tagged, Word, filter_runs, parse_filter
+from workbench.runs.keys import keys_of, resolve_key, sort_runs
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
 from workbench.support.errors import UserError

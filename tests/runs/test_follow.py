@@ -1,4 +1,4 @@
-"""Following a run: equal to the timeline, incremental, bounded."""
+"""Following a run: equal to its history, incremental, bounded."""
 
 from __future__ import annotations
 
@@ -11,26 +11,35 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.runs.attempts import Interrupted, interrupted_runs
 from tests.runs.making import make_run
-from workbench.runs.curve_table import CurveTable
+from workbench.runs.curve_history import (
+    ELAPSED,
+    EPOCHS_A_STAGE,
+    LOSS,
+    PLACE,
+    STEP,
+    CurveTable,
+    History,
+    stage_of,
+)
+from workbench.runs.curves import Following, RunFollower
 from workbench.runs.events import (
     ConfusionSeen,
     EpochDone,
     Event,
-    Message,
+    PoolTaught,
+    Resumed,
     RoundLabelled,
     StageName,
     StageStarted,
     StepDone,
 )
-from workbench.runs.follow import RunFollower
-from workbench.runs.following import Following
-from workbench.runs.history import EPOCHS_A_STAGE, LOSS, PLACE, STEP, History, stage_of
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import MetricsWriter, Record
 from workbench.runs.process import write_exit
+from workbench.runs.run_history import STAGE_ORDER, history_of
 from workbench.runs.status import RunStatus
-from workbench.runs.timeline import STAGE_ORDER, timeline
 
 ITERATIVE: dict[str, Any] = {
     "training": {"epochs": 2, "batch_size": 10},
@@ -160,7 +169,7 @@ def test_a_file_that_was_cut_off_in_place_is_read_anew(tmp_path: Path) -> None:
 
 
 def test_a_long_file_is_taken_up_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.runs.follow._READ_BYTES", 2000)
+    monkeypatch.setattr("workbench.runs.curves._READ_BYTES", 2000)
     run = make_run(tmp_path)
     write(run, stage_events("fit", 0, epochs=10))
     follower = RunFollower(run)
@@ -196,12 +205,20 @@ def test_progress_weighs_the_rounds_to_come_by_their_images(tmp_path: Path) -> N
 
 
 def test_a_confident_round_of_unknown_size_makes_the_estimate_rough(tmp_path: Path) -> None:
-    recipe = {**ITERATIVE, "pseudo_label": {**ITERATIVE["pseudo_label"], "select": "threshold"}}
-    run = make_run(tmp_path, **recipe)
+    knobs = {key: value for key, value in ITERATIVE["pseudo_label"].items() if key != "fraction"}
+    run = make_run(tmp_path, **{**ITERATIVE, "pseudo_label": {**knobs, "select": "threshold"}})
     write(run, stage_events("teacher", 0))
     going = RunFollower(run).refresh().going
     assert going is not None
-    assert going.is_rough
+    assert (going.rounds, going.is_rough) == (2, True)
+
+
+def test_of_a_recipe_that_is_not_understood_the_stage_that_runs_is_told_and_no_more(tmp_path: Path) -> None:
+    run = make_run(tmp_path, **{**ITERATIVE, "pseudo_label": {"strategy": "of_tomorrow", "rounds": 7}})
+    write(run, stage_events("student", 1))
+    going = RunFollower(run).refresh().going
+    assert going is not None
+    assert (going.stage, going.rounds, going.epochs, going.is_rough) == ("student", 1, 2, True)
 
 
 def test_a_run_without_files_can_be_followed(tmp_path: Path) -> None:
@@ -212,47 +229,43 @@ def test_a_run_without_files_can_be_followed(tmp_path: Path) -> None:
     assert (seen.going, seen.best, seen.teacher, seen.read_share) == (None, None, None, 1.0)
 
 
-_STAGES: tuple[tuple[StageName, int], ...] = (("teacher", 0), ("student", 1), ("student", 2))
-
-
-@st.composite
-def attempts(draw: st.DrawFn) -> list[Event]:
-    """The events of attempts that go on from anywhere before where the last one ended."""
-    whole: list[Event] = [event for stage, r in _STAGES for event in stage_events(stage, r)]
-    events: list[Event] = []
-    start = 0
-    for _ in range(draw(st.integers(1, 4))):
-        end = draw(st.integers(start, len(whole)))
-        if events:
-            now = next((e for e in reversed(whole[: start + 1]) if isinstance(e, StageStarted)), whole[0])
-            events.append(now)
-        events += whole[start:end]
-        events.append(Message("info", f"an attempt ended at {end}"))
-        start = draw(st.integers(0, end))
-    return events
-
-
 @settings(max_examples=200, deadline=None)
-@given(attempts(), st.integers(1, 40))
-def test_what_is_followed_equals_the_timeline_of_all_events(events: list[Event], chunk: int) -> None:
+@given(interrupted_runs(says_so=True) | interrupted_runs(says_so=False), st.integers(1, 40))
+def test_the_curves_of_interrupted_attempts_are_of_what_happened_in_the_end(
+    run: Interrupted, chunk: int
+) -> None:
     history = History()
-    records = [Record(1e9 + i, event) for i, event in enumerate(events)]
+    records = [Record(1e9 + i, event) for i, event in enumerate(run.told)]
     for i in range(0, len(records), chunk):
         history.add(records[i : i + chunk])
-    kept = timeline(events)
+    told = history_of(run.told)
+    steps = [(row(e), e.step, e.loss) for e in told.events if isinstance(e, StepDone)]
+    assert history.steps.rows[:, [PLACE, STEP, LOSS]].tolist() == [list(map(float, row)) for row in steps]
+    assert (np.diff(history.steps.rows[:, ELAPSED]) >= 0).all()
+    for table, epochs in ((history.train, told.epochs("train")), (history.val, told.epochs("val"))):
+        assert table.rows[:, [PLACE, LOSS]].tolist() == [[row(e), e.loss] for e in epochs]
+    assert history.bests.best == told.bests.best
+    confusions = [(row(e), e.matrix) for e in told.events if isinstance(e, ConfusionSeen)]
+    assert [(at, seen.matrix.tolist()) for at, seen in history.confusions] == confusions
+    assert history.pools == {row(e): e for e in told.events if isinstance(e, PoolTaught)}
+    assert {key: seen.event for key, seen in history.stages.items()} == {
+        stage_of(row(e)): e for e in told.stages
+    }
+    assert list(history.rounds.values()) == list(told.rounds)
+    assert tuple(history.tests.values()) == told.tests
 
-    def place(event: StepDone | EpochDone | ConfusionSeen | StageStarted) -> int:
-        epoch = 0 if isinstance(event, StageStarted) else event.epoch
-        return (4 * event.round + 1 + STAGE_ORDER[event.stage]) * EPOCHS_A_STAGE + epoch
 
-    steps = [(place(e), e.step) for e in kept if isinstance(e, StepDone)]
-    assert history.steps.rows[:, [PLACE, STEP]].tolist() == [list(map(float, row)) for row in steps]
-    for table, split in ((history.train, "train"), (history.val, "val")):
-        wanted = [place(e) for e in kept if isinstance(e, EpochDone) and e.split == split]
-        assert table.rows[:, PLACE].tolist() == wanted
-    assert [p for p, _ in history.confusions] == [place(e) for e in kept if isinstance(e, ConfusionSeen)]
-    assert set(history.stages) == {stage_of(place(e)) for e in kept if isinstance(e, StageStarted)}
-    assert set(history.rounds) == {e.round for e in kept if isinstance(e, RoundLabelled)}
+def row(event: StepDone | EpochDone | ConfusionSeen | PoolTaught | StageStarted) -> int:
+    epoch = 0 if isinstance(event, StageStarted) else event.epoch
+    return (4 * event.round + 1 + STAGE_ORDER[event.stage]) * EPOCHS_A_STAGE + epoch
+
+
+def test_the_time_between_two_attempts_is_none_of_the_runs_also_where_it_is_short() -> None:
+    history = History()
+    told = [(0, step("fit", 0, 1, 1)), (10, step("fit", 0, 1, 2))]
+    history.add([Record(1e9 + at, event) for at, event in told])
+    history.add([Record(1e9 + 60, Resumed("fit", 0, 0, 2)), Record(1e9 + 65, step("fit", 0, 1, 3))])
+    assert history.steps.rows[:, ELAPSED].tolist() == [0, 10, 15]
 
 
 def test_an_attempt_that_begins_with_an_epochs_end_keeps_no_step_twice(tmp_path: Path) -> None:
@@ -263,7 +276,7 @@ def test_an_attempt_that_begins_with_an_epochs_end_keeps_no_step_twice(tmp_path:
     events = [first, *others, ends, first]
     for i, event in enumerate(events):
         history.add([Record(1e9 + i, event)])
-    kept = [e.step for e in timeline(events) if isinstance(e, StepDone)]
+    kept = [e.step for e in history_of(events).events if isinstance(e, StepDone)]
     assert history.steps.rows[:, STEP].tolist() == kept
 
 
@@ -296,7 +309,7 @@ def test_memory_of_a_million_steps_has_a_bound() -> None:
 
 
 def test_old_confusions_are_thinned_and_the_latest_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.runs.history._MATRIX_BYTES", 10 * 16)
+    monkeypatch.setattr("workbench.runs.curve_history._MATRIX_BYTES", 10 * 16)
     history = History()
     for number in range(1, 60):
         history.add([Record(1e9 + number, ConfusionSeen("fit", 0, number, [[number, 0], [0, 1]]))])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.runs.making import epoch, finish, make_results, make_run
+from workbench.runs.curves import RunFollower, follow_to_end
 from workbench.runs.events import Message, StageStarted
-from workbench.runs.glance import Glance, Glances, warnings_of
+from workbench.runs.glance import Glance, Glances, look_closer
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import MetricsWriter
 from workbench.runs.process import write_process
@@ -61,11 +63,29 @@ def test_warnings_are_those_of_results_and_messages_each_once(tmp_path: Path) ->
         writer.event(Message("info", "not this"))
         writer.event(Message("warning", "a class has two images"))
         writer.event(Message("warning", "the student is below its teacher"))
-    assert warnings_of(summarise(run)) == ("the student is below its teacher", "a class has two images")
+    assert look_closer(summarise(run)).warnings == (
+        "the student is below its teacher",
+        "a class has two images",
+    )
 
 
 @pytest.mark.parametrize("text", ["= broken", "warnings = 3", ""])
 def test_damaged_results_have_no_warnings(tmp_path: Path, text: str) -> None:
     run = make_run(tmp_path)
     run.results.write_text(text)
-    assert warnings_of(summarise(run)) == ()
+    assert look_closer(summarise(run)).warnings == ()
+
+
+def test_a_row_and_the_run_followed_tell_the_same_time_left(tmp_path: Path) -> None:
+    run = make_run(tmp_path, training={"epochs": 12})
+    write_process(run, "cpu", pid=os.getpid())
+    with MetricsWriter(run.metrics) as writer:
+        writer.event(StageStarted("fit", 0, 12, 10, 0, False))
+        for number, seconds in enumerate((9.0, 2.0, 2.5, 4.0, 3.0, 3.5), start=1):
+            ended = replace(epoch(number, 0.5), seconds=seconds)
+            writer.event(replace(ended, split="train"))
+            writer.event(ended)
+    row, followed = Glances().look(summarise(run)).going, follow_to_end(RunFollower(run)).going
+    assert row == followed
+    assert row is not None
+    assert row.eta_seconds == 6 * (3.0 + 3.0)

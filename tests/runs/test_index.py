@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 
 from tests.runs.making import epoch, finish, make_results, make_run, sleeping
-from workbench.runs import cache, index
+from workbench.runs import index
+from workbench.runs import index as cache
 from workbench.runs.events import Message, StageStarted
 from workbench.runs.index import INDEX, list_runs
 from workbench.runs.layout import RunDirectory
+from workbench.runs.leftovers import move_to_trash
 from workbench.runs.metrics import MetricsWriter
 from workbench.runs.notes import change_notes
 from workbench.runs.process import beat, write_process
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import Progress, RunSummary, summarise
-from workbench.runs.trash import move_to_trash
 
 
 def settle(run: RunDirectory) -> None:

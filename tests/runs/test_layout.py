@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.runs.making import NOW, make_run
 from workbench.runs.layout import RunDirectory, create_run, run_directories
+from workbench.support.clean import slug
 from workbench.support.errors import UserError
-from workbench.support.slug import slug
 
 
 def test_a_run_directory_is_named_by_time_name_and_four_hex_digits(tmp_path: Path) -> None:
@@ -54,6 +55,17 @@ def test_a_slug_is_a_safe_part_of_a_file_name(name: str) -> None:
 def test_runs_made_in_the_same_second_never_share_a_directory(tmp_path: Path) -> None:
     runs = {create_run(tmp_path, "same", "", NOW).path for _ in range(50)}
     assert len(runs) == 50
+
+
+@pytest.mark.parametrize("names", [("a", "z"), ("z", "a")])
+def test_of_runs_made_in_the_same_second_the_last_one_is_the_newest(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    first, second = (create_run(tmp_path, name, "", NOW) for name in names)
+    before = second.recipe.stat().st_mtime_ns - 10_000_000  # a file's clock may tick only every 4 ms
+    os.utime(first.recipe, ns=(before, before))
+    later = create_run(tmp_path, "m", "", NOW + timedelta(seconds=1))
+    assert run_directories(tmp_path) == [later, second, first]
 
 
 def test_a_runs_home_that_is_a_file_is_the_users_mistake(tmp_path: Path) -> None:

@@ -12,10 +12,9 @@ import pytest
 
 from tests.runs.making import elsewhere, finish, make_run
 from workbench.runs.layout import RunDirectory
-from workbench.runs.leftovers import Wanted, find_leftovers, remove
+from workbench.runs.leftovers import TRASH, Wanted, find_leftovers, move_to_trash, remove
 from workbench.runs.process import write_process
-from workbench.runs.trash import TRASH, move_to_trash
-from workbench.support.fingerprint import file_sha256
+from workbench.support.digests import file_sha256
 from workbench.support.locks import try_lock
 
 DEAD = 2**22 - 7

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from workbench.runs import log_tail
-from workbench.runs.log_tail import LogTail
+from workbench.runs import log as log_tail
+from workbench.runs.log import LogTail
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.runs.log_tail._TAIL_BYTES", 100)
+    monkeypatch.setattr("workbench.runs.log._TAIL_BYTES", 100)
 
 
 def test_lines_come_as_they_are_written_and_a_torn_one_waits(tmp_path: Path) -> None:

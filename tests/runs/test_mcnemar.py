@@ -11,9 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from workbench.runs.mcnemar import mcnemar, p_words, sign_flip
-from workbench.runs.paired import Answers, NotPaired, PairedTest, answers_of, paired_over_seeds, paired_test
+from workbench.runs.intervals import paired_difference
+from workbench.runs.paired import (
+    Answers,
+    NotPaired,
+    PairedTest,
+    answers_of,
+    mcnemar,
+    paired_over_seeds,
+    paired_test,
+    sign_flip,
+)
 from workbench.runs.predictions import Predictions
+from workbench.support.units import p_words
 
 COUNTS = st.integers(0, 400)
 
@@ -98,7 +108,14 @@ def test_images_are_matched_by_id_and_classes_by_name() -> None:
     baseline = made({"a": True, "b": True, "c": False, "d": False})
     run = made({"d": True, "c": False, "b": False, "a": True}, classes=("dog", "cat"))
     assert paired_test(baseline, run) == PairedTest(
-        images=4, left_out=0, both_right=1, only_baseline=1, only_run=1, p=1.0
+        images=4,
+        left_out=0,
+        both_right=1,
+        only_baseline=1,
+        only_run=1,
+        p=1.0,
+        interval=paired_difference(1, 1, 1, 1),
+        p_holm=1.0,
     )
     better = paired_test(baseline, made({"a": True, "b": True, "c": True, "d": False}))
     assert isinstance(better, PairedTest)
@@ -107,7 +124,9 @@ def test_images_are_matched_by_id_and_classes_by_name() -> None:
 
 def test_images_of_one_run_only_or_of_another_truth_are_left_out_and_counted() -> None:
     baseline = made({"a": True, "b": False, "c": True})
-    assert paired_test(baseline, made({"b": True, "c": True, "e": True})) == PairedTest(2, 2, 1, 0, 1, 1.0)
+    assert paired_test(baseline, made({"b": True, "c": True, "e": True})) == PairedTest(
+        2, 2, 1, 0, 1, p=1.0, interval=paired_difference(1, 0, 1, 0), p_holm=1.0
+    )
     assert paired_test(baseline, made({"a": True}, truth="dog")) == NotPaired("they share no test image")
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from tests.runs.making import finish, make_run
 from workbench.runs.layout import run_directories
+from workbench.runs.leftovers import empty_trash, move_to_trash, restore_run, trashed_runs
 from workbench.runs.notes import Notes, change_notes, read_notes
 from workbench.runs.process import write_process
-from workbench.runs.trash import empty_trash, move_to_trash, restore_run, trashed_runs
 from workbench.support.errors import UserError
 from workbench.support.toml_text import comments
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,9 +23,9 @@ from workbench.runs.results import (
     read_results,
     write_results,
 )
+from workbench.support.digests import SUMS
 from workbench.support.errors import UserError
 from workbench.support.regular_file import UnreadableFile
-from workbench.support.sums import SUMS
 
 counts = st.integers(0, 2**40)
 shares = st.floats(0, 1)
@@ -186,3 +187,36 @@ def test_results_of_another_run_are_damage(tmp_path: Path) -> None:
         read_results(mine)
     with pytest.raises(UnreadableFile):
         read_headline(mine)
+
+
+def test_results_say_how_many_labels_were_used_for_what_and_how_sure_each_accuracy_is(tmp_path: Path) -> None:
+    results = replace(make_results(), val=replace(make_evaluation(), images=5, accuracy=1.0))
+    write_results(tmp_path / "results.toml", results)
+    written = tomllib.loads((tmp_path / "results.toml").read_text())
+    assert written["labels"] == {"training": 20, "choosing": 5, "testing": 10}
+    assert written["val"]["accuracy_interval"] == pytest.approx([0.5655, 1.0], abs=1e-4)
+    assert results.val.words == "100 % (56.6–100)"
+
+
+def test_results_of_before_there_were_intervals_are_told_with_them(tmp_path: Path) -> None:
+    path = tmp_path / "results.toml"
+    write_results(path, make_results())
+    values = tomllib.loads(path.read_text())
+    del values["labels"], values["val"]["accuracy_interval"], values["test"]["accuracy_interval"]
+    (tmp_path / SUMS).unlink()
+    path.write_text(tomli_w.dumps(values))
+    assert read_results(path) == make_results()
+
+
+def test_a_choice_between_models_that_validation_cannot_tell_apart_says_so() -> None:
+    results = make_results(0.82, teacher_accuracy=0.8)
+    unsure = replace(results, student_val_interval=(-0.05, 0.09)).choice_words
+    assert unsure == (
+        "chosen by 10 validation images: the student; student less teacher +4.00 points (−5.0 to +9.0), "
+        "which may be chance; the intervals of all rounds overlap"
+    )
+    sure = replace(results, student_val_interval=(0.01, 0.09), rounds=results.rounds[:1]).choice_words
+    assert sure == (
+        "chosen by 10 validation images: the student; student less teacher +4.00 points (+1.0 to +9.0)"
+    )
+    assert make_results().choice_words == ""

@@ -15,14 +15,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.runs.making import CLASSES, finish, make_evaluation, make_results, make_run
-from workbench.runs.compare import compare_read, read_runs
-from workbench.runs.compare_seeds import SeedTest, compare_groups
-from workbench.runs.comparison_export import export_comparison
+from workbench.runs.comparison import SeedTest, compare_groups, compare_read, read_runs
+from workbench.runs.comparison_table import export_comparison
 from workbench.runs.export import ExportFormat
 from workbench.runs.layout import RunDirectory
 from workbench.runs.paired import NotPaired
 from workbench.runs.predictions import save_predictions
-from workbench.runs.seeds import common_name, group_by_seed, paired_t, seed_of, spread
+from workbench.runs.seed_groups import common_name, group_by_seed, paired_t, seed_of, spread
 from workbench.runs.summary import summarise
 
 
@@ -181,4 +180,4 @@ def test_groups_can_be_exported(six: list[RunDirectory], form: ExportFormat) -> 
         assert "paired,better,,3" in text
     else:
         assert "★ plain" in text
-        assert "0.6 ± 0.1" in text
+        assert "60.00 ± 10.00" in text

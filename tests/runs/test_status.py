@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.runs.making import elsewhere, make_run, rewrite_json, sleeping
-from workbench.runs.control import write_control
+from workbench.runs.attempt_control import write_control
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import (
     beat,

@@ -13,17 +13,16 @@ import pytest
 from tests.runs.making import epoch, finish, make_results, make_run, sleeping
 from tests.runs.test_index import settle
 from workbench.runs import watching
-from workbench.runs.cache import INDEX
-from workbench.runs.epochs import EpochReader
 from workbench.runs.events import StageStarted
-from workbench.runs.index import list_runs
+from workbench.runs.index import INDEX, list_runs
 from workbench.runs.layout import RunDirectory
+from workbench.runs.leftovers import move_to_trash
 from workbench.runs.metrics import MetricsWriter
 from workbench.runs.notes import change_notes
 from workbench.runs.process import write_process
+from workbench.runs.run_history import HistoryReader
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary, summarise
-from workbench.runs.trash import move_to_trash
 from workbench.runs.watching import RunsView, RunsWatch
 
 
@@ -32,9 +31,9 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of runs whose files were really read."""
     read: list[str] = []
 
-    def spy(run: RunDirectory, epochs: EpochReader | None = None) -> RunSummary:
+    def spy(run: RunDirectory, reader: HistoryReader | None = None) -> RunSummary:
         read.append(run.id)
-        return summarise(run, epochs)
+        return summarise(run, reader)
 
     monkeypatch.setattr(watching, "summarise", spy)
     return read
@@ -209,17 +208,17 @@ def test_a_going_run_is_followed_and_its_death_is_seen(tmp_path: Path, looked_at
 
 def test_metrics_are_read_on_from_where_they_ended(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    reader = EpochReader()
-    assert reader.read(path) == []
+    reader = HistoryReader(path)
+    assert reader.read().epochs("val") == ()
     with MetricsWriter(path) as writer:
         writer.event(epoch(1, 0.5))
-        assert reader.read(path) == [epoch(1, 0.5)]
+        assert reader.read().epochs("val") == (epoch(1, 0.5),)
         writer.event(epoch(2, 0.6))
     torn = path.read_bytes()
     path.write_bytes(torn + b'{"t":1,"kind":"epoch","stage"')
-    assert reader.read(path) == [epoch(1, 0.5), epoch(2, 0.6)]
+    assert reader.read().epochs("val") == (epoch(1, 0.5), epoch(2, 0.6))
     path.write_bytes(torn[: torn.index(b"\n") + 1])
-    assert reader.read(path) == [epoch(1, 0.5)]
+    assert reader.read().epochs("val") == (epoch(1, 0.5),)
 
 
 def test_settled_runs_are_stored_once(tmp_path: Path) -> None:

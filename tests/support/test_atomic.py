@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from workbench.support.atomic import atomic_path, atomic_write, temporaries
+from workbench.support.atomic import atomic_folder, atomic_path, atomic_write, forsaken_folders, temporaries
 from workbench.support.regular_file import open_to_append
 
 
@@ -109,3 +112,84 @@ def test_a_temporary_file_tells_what_it_was_for_and_whose_it_was(tmp_path: Path)
         assert list(temporaries(tmp_path)) == [(temporary, "a.toml", os.getpid())]
     assert list(temporaries(tmp_path)) == []
     assert list(temporaries(tmp_path / "nowhere")) == []
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    with atomic_folder(path) as folder:
+        (folder / "part").mkdir()
+        (folder / "part" / "a").write_text("new")
+        assert not path.exists()
+    assert (path / "part" / "a").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OSError, match="not empty"), atomic_folder(path) as folder:
+        (folder / "b").write_text("other")
+    with atomic_folder(path, replace=True) as folder:
+        (folder / "b").write_text("other")
+    assert list(path.iterdir()) == [path / "b"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_empty_folder_is_filled_and_a_file_or_a_link_stays(tmp_path: Path) -> None:
+    for name in ("empty", "file", "link"):
+        path = tmp_path / name
+        if name == "empty":
+            path.mkdir()
+        elif name == "file":
+            path.write_text("mine")
+        else:
+            path.symlink_to("empty")
+        if name == "empty":
+            with atomic_folder(path) as folder:
+                (folder / "a").touch()
+        else:
+            with pytest.raises(NotADirectoryError), atomic_folder(path) as folder:
+                (folder / "b").touch()
+    assert (tmp_path / "file").read_text() == "mine"
+    assert [path.name for path in (tmp_path / "link").iterdir()] == ["a"]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_all_in_a_folder_has_the_modes_that_the_umask_asks_for(tmp_path: Path, umask: int) -> None:
+    (tmp_path / "others").write_text("x")
+    (tmp_path / "others").chmod(0o640)
+    before = os.umask(umask)
+    try:
+        with atomic_folder(tmp_path / "model") as folder:
+            (folder / "part").mkdir(mode=0o700)
+            (folder / "part" / "a").touch(mode=0o600)
+            (folder / "linked").hardlink_to(tmp_path / "others")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    everything = {"model": 0o777 & ~umask, "part": 0o777 & ~umask, "a": 0o666 & ~umask}
+    assert modes == {**everything, "linked": 0o640, "others": 0o640}
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_and_what_a_living_one_fills_stays(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from workbench.support.atomic import atomic_folder\n"
+        "with atomic_folder(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'half').touch(); print(folder, flush=True); time.sleep(600)"
+    )
+    path = tmp_path / "model"
+    child = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        filled = Path(child.stdout.readline().strip())
+        with atomic_folder(path):
+            assert filled.exists()
+        assert list(forsaken_folders(tmp_path)) == []
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+    assert list(forsaken_folders(tmp_path)) == [(filled, "model")]
+    with atomic_folder(tmp_path / "other", replace=True):
+        assert filled.exists()
+    (tmp_path / "other").rmdir()
+    with atomic_folder(path, replace=True):
+        assert not filled.exists()
+    assert list(tmp_path.iterdir()) == [path]

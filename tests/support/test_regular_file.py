@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.support.fingerprint import file_sha256
+from workbench.support.digests import file_sha256
 from workbench.support.regular_file import (
     JSON_DEPTH,
     UnreadableFile,

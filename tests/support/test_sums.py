@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from workbench.support import sums
+from workbench.support import digests as sums
 from workbench.support.atomic import atomic_write
+from workbench.support.digests import SUMS, note_sum, require_sum, summed_path, summed_write
 from workbench.support.regular_file import UnreadableFile
-from workbench.support.sums import SUMS, note_sum, require_sum, summed_path, summed_write
 
 
 @pytest.fixture

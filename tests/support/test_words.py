@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.support.errors import RunFailed, UserError
-from workbench.support.fingerprint import fingerprint
-from workbench.support.nearest import nearest
+from workbench.support.digests import fingerprint
+from workbench.support.errors import RunFailed, UserError, nearest
 from workbench.support.units import human_bytes, human_count, human_seconds
 
 

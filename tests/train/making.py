@@ -36,6 +36,7 @@ _SMALL = """
 [data]
 dataset = "sample"
 image_size = 32
+evaluation_views = ["centre"]
 [model]
 backbone = "shufflenet_v2_x0_5"
 weights = "none"

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from workbench.train.average import MovingAverage
+from workbench.recipe.online import EMA
+from workbench.train.learner import MovingAverage
 
 DECAY = 0.8
+
+
+@pytest.mark.parametrize("steps", [5, 65, 130, 2000])
+def test_by_the_runs_length_an_average_keeps_most_of_the_way_that_the_weights_went(steps: int) -> None:
+    module = nn.Linear(1, 1, bias=False)
+    shares = []
+    for decay in (EMA.decay(steps), 0.999):
+        module.weight.data.fill_(0.0)
+        average = MovingAverage(module, decay)
+        for _ in range(steps):
+            module.weight.data += 1.0
+            average.update_parameters(module)
+        (moved,) = average.module.parameters()
+        shares.append(float(moved) / steps)
+    assert 0.85 < shares[0] <= 1
+    assert shares[1] < 0.6  # what the published decay keeps of a run this short
 
 
 def _module() -> nn.Module:

@@ -13,16 +13,14 @@ from hypothesis import strategies as st
 from tests.runs.making import finish, make_results, make_run
 from workbench.cli.console import Console
 from workbench.cli.display import Display
-from workbench.runs.best_epoch import best_of_run
-from workbench.runs.curves import CURVE_METRICS, curve_of, follow_to_end
+from workbench.runs.curve_history import History
+from workbench.runs.curves import CURVE_METRICS, RunFollower, curve_of, follow_to_end
 from workbench.runs.events import EpochDone, StageName, StageStarted
-from workbench.runs.follow import RunFollower
-from workbench.runs.history import History
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import MetricsWriter, Record
+from workbench.runs.run_history import history_of
 from workbench.runs.summary import summarise
 from workbench.runs.sweeps import accuracy_until
-from workbench.runs.timeline import epochs as epochs_of
 from workbench.train.state import Best, RunState
 
 Scores = Sequence[tuple[float, float]]
@@ -132,11 +130,12 @@ def test_all_rules_agree_also_where_a_resume_goes_back(
     last = first[max(0, len(first) - 1 - back)]
     redone = [done(last.stage, last.round, last.epoch + n, score) for n, score in enumerate(again)]
     events = [*first, *redone]
-    students = kept([e for e in epochs_of(events) if e.stage != "teacher" and e.epoch])
-    teachers = kept([e for e in epochs_of(events) if e.stage == "teacher"])
+    told = history_of(events)
+    students = kept([e for e in told.epochs("val") if e.stage != "teacher" and e.epoch])
+    teachers = kept([e for e in told.epochs("val") if e.stage == "teacher"])
     state = RunState(teacher=of(teachers), student=of(students))
     expected = students if state.best is not None and state.best is state.student else teachers
-    assert best_of_run(epochs_of(events)) == expected
+    assert told.bests.best == expected
     history = History()
     for place, event in enumerate(events):
         history.add([Record(float(place), event)])

@@ -11,19 +11,19 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.dataset.pictures import jpeg, make_folder
 from tests.loader.conftest import Recorder
 from tests.runs.making import any_data
-from tests.train.making import CPU, HEAD, TRUNK, Crash, Trained, differing, go_on, tiny, train
+from tests.train.making import CPU, HEAD, PSEUDO, TRUNK, Crash, Trained, differing, go_on, tiny, train
 from workbench.dataset import open_catalogue
 from workbench.dataset.depth import Scale
 from workbench.recipe import Recipe, load_recipe, parse_recipe
+from workbench.runs.export import read_page
 from workbench.runs.index import list_runs
-from workbench.runs.page import read_page
 from workbench.runs.provenance import read_provenance
 from workbench.runs.sweeps import find_trained
+from workbench.support.digests import BY_CONTENT, SUMS
 from workbench.support.errors import UserError
-from workbench.support.fingerprint import BY_CONTENT
-from workbench.support.sums import SUMS
 from workbench.train.predict import load_predictor
 
 
@@ -78,6 +78,36 @@ def test_a_run_from_before_contents_were_read_resumes_and_says_what_it_cannot_co
     assert resumed.outcome.code == 0
     assert any("could not be compared" in text for text in resumed.recorder.messages("warning"))
     assert resumed.results
+
+
+def test_a_run_from_when_loose_images_were_passed_over_goes_on_without_them(tmp_path: Path) -> None:
+    """0.1.0 knew no pool of images beside the classes."""
+    root = make_folder(tmp_path / "animals", {"cat": 12, "dog": 12})
+    recipe = tiny(HEAD + PSEUDO, root, "data.dataset=folder", "data.test_fraction=0.2")
+    undisturbed = train(recipe, tmp_path / "other")
+    begun = _broken_off(recipe, tmp_path)
+    for number in range(3):
+        (root / f"loose_{number}.jpg").write_bytes(jpeg(100 + number))
+    resumed = go_on(begun.directory, recipe, tmp_path)
+    assert resumed.outcome.code == 0, resumed.outcome
+    assert differing(resumed.weights(), undisturbed.weights()) == set()
+    pools = [
+        json.loads(one.directory.split.read_text())["unlabelled"]
+        for one in (begun, train(recipe, tmp_path / "anew"))
+    ]
+    assert len(pools[1]) == len(pools[0]) + 3  # a new run learns from them
+
+
+def test_a_run_that_knew_the_loose_images_is_refused_without_one_of_them(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "animals", {"cat": 12, "dog": 12})
+    for number in range(3):
+        (root / f"loose_{number}.jpg").write_bytes(jpeg(100 + number))
+    recipe = tiny(HEAD, root, "data.dataset=folder", "data.test_fraction=0.2")
+    begun = _broken_off(recipe, tmp_path)
+    (root / "loose_1.jpg").unlink()
+    refused = go_on(begun.directory, recipe, tmp_path)
+    assert refused.outcome.code == 2
+    assert "changed" in refused.outcome.reason
 
 
 def test_resume_refuses_other_pretrained_weights(data: Path, tmp_path: Path) -> None:

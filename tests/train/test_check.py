@@ -14,9 +14,8 @@ from tests.loader.conftest import Recorder
 from tests.train.making import places, train
 from workbench.cli.recipe import fit_here as checked_as_told
 from workbench.dataset.check import check_data
-from workbench.dataset.folder import list_folder
-from workbench.dataset.run_data import Catalogues
-from workbench.recipe import Recipe, parse_recipe
+from workbench.dataset.run_data import Catalogues, list_images
+from workbench.recipe import Data, Recipe, parse_recipe
 from workbench.runs.events import Message
 from workbench.support.errors import UserError
 from workbench.train.setup import check, prepare
@@ -89,6 +88,17 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "one label a class": ("pseudo_label.labels_per_class=1",),
     "a hundredth": ("pseudo_label.labelled_fraction=0.01",),
     "a hundredth, plain shuffle": ("pseudo_label.labelled_fraction=0.01", "pseudo_label.stratified=false"),
+    **{
+        f"folds of {many} labels a class": (
+            f"pseudo_label.labels_per_class={many}",
+            "data.label_folds=2",
+            'finetune.layers="head"',
+            'finetune.batch_norm="tuned"',
+            "augmentation.random_crop=false",
+            "augmentation.flip=false",
+        )
+        for many in (1, 2)
+    },
     "nine tenths": ("pseudo_label.labelled_fraction=0.99",),
 }
 
@@ -96,7 +106,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
 def _can_be_listed(root: Path) -> bool:
     """Whether there is a folder of classes at all: where none is, one recipe is like another."""
     try:
-        return bool(list_folder(root).images)
+        return bool(list_images(Data(dataset="folder", root=str(root))).images)
     except UserError:
         return False
 

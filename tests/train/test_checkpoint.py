@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from tests.loader.conftest import Recorder
-from workbench.runs.tenure import TakenOver
-from workbench.support.fingerprint import file_sha256
+from workbench.runs.attempt_control import TakenOver
+from workbench.support.digests import file_sha256
 from workbench.train import checkpoint
 from workbench.train.checkpoint import (
     DamagedFile,

@@ -81,8 +81,15 @@ def test_each_size_of_progressive_views_is_compiled_for(
     assert {shape[-1] for shape in traced} == {32, 64}
 
 
-def test_an_online_objectives_joint_batch_is_compiled(
-    traced: list[tuple[int, ...]], sample: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("backbone", "passes"),
+    [
+        ("shufflenet_v2_x0_5", {8 + 2 * 16}),  # its batch norms see all views in one batch
+        ("squeezenet1_1", {16, 8 + 16}),  # without any, weak views pass by themselves, without gradients
+    ],
+)
+def test_an_online_objectives_batches_are_compiled(
+    traced: list[tuple[int, ...]], sample: Path, tmp_path: Path, backbone: str, passes: set[int]
 ) -> None:
     online = """
 [pseudo_label]
@@ -91,9 +98,10 @@ labelled_fraction = 0.5
 epochs_per_round = 1
 unlabelled_ratio = 2
 """
-    trained = train(tiny(TRUNK + online, sample, *SMALL, "training.epochs=1"), tmp_path)
+    few = (f"model.backbone='{backbone}'", ON, "training.epochs=1")
+    trained = train(tiny(TRUNK + online, sample, *few), tmp_path)
     assert trained.outcome.code == 0, trained.outcome
-    assert {shape[0] for shape in traced} == {8, 8 + 2 * 16}
+    assert {shape[0] for shape in traced} == {8, *passes}  # the teacher's are 8
 
 
 def test_resumed_a_compiled_run_ends_as_if_undisturbed(

@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.making import CPU, HEAD, PSEUDO, TRUNK, Trained, places, tiny, train
+from tests.loader.conftest import Recorder
+from tests.train.making import CLASSES, CPU, HEAD, PSEUDO, TRUNK, Trained, places, tiny, train
 from workbench.dataset import load_split
-from workbench.loader import plain_batches
-from workbench.loader.decoding import decode_square
+from workbench.loader import Samples, plain_batches
 from workbench.loader.store import stored_side
+from workbench.loader.store_build import decode_square
 from workbench.runs.predictions import load_predictions
+from workbench.train.inference import form_of
+from workbench.train.network import Network
+from workbench.train.precision import Precision
 from workbench.train.predict import load_predictor
 from workbench.train.setup import prepare
-from workbench.train.views import form_of
 
 SHARP = "model.backbone='resnet18'"
 """Shufflenet's random features hardly differ between views."""
@@ -69,10 +72,34 @@ def test_a_runs_predictor_sees_what_the_run_saw(base: str, sample: Path, tmp_pat
         decode_square(setup.catalogue.records[p].path, stored_side(recipe.data.image_size)) for p in test
     ]
     np.testing.assert_allclose(predictor.probabilities(squares), _test_answers(trained), atol=1e-5)
-    assert predictor.features(squares).shape == (len(test), predictor.classifier.feature_width)
+    (part,) = predictor.classifier.parts
+    assert predictor.features(squares, part, predictor.form).shape == (len(test), part.feature_width)
 
 
 def test_features_of_other_views_are_kept_apart(sample: Path, tmp_path: Path) -> None:
-    for views in (TWO, "data.evaluation_views=['full']", "data.evaluation_views=['centre']"):
-        assert train(tiny(HEAD, sample, views), tmp_path).outcome.code == 0
-    assert len(list((tmp_path / "cache" / "features").iterdir())) == 3
+    views = (
+        TWO,
+        "data.evaluation_views=['full']",
+        "data.evaluation_views=['centre']",
+        "data.store_scale=2.0",
+    )
+    for change in views:
+        assert train(tiny(HEAD, sample, change), tmp_path).outcome.code == 0
+    assert len(list((tmp_path / "cache" / "features").iterdir())) == len(views)
+
+
+def test_head_crops_are_seen_in_the_views_that_images_are_evaluated_in(sample: Path, tmp_path: Path) -> None:
+    recipe = tiny(HEAD, sample, TWO, SHARP, "data.head_crops='only'")
+    setup = prepare(recipe, places(tmp_path), Recorder())
+    network = Network(setup, Precision("fp32", "fp32", ""), Recorder())
+    heads = np.array([p for p in setup.split.labelled if setup.catalogue.records[p].head is not None])
+    samples = Samples.of(heads, setup.labels[heads], CLASSES).with_head_crops(setup.catalogue, "only")
+    features, rows = network.pretrained.of_samples(samples, recipe.augmentation)
+    # Each head's square taken for an image: its two views, averaged.
+    assert setup.store.heads is not None
+    store = setup.store.heads.store
+    ((views, _),) = plain_batches(store, setup.store.heads.rows[heads], form_of(setup), len(heads))
+    with torch.inference_mode():
+        full, close = setup.classifier.eval().features(views).tensor_split(2)
+    np.testing.assert_allclose(features[rows], (full + close) / 2, atol=1e-4)
+    assert not np.allclose(full, close, atol=1e-3)

@@ -11,18 +11,33 @@ import pytest
 import torch
 
 from tests.dataset.pictures import jpeg
-from tests.train.making import CLASSES, HEAD, POOL_IMAGES, PSEUDO, TRUNK, differing, go_on, tiny, train
+from tests.loader.conftest import Recorder
+from tests.train.making import (
+    CLASSES,
+    HEAD,
+    POOL_IMAGES,
+    PSEUDO,
+    TRUNK,
+    differing,
+    go_on,
+    places,
+    tiny,
+    train,
+)
 from workbench.dataset import Correction, Verdict, load_split, open_catalogue
 from workbench.dataset.review import record
+from workbench.recipe.offline import Offline
 from workbench.runs.events import Message, PoolTaught, RoundLabelled
 from workbench.runs.ledger import read_ledger
 from workbench.runs.opinions import round_opinions
 from workbench.runs.predictions import load_predictions
 from workbench.runs.summary import summarise
 from workbench.train import run
-from workbench.train.labelling import share_right
+from workbench.train.network import Network
+from workbench.train.precision import Precision
 from workbench.train.setup import prepare as setup_of
 from workbench.train.state import StageProgress
+from workbench.train.teacher import share_right, view_pool
 
 LABELLED = POOL_IMAGES // 2
 EXTRA = 12
@@ -65,6 +80,23 @@ def test_extra_labelled_images_train_with_their_class_and_are_counted_apart(
     assert "extra_unlabelled" not in provenance
     assert summarise(trained.directory).metrics["extra_labelled"] == CLASSES
     assert differing(trained.weights(), train(tiny(HEAD, sample), tmp_path).weights())
+
+
+def test_extra_labelled_images_say_nothing_of_the_pools_mixture(
+    sample: Path, tmp_path: Path, more: Path
+) -> None:
+    knobs = ("pseudo_label.balance='sinkhorn'", "pseudo_label.prior='labelled'", "pseudo_label.rounds=1")
+    drawn = ("pseudo_label.stratified=false", "pseudo_label.labelled_fraction=0.3")
+    priors = []
+    for extra in ((), (f"data.extra_labelled={more}",)):
+        setup = setup_of(tiny(HEAD + PSEUDO, sample, *knobs, *drawn, *extra), places(tmp_path), Recorder())
+        network = Network(setup, Precision("fp32", "fp32", ""), Recorder())
+        labels = setup.recipe.pseudo_label
+        assert isinstance(labels, Offline)
+        priors.append(view_pool(network, labels, 1, Recorder()).class_prior)
+    own, beside = priors
+    np.testing.assert_array_equal(own, beside)
+    assert len(set(own.tolist())) > 1
 
 
 def test_extra_unlabelled_images_join_the_pool_and_score_no_pseudo_label(

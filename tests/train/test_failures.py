@@ -23,10 +23,9 @@ from workbench.runs.process import read_exit
 from workbench.runs.status import RunStatus, status_of
 from workbench.train import run as run_module
 from workbench.train.checkpoint import load_newest
-from workbench.train.head import HeadStep
 from workbench.train.objective import weighted_cross_entropy
 from workbench.train.objectives import supervised
-from workbench.train.step import Stepped, Stepper
+from workbench.train.step import HeadStep, Stepped, Stepper
 
 
 def _spoil_the_loss(monkeypatch: pytest.MonkeyPatch, at_step: int, value: float) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch import Tensor
 from tests.loader.conftest import Recorder
 from tests.support.damage import damaged_copy
 from workbench.runs.events import Silent
-from workbench.train.features import CHECKSUMS, FEATURES, FeatureBank, Ints
+from workbench.train.feature_bank import CHECKSUMS, FEATURES, FeatureBank, Ints
 
 IMAGES, WIDTH, BATCH = 50, 6, 4
 
@@ -32,19 +31,19 @@ class Trunk:
 
     def __init__(self, limit: int = 10**6) -> None:
         self.asked: list[int] = []
-        self._limit = limit
+        self._left = limit
 
-    def __call__(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
-        for batch, start in enumerate(range(0, len(positions), BATCH)):
-            if batch == self._limit:
-                raise InterruptedError
-            part = positions[start : start + BATCH]
-            self.asked += part.tolist()
-            yield _truth(part), part
+    def __call__(self, positions: Ints) -> Tensor:
+        assert len(positions) == BATCH  # always full, since a row's last bits depend on it
+        if not self._left:
+            raise InterruptedError
+        self._left -= 1
+        self.asked += dict.fromkeys(positions.tolist())
+        return _truth(positions)
 
 
 def _bank(folder: Path, trunk: Trunk, recorder: Recorder | None = None) -> FeatureBank:
-    return FeatureBank(folder, IMAGES, WIDTH, trunk, recorder or Recorder())
+    return FeatureBank(folder, IMAGES, WIDTH, trunk, BATCH, recorder or Recorder())
 
 
 def _positions(*values: int) -> Ints:
@@ -140,7 +139,7 @@ def test_progress_reaches_its_end(tmp_path: Path) -> None:
 
 def _fill(folder: Path, first: int) -> None:
     positions = np.roll(np.arange(IMAGES), first)
-    rows = FeatureBank(folder, IMAGES, WIDTH, Trunk(), Silent()).rows(positions)
+    rows = FeatureBank(folder, IMAGES, WIDTH, Trunk(), BATCH, Silent()).rows(positions)
     if not torch.equal(rows, _truth(positions)):
         raise SystemExit(1)
 

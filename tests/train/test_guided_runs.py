@@ -14,11 +14,12 @@ from tests.train.making import CPU, HEAD, PSEUDO, TRUNK, Trained, go_on, places,
 from workbench.loader import ImageBatches, Samples, head_boxes
 from workbench.model import build
 from workbench.recipe import Recipe
+from workbench.recipe.plan import PLAIN_VIEWS, plan
 from workbench.runs.events import Event, StageStarted, StepDone
 from workbench.support.errors import UserError
-from workbench.train.objectives.saliency_guided import gradient_outside
+from workbench.train.objectives.supervised import gradient_outside
 from workbench.train.setup import prepare
-from workbench.train.stage import PLAIN_VIEWS, plan
+from workbench.train.state import Best
 
 GUIDED = "training.saliency_weight=0.05"
 SMALL = ("model.backbone='squeezenet1_1'", "model.dropout=0.0", "training.ema=0.0", "training.epochs=8")
@@ -61,12 +62,16 @@ def _outside(trained: Trained, recipe: Recipe, home: Path) -> float:
 
 
 def test_a_guided_run_ends_with_less_gradient_beside_the_head_than_an_unguided_one(
-    sample: Path, tmp_path: Path
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Ten validation images choose by chance, and with other last bits they choose an epoch in which guidance
+    # has hardly begun: 0.22 to 0.49 of the gradient were left there, after the last epoch 0.12 to 0.18.
+    monkeypatch.setattr(Best, "better_than", lambda *_: False)
     strongly = "training.saliency_weight=1"
     plain, guided = tiny(TRUNK, sample, *SMALL), tiny(TRUNK, sample, *SMALL, strongly)
-    without = _outside(train(plain, tmp_path), plain, tmp_path)
-    run = train(guided, tmp_path)
+    alone, run = train(plain, tmp_path), train(guided, tmp_path)
+    assert alone.results.best_epoch == run.results.best_epoch == 8, "of both the last epoch is kept"
+    without = _outside(alone, plain, tmp_path)
     assert _outside(run, guided, tmp_path) < 0.5 * without
     assert _messages(run) == ["fit: 40 of 40 samples have a head box: gradients beside it weigh 1"]
 
@@ -142,7 +147,7 @@ def test_data_without_head_boxes_are_refused_in_words(sample: Path, tmp_path: Pa
     assert "training.saliency_weight: none of the 40 labelled images has a head box" in run.outcome.reason
     for change, told in (
         ("augmentation.mixing='mixup'", "a blend has no one head box"),
-        ("data.dataset='folder'", "a folder of images does not have"),
+        ("data.dataset='folder'", "which a folder does not have"),
     ):
         with pytest.raises(UserError, match=told):
             tiny(TRUNK, sample, GUIDED, change)

@@ -17,11 +17,10 @@ from workbench.loader import Batch
 from workbench.recipe import Optimizer
 from workbench.runs.events import EpochDone
 from workbench.train import step as step_module
-from workbench.train.head import HeadStep, head_step
 from workbench.train.objectives import Supervised
 from workbench.train.optim import make_optimizer, optimizer_tensors, restore_optimizer, set_rates
 from workbench.train.precision import Precision
-from workbench.train.step import Stepper
+from workbench.train.step import HeadStep, Stepper, head_step
 
 CPU = torch.device("cpu")
 FP32 = Precision("fp32", "fp32", "for the test")

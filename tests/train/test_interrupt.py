@@ -5,10 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
-from workbench.runs.control import STOP_SIGNALS
+from tests.loader.conftest import Recorder
+from tests.train.making import HEAD, tiny, train
+from workbench.runs.attempt_control import STOP_SIGNALS, Tenure
+from workbench.train import interrupt as interrupt_module
 from workbench.train.interrupt import StopRequest
 
 
@@ -76,3 +80,20 @@ def test_a_second_insistent_signal_ends_a_run_at_once_but_not_in_the_background(
     with pytest.raises(KeyboardInterrupt):
         _after(signals)
     assert _after(signals, patient=True) == signals[0].name
+
+
+def test_the_heart_beats_while_images_are_decoded_and_features_are_computed(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both may take minutes before the first step."""
+    tasks: list[str] = []
+    beats: set[str] = set()
+
+    class Watching(Recorder):
+        def progress(self, task: str, done: int, total: int) -> None:
+            tasks.append(task)
+
+    monkeypatch.setattr(interrupt_module, "BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(Tenure, "beat", lambda tenure: beats.add(tasks[-1]))
+    assert train(tiny(HEAD, sample), tmp_path, recorder=Watching()).outcome.code == 0
+    assert {"decode images", "features"} <= beats

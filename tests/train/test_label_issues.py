@@ -16,13 +16,12 @@ from workbench.dataset.review import record
 from workbench.recipe import load_recipe
 from workbench.runs.doubt import Doubt, rank
 from workbench.runs.events import Silent
-from workbench.runs.issue_file import OUT_OF_FOLD, read_search
-from workbench.runs.issue_opinions import issue_opinions
+from workbench.runs.label_issues import DEFAULT_RULE, OUT_OF_FOLD, issue_opinions, read_search
 from workbench.runs.predictions import load_predictions
 from workbench.support.errors import UserError
 from workbench.train import run_features
-from workbench.train.label_issues import alike_pairs, fold_of, out_of_fold, search_label_issues
 from workbench.train.predict import load_predictor
+from workbench.train.run_features import alike_pairs, fold_of, out_of_fold, search_label_issues
 
 LITE = (
     'model.backbone="efficientnet_lite0"',
@@ -43,6 +42,7 @@ def search(trained: Trained, home: Path, *, folds: int = 5, pretrained: bool = F
         load_predictor(trained.directory, recipe, CPU),
         folds=folds,
         seed=0,
+        rule=DEFAULT_RULE,
         pretrained=pretrained,
         least_similarity=0.999,
         cache=home / "cache",
@@ -55,7 +55,7 @@ def test_planted_mislabels_are_found_and_their_true_class_suggested(tmp_path: Pa
     from workbench.dataset.sample import SampleOptions, generate_sample
 
     sample = tmp_path / "sample"
-    generate_sample(sample, SampleOptions(train_per_class=20, test_per_class=2, size=192))
+    generate_sample(sample, SampleOptions(train_per_class=25, test_per_class=2, size=192))
     review = tmp_path / "review.toml"
     recipe = tiny(HEAD, sample, *LITE, "data.image_size=128", f"data.corrections={review}")
     catalogue = open_catalogue(recipe.data, data_home=tmp_path)
@@ -74,8 +74,8 @@ def test_planted_mislabels_are_found_and_their_true_class_suggested(tmp_path: Pa
     found = [name for name in names if name in flagged]
     assert len(found) >= 6
     right = [rows[name].said == catalogue.breeds[truth[p]] for name, p in zip(names, planted, strict=True)]
-    assert sum(right) >= 6
-    # The head is far from perfect, but most of 152 sound labels are left alone, and these stand above them.
+    assert sum(right) >= 5
+    # The head is far from perfect, but most of 192 sound labels are left alone, and these stand above them.
     assert len(flagged) <= 40
     assert {row.id for row in ranked[:40]} >= set(found)
 
@@ -106,6 +106,29 @@ def test_folds_share_every_class_and_depend_on_names_and_seed_alone() -> None:
     order = np.random.default_rng(0).permutation(60)
     assert fold_of([ids[i] for i in order], labels[order], 5, 3).tolist() == folds[order].tolist()
     assert fold_of(ids, labels, 5, 4).tolist() != folds.tolist()
+
+
+def test_no_group_lies_in_two_folds() -> None:
+    ids = [f"image_{i}" for i in range(60)]
+    labels, groups = np.arange(60) % 6, np.arange(60) // 4
+    folds = fold_of(ids, labels, 5, 0, groups)
+    assert all(len(np.unique(folds[groups == group])) == 1 for group in range(15))
+    assert np.bincount(folds, minlength=5).tolist() == [12] * 5
+    assert fold_of(ids, labels, 5, 1, groups).tolist() != folds.tolist()
+
+
+def test_a_search_keeps_the_groups_of_a_table_together(sample: Path, tmp_path: Path) -> None:
+    images = sorted((sample / "images").glob("*.jpg"))
+    rows = [f"{path},{path.stem.rpartition('_')[0]},{number // 3}" for number, path in enumerate(images)]
+    table = tmp_path / "pets.csv"
+    table.write_text("\n".join(["path,label,group", *rows]))
+    recipe = tiny(HEAD, sample, "data.dataset=table", f"data.root={table}", "training.epochs=1")
+    trained = train(recipe, tmp_path)
+    assert trained.outcome.code == 0, trained.outcome
+    with pytest.raises(UserError, match=r"groups of labelled images do not make 30 folds"):
+        search(trained, tmp_path, folds=30)
+    search(trained, tmp_path, folds=3)
+    assert len(issue_opinions(trained.directory).rows) > 20
 
 
 def test_alike_pairs_are_those_of_brute_force() -> None:

@@ -57,6 +57,17 @@ def test_it_runs_on_cached_features_and_through_the_trunk(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("asked", "taken"),
+    [(8, 8), (20, 20), (64, 20)],  # of 20 labelled images
+)
+def test_it_tells_how_many_images_a_step_really_takes(
+    sample: Path, tmp_path: Path, asked: int, taken: int
+) -> None:
+    recipe = tiny(HEAD + PSEUDO, sample, f"training.batch_size={asked}")
+    assert range_test(recipe, places(tmp_path), Silent(), steps=20).batch_size == taken
+
+
 def test_it_stops_where_the_loss_runs_away(sample: Path, tmp_path: Path) -> None:
     recipe = tiny(HEAD, sample, 'optimizer.name="sgd"')
     seen = range_test(recipe, places(tmp_path), Silent(), low=1e-4, high=1e9, steps=200)

@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from workbench.train.memory import keep_freed_memory
+from workbench.train.host import keep_freed_memory
 
 BYTES = 200 * 2**20
 PROGRAM = f"""
 import resource, sys
 import torch
-from workbench.train.memory import keep_freed_memory
+from workbench.train.host import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 for round in range(6):

@@ -12,7 +12,7 @@ import torchmetrics.functional.classification as oracle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.train.metrics import (
+from workbench.train.evaluation import (
     Floats,
     Ints,
     class_recall,

@@ -15,7 +15,7 @@ from workbench.dataset.review import record
 from workbench.recipe import load_recipe
 from workbench.support.errors import UserError
 from workbench.train import predict
-from workbench.train.neighbours import Neighbour, nearest_rows, neighbours
+from workbench.train.run_features import Neighbour, nearest_rows, neighbours
 
 
 def _found(trained: Trained, home: Path, positions: list[int], count: int = 5) -> list[list[Neighbour]]:

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from workbench.loader import PoolBatch
 from workbench.recipe import Optimizer
-from workbench.recipe.online import ONLINE, FixMatch, FlexMatch, FreeMatch, MeanTeacher, Online, SoftMatch
+from workbench.recipe.online import EMA, Online
+from workbench.recipe.pseudo_label import strategies_of
+from workbench.recipe.strategies.online import FixMatch, FlexMatch, FreeMatch, MeanTeacher, SoftMatch
 from workbench.train.objectives import (
     Beginning,
     Clock,
@@ -24,7 +28,7 @@ from workbench.train.objectives import (
     implemented,
     make_objective,
 )
-from workbench.train.objectives.freematch import fairness_loss
+from workbench.train.objectives.fixmatch import fairness_loss
 from workbench.train.objectives.mean_teacher import ramp
 
 CPU = torch.device("cpu")
@@ -55,9 +59,15 @@ def _pool(seed: int, images: int = 16) -> PoolBatch:
     return PoolBatch(weak, strong, rows, rows.numpy())
 
 
+def _table(strategy: str, **knobs: Any) -> Online:
+    """The knobs of a strategy in a student of 200,000 steps, which has the published decays."""
+    table = strategies_of(Online)[strategy](strategy=strategy, labels_per_class=4, **knobs)
+    return table.model_copy(update=table.pace(10_000))
+
+
 def make(strategy: str, model: nn.Module, **knobs: Any) -> Objective:
     """The objective of a strategy on a pool of `POOL` images."""
-    table = ONLINE[strategy](strategy=strategy, labels_per_class=4, **knobs)
+    table = _table(strategy, **knobs)
     beginning = Beginning(model, CLASSES, POOL, CPU, 0.0, Optimizer(name="sgd", learning_rate=0.1))
     return make_objective(table, beginning)
 
@@ -118,8 +128,8 @@ def _losses(objective: Objective, model: nn.Module) -> list[tuple[float, Tensor]
 
 
 def test_every_online_strategy_of_the_recipe_has_exactly_one_objective() -> None:
-    assert implemented() == frozenset(ONLINE.values())
-    assert len(set(ONLINE.values())) == len(ONLINE)
+    assert implemented() == frozenset(strategies_of(Online).values())
+    assert len(set(strategies_of(Online).values())) == len(strategies_of(Online))
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.6, 0.95])
@@ -151,7 +161,7 @@ def test_labelled_images_count_by_their_weights_and_smoothed_targets(strategy: s
     plain, pool = _labelled(1), _pool(2)
     weights = torch.tensor([0.5, 2.0, 1.0, 0.0, 3.0, 1.5])
     labelled = Labelled(plain.inputs, plain.targets, weights, float(weights.sum()))
-    table = ONLINE[strategy](strategy=strategy, labels_per_class=4)
+    table = _table(strategy)
     values = []
     for one, share in ((plain, 0.0), (labelled, smoothing)):
         beginning = Beginning(model, CLASSES, POOL, CPU, share, Optimizer(name="sgd", learning_rate=0.1))
@@ -167,7 +177,7 @@ def test_labelled_images_count_by_their_weights_and_smoothed_targets(strategy: s
 @pytest.mark.parametrize("seed", range(3))
 def test_flexmatchs_thresholds_rise_with_what_a_class_has_learned_up_to_tau(seed: int) -> None:
     tau = 0.9
-    objective = make("flexmatch", _model(), threshold=tau)
+    objective = make("flexmatch", _model(), threshold=tau, warmup="pool")
     learned = torch.randint(-1, CLASSES, (POOL,), generator=torch.Generator().manual_seed(seed))
     objective.restore({"learned": learned})
     thresholds = objective.thresholds
@@ -176,6 +186,58 @@ def test_flexmatchs_thresholds_rise_with_what_a_class_has_learned_up_to_tau(seed
     assert thresholds.numpy()[np.argsort(counts, kind="stable")].tolist() == sorted(thresholds.tolist())
     assert float(thresholds.max()) <= tau + 1e-6
     assert all(float(t) == 0 for t, count in zip(thresholds, counts, strict=True) if not count)
+
+
+def test_flexmatch_counts_only_the_images_seen_so_far() -> None:
+    model, tau = _model(), 0.9
+    objective = make("flexmatch", model, threshold=tau)
+    learned = np.full(POOL, -2)
+    for (value, weights), (labelled, pool) in zip(_losses(objective, model), STEPS, strict=True):
+        seen, rows = _seen(model, _labelled(labelled), _pool(pool)), _pool(pool).positions
+        chosen = seen.q.argmax(axis=1)
+        learned[rows] = np.where(seen.confidence >= tau, chosen, np.maximum(learned[rows], -1))
+        sigma = np.array([(learned == c).sum() for c in range(CLASSES)])
+        beta = sigma / max(sigma.max(), (learned == -1).sum())
+        mask = (seen.confidence >= (tau * beta / (2 - beta))[chosen]).astype(np.float64)
+        assert weights.tolist() == mask.tolist()
+        assert value == pytest.approx(seen.supervised + seen.consistency(mask), rel=1e-5)
+    assert objective.state()["learned"].tolist() == learned.tolist()
+    assert set(learned) >= {-2, -1, 0}  # some were never looked at
+
+
+def test_flexmatchs_two_warm_ups_are_one_once_every_image_was_seen() -> None:
+    both = [make("flexmatch", _model(), threshold=0.9, warmup=warmup) for warmup in ("seen", "pool")]
+    learned = torch.randint(-1, CLASSES, (POOL,), generator=torch.Generator().manual_seed(3))
+    for objective in both:
+        objective.restore({"learned": learned})
+    first, second = (objective.thresholds for objective in both)
+    assert first is not None
+    assert second is not None
+    assert torch.equal(first, second)
+
+
+@given(st.integers(2, 10**7))
+def test_an_average_that_follows_the_runs_length_leaves_its_start_and_stays_below_the_published(
+    steps: int,
+) -> None:
+    decay = EMA.decay(steps)
+    assert 0 <= decay <= 0.999
+    assert decay ** (steps - 1) < 1e-3
+    assert decay == 0.999 or 1 / (1 - decay) <= max(1.0, 0.1 * steps) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("strategy", sorted(strategies_of(Online)))
+def test_what_a_recipe_gives_stays_as_given_and_the_rest_follows_from_the_length(strategy: str) -> None:
+    table: Any = strategies_of(Online)[strategy]
+    given_all = dict.fromkeys(table.BY_LENGTH, 0.25)
+    assert table(strategy=strategy, labels_per_class=4, **given_all).pace(13) == {}
+    for name in table.BY_LENGTH:
+        others = {key: value for key, value in given_all.items() if key != name}
+        assert set(table(strategy=strategy, labels_per_class=4, **others).pace(13)) == {name}
+    short = table(strategy=strategy, labels_per_class=4, epochs_per_round=5).pace(13)  # 65 steps
+    expected = {"ema": 1 - 1 / 6.5, "momentum": 1 - 1 / 6.5, "late_ema": 1 - 1 / 6.5, "early_ema": 0.0}
+    expected |= {"rampup_epochs": 1.25, "uda_rampup_epochs": 0.5, "baseline": 1 / 6.5}
+    assert short == pytest.approx({name: expected[name] for name in table.BY_LENGTH})
 
 
 def test_no_gradient_goes_through_the_weak_views() -> None:
@@ -191,7 +253,7 @@ def test_no_gradient_goes_through_the_weak_views() -> None:
 
 def test_flexmatch_is_its_equation_over_several_steps() -> None:
     model, tau = _model(), 0.9
-    objective = make("flexmatch", model, threshold=tau)
+    objective = make("flexmatch", model, threshold=tau, warmup="pool")
     learned = np.full(POOL, -1)
     for (value, weights), (labelled, pool) in zip(_losses(objective, model), STEPS, strict=True):
         seen, rows = _seen(model, _labelled(labelled), _pool(pool)), _pool(pool).positions
@@ -380,7 +442,10 @@ def test_an_objective_restored_from_its_state_goes_on_as_it_would_have(strategy:
 def test_knob_models_hold_the_papers_constants() -> None:
     fix, free = FixMatch(labels_per_class=4), FreeMatch(labels_per_class=4)
     soft, mean = SoftMatch(labels_per_class=4), MeanTeacher(labels_per_class=4)
-    assert (fix.threshold, fix.unlabelled_weight, fix.unlabelled_ratio, fix.ema) == (0.95, 1.0, 7, 0.999)
-    assert (free.momentum, soft.momentum, soft.sigmas, soft.uniform_alignment) == (0.999, 0.999, 2.0, True)
-    assert (FlexMatch(labels_per_class=4).threshold, mean.early_ema, mean.late_ema) == (0.95, 0.99, 0.999)
-    assert all(issubclass(table, Online) and table.source for table in ONLINE.values())
+    assert (fix.threshold, fix.unlabelled_weight, fix.unlabelled_ratio) == (0.95, 1.0, 7)
+    assert (soft.sigmas, soft.uniform_alignment, FlexMatch(labels_per_class=4).threshold) == (2.0, True, 0.95)
+    long = [table.pace(10_000) for table in (fix, free, soft, mean)]
+    assert long[0] == {"ema": 0.999}
+    assert long[1] == long[2] == {"ema": 0.999, "momentum": 0.999}
+    assert long[3] == {"rampup_epochs": 5.0, "early_ema": 0.99, "late_ema": 0.999}
+    assert all(issubclass(table, Online) and table.source for table in strategies_of(Online).values())

@@ -7,15 +7,32 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
-from tests.train.making import CLASSES, HEAD, TRUNK, differing, poison_hidden_labels, recipe_text, tiny, train
+from tests.train.making import (
+    CLASSES,
+    HEAD,
+    TRUNK,
+    Crash,
+    differing,
+    go_on,
+    poison_hidden_labels,
+    recipe_text,
+    tiny,
+    train,
+)
 from tests.train.processes import Moment, only_run, petbench
-from workbench.recipe.online import ONLINE
+from workbench.recipe.online import Online
+from workbench.recipe.plan import plan
+from workbench.recipe.pseudo_label import strategies_of
 from workbench.runs.events import ConfusionSeen, EpochDone, Event, Message, PoolTaught, StageStarted
+from workbench.runs.ledger import read_ledger
 from workbench.runs.metrics import MetricsWriter, read_events
+from workbench.runs.predictions import load_predictions
 from workbench.runs.results import Results, read_results
-from workbench.runs.timeline import timeline
-from workbench.train.stage import plan
+from workbench.runs.run_history import history_of
+from workbench.train.feature_bank import INFERENCE_BATCH
+from workbench.train.feed import Ints, KeptViews
 
 WEAK = HEAD.replace("random_crop = false\nflip = false", "random_crop = [0.5, 1.0]").replace(
     "epochs = 3", "epochs = 2"
@@ -45,7 +62,7 @@ unlabelled_ratio = 1
 """
 
 
-@pytest.mark.parametrize("strategy", sorted(ONLINE))
+@pytest.mark.parametrize("strategy", sorted(strategies_of(Online)))
 def test_every_online_strategy_trains_a_teacher_then_a_student_on_the_pool(
     strategy: str, sample: Path, tmp_path: Path
 ) -> None:
@@ -65,6 +82,15 @@ def test_every_online_strategy_trains_a_teacher_then_a_student_on_the_pool(
     assert result.coverage == pytest.approx(pool[-1].used)
     assert result.pseudo_label_accuracy == pool[-1].accuracy
     assert trained.results.teacher_test is not None
+    ledger = read_ledger(trained.directory.ledger(1))
+    said = load_predictions(trained.directory.predictions("unlabelled-01"))
+    assert [row.id for row in ledger] == list(said.ids)
+    assert len(ledger) == 20
+    assert [row.confidence for row in ledger] == pytest.approx(
+        said.probabilities.max(axis=1).tolist(), rel=1e-5
+    )
+    assert all(row.selected == (row.weight > 0) for row in ledger)
+    assert all(row.true_label is not None for row in ledger)
     validated = [e for e in trained.events(EpochDone) if e.split == "val" and e.stage == "student"]
     assert len(validated) == 2
     assert len(trained.events(ConfusionSeen)) == len(
@@ -75,7 +101,7 @@ def test_every_online_strategy_trains_a_teacher_then_a_student_on_the_pool(
 
 @pytest.mark.slow
 def test_hidden_labels_decide_nothing(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipes = {s: tiny(WEAK + _online(s), sample) for s in sorted(ONLINE)}
+    recipes = {s: tiny(WEAK + _online(s), sample) for s in sorted(strategies_of(Online))}
     honest = {s: train(recipe, tmp_path / "honest") for s, recipe in recipes.items()}
 
     poison_hidden_labels(monkeypatch)
@@ -112,7 +138,7 @@ def test_a_teacher_that_never_moves_is_evaluated_as_it_began(sample: Path, tmp_p
 
 
 def test_the_plan_has_one_student_and_only_meta_pseudo_labels_finetunes_after_it() -> None:
-    for strategy in ONLINE:
+    for strategy in strategies_of(Online):
         stages = plan(tiny(WEAK + _online(strategy), Path("/nowhere")))
         names = [(stage.name, stage.round) for stage in stages]
         assert names[:2] == [("teacher", 0), ("student", 1)]
@@ -165,8 +191,95 @@ def test_an_attempt_that_goes_back_behind_an_epoch_takes_its_pool_with_it() -> N
     started = StageStarted("student", 1, 3, 20, 20, False)
     final = StageStarted("fit", 1, 1, 20, 0, False)
     told = [started, pool(1, 0.1), pool(2, 0.2), started, pool(2, 0.3), Message("info", "x"), final]
-    assert [e.used for e in timeline(told) if isinstance(e, PoolTaught)] == [0.1, 0.3]
-    assert final in timeline(told)
+    events = history_of(told).events
+    assert [e.used for e in events if isinstance(e, PoolTaught)] == [0.1, 0.3]
+    assert final in events
+
+
+def test_in_a_short_run_with_defaults_no_two_of_the_thresholds_methods_train_alike(
+    sample: Path, tmp_path: Path
+) -> None:
+    losses = {}
+    for strategy in ("fixmatch", "flexmatch", "freematch", "softmatch"):
+        text = f"""
+[pseudo_label]
+strategy = "{strategy}"
+labelled_fraction = 0.5
+epochs_per_round = 1
+unlabelled_ratio = 1
+"""
+        trained = train(tiny(WEAK + text, sample), tmp_path)
+        assert trained.outcome.code == 0, trained.outcome
+        (loss,) = [e.loss for e in trained.events(EpochDone) if e.stage == "student" and e.split == "val"]
+        losses[strategy] = loss
+        told = [text for text in trained.recorder.messages("info") if "by its" in text]
+        knobs = "ema 0, momentum 0" if strategy in ("freematch", "softmatch") else "ema 0"
+        assert told == [f"student r1: {knobs}: by its 3 steps"]
+    assert len(set(losses.values())) == 4, losses
+
+
+def test_an_average_that_a_run_is_too_short_for_is_warned_of(sample: Path, tmp_path: Path) -> None:
+    slow = train(tiny(WEAK + _online("fixmatch", "ema = 0.999"), sample), tmp_path)
+    (text,) = [text for text in slow.recorder.messages("warning") if "ema" in text]
+    assert text == (
+        "student r1: ema = 0.999 averages over 1000 steps and this stage has 6: what is evaluated stays near "
+        "where it began"
+    )
+    paced = train(tiny(WEAK + _online("fixmatch"), sample), tmp_path)
+    assert not [text for text in paced.recorder.messages("warning") if "ema" in text]
+
+
+LATE = (
+    "model.backbone='efficientnet_lite0'",
+    "finetune.layers=['conv_head', 'head']",
+    "finetune.batch_norm='frozen'",
+    "optimizer.name='sgd'",
+    "optimizer.learning_rate=1e-2",
+    "pseudo_label.views=2",
+)
+
+
+@pytest.mark.parametrize("strategy", ["flexmatch", "mean_teacher", "meta_pseudo_labels"])
+def test_kept_views_are_looked_at_once_for_all_runs_and_change_no_weight(
+    strategy: str, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cold cache, a warm one, a run cut short and resumed: all the same weights."""
+    recipe = tiny(WEAK + _online(strategy), sample, *LATE, "training.checkpoint_seconds=0")
+    images: list[int] = []
+    maps = KeptViews._maps
+
+    def counted(self: KeptViews, turn: int, kind: int, positions: Ints) -> Tensor:
+        images.append(len(positions))
+        return maps(self, turn, kind, positions)
+
+    monkeypatch.setattr(KeptViews, "_maps", counted)
+    cold = train(recipe, tmp_path)
+    assert cold.outcome.code == 0, cold.outcome
+    assert any("2 views of either kind" in text for text in cold.recorder.messages("info"))
+    assert sum(images) == 1 + 4 * INFERENCE_BATCH  # a look at the shape; two turns of two kinds
+    images.clear()
+    warm = train(recipe, tmp_path)
+    assert sum(images) == 1
+    assert differing(cold.weights("conclusion"), warm.weights("conclusion")) == set()
+    broken = train(recipe, tmp_path, recorder=Crash(8))  # six intervals are the teacher's
+    assert broken.outcome.code == 1
+    resumed = go_on(broken.directory, recipe, tmp_path)
+    assert resumed.outcome.code == 0, resumed.outcome
+    for name in ("final", "conclusion"):
+        assert differing(cold.weights(name), resumed.weights(name)) == set()
+
+
+def test_students_on_kept_views_learn_what_they_would_from_the_images(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(WEAK + _online("fixmatch"), sample, *LATE, "training.batch_size=20")
+    kept = train(recipe, tmp_path)
+    monkeypatch.setattr(KeptViews, "labelled", lambda *_: None)  # so that nothing is kept
+    seen = train(recipe, tmp_path)
+    assert any("cannot be cached" in text for text in seen.recorder.messages("info"))
+    pools = [[(e.images, e.used) for e in run.events(PoolTaught)] for run in (kept, seen)]
+    assert [images for images, _ in pools[0]] == [images for images, _ in pools[1]] == [20, 20]
+    assert kept.events(PoolTaught)[0].used == pytest.approx(seen.events(PoolTaught)[0].used, abs=0.1)
 
 
 def _timeless(results: Results) -> Results:
@@ -174,7 +287,7 @@ def _timeless(results: Results) -> Results:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", sorted(ONLINE))
+@pytest.mark.parametrize("strategy", sorted(strategies_of(Online)))
 def test_a_run_killed_while_its_student_trains_and_resumed_gives_the_same_weights(
     strategy: str, sample: Path, tmp_path: Path
 ) -> None:
@@ -195,5 +308,5 @@ def test_a_run_killed_while_its_student_trains_and_resumed_gives_the_same_weight
     assert _timeless(found) == _timeless(expected)
     events = [record.event for record in read_events(only_run(home).metrics).records]
     clean = [record.event for record in read_events(only_run(tmp_path / "whole").metrics).records]
-    pools = [[e for e in timeline(each) if isinstance(e, PoolTaught)] for each in (events, clean)]
+    pools = [[e for e in history_of(each).events if isinstance(e, PoolTaught)] for each in (events, clean)]
     assert pools[0] == pools[1]

@@ -23,7 +23,7 @@ def test_what_the_recipe_says_is_taken(wanted: str) -> None:
 
 
 def test_auto_on_a_cpu_without_bf16_is_fp32_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "has_bf16", lambda device: False)
+    monkeypatch.setattr(module, "computes_in", lambda dtype, device: False)
     chosen = choose_precision("auto", random_network(), 32, CPU, trains_on_images=True)
     assert chosen == Precision("fp32", "fp32", "this CPU has no bf16")
 
@@ -36,7 +36,7 @@ def test_auto_decides_training_and_inference_apart_by_what_was_timed(
     monkeypatch: pytest.MonkeyPatch, training_gain: float, inference_gain: float, expected: tuple[str, str]
 ) -> None:
     gains = iter([inference_gain, training_gain])
-    monkeypatch.setattr(module, "has_bf16", lambda device: True)
+    monkeypatch.setattr(module, "computes_in", lambda dtype, device: True)
     monkeypatch.setattr(module, "_gain", lambda trial: next(gains))
     chosen = choose_precision("auto", random_network(), 32, CPU, trains_on_images=True)
     assert (chosen.training, chosen.inference) == expected
@@ -46,7 +46,7 @@ def test_auto_decides_training_and_inference_apart_by_what_was_timed(
 def test_what_was_timed_once_is_kept_and_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     kept = tmp_path / "precision" / "key.json"
     gains = iter([2.0, 0.5])
-    monkeypatch.setattr(module, "has_bf16", lambda device: True)
+    monkeypatch.setattr(module, "computes_in", lambda dtype, device: True)
     monkeypatch.setattr(module, "_gain", lambda trial: next(gains))
 
     def choose(trains_on_images: bool) -> Precision:
@@ -75,7 +75,7 @@ def test_the_key_of_a_timing_tells_networks_apart() -> None:
 
 
 def test_training_on_features_is_never_timed_nor_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "has_bf16", lambda device: True)
+    monkeypatch.setattr(module, "computes_in", lambda dtype, device: True)
     monkeypatch.setattr(module, "_gain", lambda trial: 5.0)
     monkeypatch.delattr(module, "_training_trial")
     chosen = choose_precision("auto", random_network(), 32, CPU, trains_on_images=False)
@@ -83,7 +83,7 @@ def test_training_on_features_is_never_timed_nor_in_bf16(monkeypatch: pytest.Mon
 
 
 def test_timing_leaves_the_network_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "has_bf16", lambda device: True)
+    monkeypatch.setattr(module, "computes_in", lambda dtype, device: True)
     network = random_network()
     before, mode = copy.deepcopy(snapshot(network)), network.training
     chosen = choose_precision("auto", network, 32, CPU, trains_on_images=True)

@@ -15,11 +15,11 @@ from torch import Tensor
 from tests.train.making import CPU, TRUNK, Crash, Trained, go_on, tiny, train
 from workbench.runs.events import EpochDone
 from workbench.runs.predictions import load_predictions
+from workbench.train import inference as prefix_module
 from workbench.train import network as network_module
-from workbench.train import prefix as prefix_module
 from workbench.train import run as run_module
+from workbench.train.inference import Ints, KeptMaps, MapBatch, Prefix
 from workbench.train.precision import Precision
-from workbench.train.prefix import Ints, KeptMaps, MapBatch, Prefix
 
 LATE = (
     "model.backbone='resnet18'",
@@ -222,14 +222,21 @@ def test_steps_that_must_go_through_the_whole_network_do(
     assert _said(trained) == []
 
 
-def test_an_online_student_trains_whole_and_is_evaluated_from_kept_maps(
-    sample: Path, tmp_path: Path, passes: list[int]
+@pytest.mark.parametrize(
+    ("strategy", "step"),
+    [("fixmatch", [8 + 2 * 20]), ("mean_teacher", [8 + 20, 8 + 20])],  # one batch; one each of two networks
+)
+def test_an_online_students_views_pass_the_frozen_groups_once_and_it_is_evaluated_from_kept_maps(
+    sample: Path, tmp_path: Path, passes: list[int], strategy: str, step: list[int]
 ) -> None:
-    online = PSEUDO.replace("one_shot", "mean_teacher")
+    online = PSEUDO.replace("one_shot", strategy)
     trained = train(tiny(TRUNK + online, sample, *LATE), tmp_path)
     assert trained.outcome.code == 0, trained.outcome
-    assert [text.split(":")[0] for text in _said(trained)] == ["teacher"]
-    assert sum(passes) == 2 * 20 + 10 + 20  # the teacher's steps; both students' evaluations
+    never = f"{FROZEN} never change and are computed without a backward pass"
+    assert _said(trained) == [f"teacher: {never}", f"student r1: {never}"]
+    teacher, validation, pool, test = [8, 8, 4], 10, 20, 20
+    # Validation is asked after both of the teacher's epochs, the student's, and in the end.
+    assert passes == [*teacher, validation, *teacher, *step, pool, test]
 
 
 def test_a_frozen_trunk_under_fresh_views_is_folded_too(

@@ -10,10 +10,10 @@ import torch
 
 from tests.train.making import TRUNK, Crash, Trained, go_on, tiny, train
 from workbench.loader import Batch, PoolBatch
-from workbench.model import ImageClassifier, check_network
+from workbench.model import check_network
 from workbench.recipe import Recipe
 from workbench.support.errors import UserError
-from workbench.train.network import Network
+from workbench.train.inference import shares_of
 from workbench.train.step import Stepped, Stepper
 
 GROWING = ("data.image_size=96", "training.progressive=0.34", "training.epochs=4", "training.batch_size=16")
@@ -25,7 +25,7 @@ SIDES = [32, 64, 64, 96]
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     """Sides of all training steps' views, of the pool's, and of the images that are evaluated."""
     sides: dict[str, list[int]] = {"train": [], "weak": [], "strong": [], "evaluate": []}
-    step, softmax = Stepper.step, Network._softmax
+    step = Stepper.step
 
     def watched(stepper: Stepper, batch: Batch, unlabelled: PoolBatch | None, *rest: Any) -> Stepped:
         sides["train"].append(batch.inputs.shape[-1])
@@ -34,13 +34,12 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
             sides["strong"].append(unlabelled.strong.shape[-1])
         return step(stepper, batch, unlabelled, *rest)
 
-    def evaluated(network: Network, module: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-        if isinstance(module, ImageClassifier):
-            sides["evaluate"].append(inputs.shape[-1])
-        return softmax(network, module, inputs)
+    def evaluated(inputs: torch.Tensor, *rest: Any) -> torch.Tensor:
+        sides["evaluate"].append(inputs.shape[-1])
+        return shares_of(inputs, *rest)
 
     monkeypatch.setattr(Stepper, "step", watched)
-    monkeypatch.setattr(Network, "_softmax", evaluated)
+    monkeypatch.setattr("workbench.train.network.shares_of", evaluated)
     return sides
 
 

@@ -15,13 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.train.making import HEAD, PSEUDO, TRUNK, recipe_text
+from tests.train.making import HEAD, PSEUDO, TRUNK, recipe_text, tiny, train
 from tests.train.processes import Ended, Moment, Petbench, only_run, petbench
-from workbench.runs.events import EpochDone, StepDone
+from workbench.runs.events import EpochDone, Event, StepDone
+from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import read_events
 from workbench.runs.process import read_exit
 from workbench.runs.results import Results, read_results
-from workbench.support.sums import SUMS
+from workbench.runs.run_history import read_history
+from workbench.support.digests import SUMS
+from workbench.train.ensemble import candidates, choose, make_ensemble
 
 OFTEN = "checkpoint_seconds = 0\n"
 """In [training]: a checkpoint after every step."""
@@ -47,6 +50,7 @@ class Undisturbed:
 
     recipe: Path
     results: Results
+    history: list[Event]
     seconds: float
     checkpoints: int
 
@@ -58,8 +62,10 @@ def _undisturbed(home: Path, text: str, sample: Path) -> Undisturbed:
     started = time.monotonic()
     ended = petbench("run", str(recipe), home=home)
     assert ended.code == 0, ended.output
-    steps = (only_run(home).metrics.read_text()).count('"kind":"step"')
-    return Undisturbed(recipe, read_results(only_run(home).results), time.monotonic() - started, steps)
+    seconds = time.monotonic() - started
+    run = only_run(home)
+    steps = (run.metrics.read_text()).count('"kind":"step"')
+    return Undisturbed(recipe, read_results(run.results), _told(run), seconds, steps)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +86,24 @@ def from_probe(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Undist
     return _undisturbed(tmp_path_factory.mktemp("probe") / "home", PROBE_RUN, sample)
 
 
+@pytest.fixture(scope="module")
+def ensemble(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """Two finished runs as one model, on the labels of `PSEUDO`."""
+    home = tmp_path_factory.mktemp("ensemble")
+    runs = [train(tiny(HEAD + PSEUDO, sample, f"seed={seed}"), home).directory for seed in (0, 1)]
+    return make_ensemble(home / "runs", "pair", choose(candidates(runs), "all"), [])
+
+
+@pytest.fixture(scope="module")
+def taught_by_runs(
+    ensemble: RunDirectory, sample: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Undisturbed:
+    """Two students, taught by an ensemble in place of a teacher of their own."""
+    teacher = f'teacher = ["{ensemble.path}"]\ntargets = "soft"\n'
+    home = tmp_path_factory.mktemp("taught") / "home"
+    return _undisturbed(home, HEAD + OFTEN + PSEUDO + teacher, sample)
+
+
 def _resume(home: Path, moment: Moment | None = None) -> Ended:
     return petbench("resume", "latest", home=home, moment=moment)
 
@@ -90,9 +114,19 @@ def _assert_as_undisturbed(home: Path, expected: Undisturbed) -> None:
     found = read_results(only_run(home).results)
     assert found.weights_sha256 == expected.results.weights_sha256
     assert _timeless(found) == _timeless(expected.results)
+    assert _told(only_run(home)) == expected.history
     events = [record.event for record in read_events(only_run(home).metrics).records]
     speeds = [event.images_per_second for event in events if isinstance(event, EpochDone | StepDone)]
     assert max(*speeds, found.images_per_second) < 1e6  # also of an epoch that was almost over when resumed
+
+
+def _told(run: RunDirectory) -> list[Event]:
+    """What the record tells of stages, rounds and epochs, less how long they took."""
+    history = read_history(run.metrics)
+    return [
+        replace(event, seconds=0.0, images_per_second=0.0) if isinstance(event, EpochDone) else event
+        for event in (*history.events, *history.tests)
+    ]
 
 
 def _timeless(results: Results) -> Results:
@@ -151,6 +185,44 @@ def test_a_run_killed_in_the_probe_or_after_it_and_resumed_gives_the_same_weight
     ended = petbench("run", str(from_probe.recipe), home=tmp_path, moment=moment)
     assert ended.code == -signal.SIGKILL, ended.output
     _assert_as_undisturbed(tmp_path, from_probe)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "moment",
+    [
+        Moment("teacher-pool.npz"),
+        Moment("teacher-test.npz"),
+        Moment("teachers.toml"),
+        Moment("000001.safetensors"),
+        Moment("000005.safetensors"),
+        Moment("round-02.csv"),
+        Moment("final.safetensors"),
+        Moment("results.toml"),
+    ],
+    ids=lambda m: m.name,
+)
+def test_a_run_that_an_ensemble_teaches_killed_and_resumed_gives_the_same_weights(
+    moment: Moment, taught_by_runs: Undisturbed, tmp_path: Path
+) -> None:
+    ended = petbench("run", str(taught_by_runs.recipe), home=tmp_path, moment=moment)
+    assert ended.code == -signal.SIGKILL, ended.output
+    _assert_as_undisturbed(tmp_path, taught_by_runs)
+
+
+@pytest.mark.slow
+def test_a_run_killed_amid_its_student_needs_the_ensemble_that_taught_it_no_more(
+    taught_by_runs: Undisturbed, ensemble: RunDirectory, tmp_path: Path
+) -> None:
+    moment = Moment("0*.safetensors", 1 + taught_by_runs.checkpoints // 2)
+    ended = petbench("run", str(taught_by_runs.recipe), home=tmp_path, moment=moment)
+    assert ended.code == -signal.SIGKILL, ended.output
+    away = ensemble.path.with_name("away")
+    ensemble.path.rename(away)
+    try:
+        _assert_as_undisturbed(tmp_path, taught_by_runs)
+    finally:
+        away.rename(ensemble.path)
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ from tests.train.making import (
 )
 from workbench.dataset import Catalogue
 from workbench.recipe import Recipe
-from workbench.recipe.pseudo_label import OFFLINE
+from workbench.recipe.offline import Offline
+from workbench.recipe.pseudo_label import strategies_of
 from workbench.runs.events import ConfusionSeen, EpochDone, RoundLabelled, Silent, StageStarted
 from workbench.runs.layout import RunDirectory
 from workbench.runs.ledger import read_ledger
@@ -32,8 +33,8 @@ from workbench.runs.predictions import load_predictions
 from workbench.runs.process import read_exit
 from workbench.runs.results import read_results
 from workbench.runs.status import RunStatus, status_of
+from workbench.support.digests import file_sha256
 from workbench.support.errors import UserError
-from workbench.support.fingerprint import file_sha256
 from workbench.train.checkpoint import save_checkpoint
 from workbench.train.setup import prepare
 from workbench.train.state import Best
@@ -217,7 +218,7 @@ epochs_per_round = 2
 """
 
 
-@pytest.mark.parametrize("strategy", sorted(OFFLINE))
+@pytest.mark.parametrize("strategy", sorted(strategies_of(Offline)))
 def test_hidden_labels_decide_nothing(
     strategy: str, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,7 +333,7 @@ def wrong_labels(monkeypatch: pytest.MonkeyPatch) -> None:
         return selection
 
     from workbench.pseudo import choose
-    from workbench.train import labelling
+    from workbench.train import teacher as labelling
 
     monkeypatch.setattr(labelling, "choose", wrong)
 
@@ -408,6 +409,43 @@ def test_a_students_loss_is_told_the_mixture_that_it_will_meet(sample: Path, tmp
     first = [trained.events(EpochDone) for trained in (plain, told)]
     losses = [[e.loss for e in events if e.stage == "student" and e.split == "train"] for events in first]
     assert losses[0] != losses[1]
+
+
+def test_validation_is_weighted_for_the_mixture_that_the_model_will_meet(
+    sample: Path, tmp_path: Path
+) -> None:
+    told = train(
+        tiny(HEAD + PSEUDO, sample, "pseudo_label.target_prior={Striped_Loafer=1.0}"), tmp_path / "one"
+    )
+    # Of one class alone the accuracy is that class's recall, for teacher and student alike.
+    results = told.results
+    label = results.classes.index("Striped_Loafer")
+    weighted = results.weighted_val
+    assert weighted is not None
+    seen = [model.val.recall[label] for model in results.models]
+    assert weighted == pytest.approx(tuple(seen), abs=1e-6)
+    epochs = [event for event in told.events(EpochDone) if event.split == "val"]
+    images = sum(results.val.confusion[label])
+    assert {event.images for event in epochs} == {images} != {results.val.images}
+    assert any("target_prior" in text for text in told.recorder.messages("info"))
+    assert "weighted" in results.choice_words
+
+
+def test_a_pools_mixture_judges_the_teacher_as_soon_as_it_is_known(sample: Path, tmp_path: Path) -> None:
+    mixed = ("pseudo_label.balance='sinkhorn'", "pseudo_label.prior={Striped_Loafer=0.9}")
+    told = train(tiny(HEAD + PSEUDO, sample, *mixed, "pseudo_label.target_prior='pool'"), tmp_path / "pool")
+    results = told.results
+    assert results.weighted_val is not None
+    shares = np.full(len(results.classes), 0.1 / (len(results.classes) - 1))
+    shares[results.classes.index("Striped_Loafer")] = 0.9
+    for model, accuracy in zip(results.models, results.weighted_val, strict=True):
+        recall = np.array([0.0 if share is None else share for share in model.val.recall])
+        known = np.array([share is not None for share in model.val.recall])
+        assert accuracy == pytest.approx(
+            float((recall * shares)[known].sum() / shares[known].sum()), abs=1e-6
+        )
+    plain = train(tiny(HEAD + PSEUDO, sample, *mixed), tmp_path / "plain")
+    assert plain.results.weighted_val is None
 
 
 def test_shares_of_an_unknown_class_are_refused_before_training(sample: Path, tmp_path: Path) -> None:

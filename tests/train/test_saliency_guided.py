@@ -15,10 +15,10 @@ from workbench.model import build, tune
 from workbench.recipe import Finetune, Model, parse_recipe
 from workbench.support.errors import UserError
 from workbench.train.objectives import Labelled, SaliencyGuided, Supervised
-from workbench.train.objectives.saliency_guided import gradient_outside
+from workbench.train.objectives.supervised import gradient_outside
 from workbench.train.precision import Precision
+from workbench.train.setup import check_twice_differentiable
 from workbench.train.step import Stepper
-from workbench.train.twice import check_twice_differentiable
 
 CPU = torch.device("cpu")
 CLASSES, SIDE = 3, 5

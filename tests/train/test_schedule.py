@@ -7,7 +7,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, StepLR
 
 from workbench.recipe import Optimizer
-from workbench.train.schedule import rate_multiplier
+from workbench.train.optim import rate_multiplier
 
 PEAK = 0.3
 

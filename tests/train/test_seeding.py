@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from workbench.train.seeding import seed_device, seed_of
+from workbench.train.host import seed_device, seed_of
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ from workbench.model.classifier import PublishedHead
 from workbench.pseudo import beside_classes
 from workbench.recipe import Model
 from workbench.support.errors import UserError
-from workbench.train.similarity import compared
+from workbench.train.teacher import compared
 
 FEATURES = np.random.default_rng(0).normal(size=(4, 512)).astype(np.float32)
 BESIDE = knobs("prototype", similarity="features+classes")

@@ -16,13 +16,13 @@ from tests.train.making import CPU, HEAD, PSEUDO, TRUNK, Trained, differing, pla
 from workbench.loader import Batch
 from workbench.model import build, set_noise
 from workbench.recipe import Recipe
+from workbench.recipe.plan import Stage, plan
 from workbench.runs.events import EpochDone, Silent, StageStarted
 from workbench.runs.predictions import load_predictions
 from workbench.train import run as run_module
 from workbench.train.network import Ints, Network
 from workbench.train.precision import Precision
 from workbench.train.setup import prepare
-from workbench.train.stage import Stage, plan
 from workbench.train.state import Best
 from workbench.train.step import Stepped, Stepper
 
@@ -300,7 +300,7 @@ def test_a_head_trained_on_cached_features_is_the_head_trained_through_the_trunk
 ) -> None:
     recipe = tiny(HEAD, sample, *LITE)
     cached = train(recipe, tmp_path)
-    monkeypatch.setattr(Stage, "sees_plain_views", property(lambda _: False))
+    monkeypatch.setattr(Stage, "has_fixed_views", property(lambda _: False))
     through = train(recipe, tmp_path)
     assert cached.events(StageStarted)[0].features
     assert not through.events(StageStarted)[0].features

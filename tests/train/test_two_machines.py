@@ -22,10 +22,10 @@ from tests.train.processes import only_run
 from workbench.jobs import stop_run
 from workbench.runs import process as processes
 from workbench.runs.layout import RunDirectory
+from workbench.runs.leftovers import move_to_trash
 from workbench.runs.process import read_exit, read_process, write_process
 from workbench.runs.results import read_results
 from workbench.runs.status import RunStatus, status_of
-from workbench.runs.trash import move_to_trash
 from workbench.support.errors import UserError
 
 Child = subprocess.Popen[str]

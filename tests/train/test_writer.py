@@ -13,10 +13,9 @@ from torch import Tensor
 
 from tests.loader.conftest import Recorder
 from workbench.support.errors import RunFailed
-from workbench.train import writer as module
-from workbench.train.checkpoint import load_newest, save_checkpoint
+from workbench.train import checkpoint as module
+from workbench.train.checkpoint import CheckpointWriter, load_newest, save_checkpoint
 from workbench.train.interrupt import Interrupted
-from workbench.train.writer import CheckpointWriter
 
 
 class Disk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import string
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,17 @@ from textual.worker import WorkerCancelled
 from tests.runs.making import NOW
 from workbench.runs.watching import RunsWatch
 from workbench.tui.app import PetbenchApp
-from workbench.tui.feed import RunsChanged
+from workbench.tui.app_session import Session
+from workbench.tui.pictures.blocks import picture_characters
 from workbench.tui.places import Place, RunsPlace
+from workbench.tui.runs_feed import RunsChanged
 from workbench.tui.screens.place import PlaceScreen
-from workbench.tui.session import Session
 
 NARROW = (80, 24)
 WIDE = (160, 48)
+_LASTING = ("act-", "engine")
+"""Groups of workers that may wait for a person, or for as long as the screen is there."""
+_LETTERS = string.ascii_letters + string.digits
 
 
 @contextlib.asynccontextmanager
@@ -69,7 +74,7 @@ async def settle(pilot: Pilot[None]) -> None:
     """
     for _ in range(6):
         await pilot.pause()
-        reading = [w for w in pilot.app.workers if not w.is_finished and not w.group.startswith("act-")]
+        reading = [w for w in pilot.app.workers if not w.is_finished and not w.group.startswith(_LASTING)]
         if not reading:
             break
         # One that a newer of its group replaced is cancelled; the next turn waits for the newer.
@@ -85,7 +90,7 @@ def bench(pilot: Pilot[None]) -> PetbenchApp:
 
 
 def top(pilot: Pilot[None]) -> PlaceScreen[Any]:
-    """The screen on top, which must be one of the five."""
+    """The screen on top, which must have a place."""
     assert isinstance(pilot.app.screen, PlaceScreen)
     return pilot.app.screen
 
@@ -106,8 +111,42 @@ def coloured(pilot: Pilot[None]) -> bool:
 
 
 def screen_text(pilot: Pilot[None]) -> str:
-    """What the terminal shows, as lines of text without colours."""
+    """What the terminal shows, as lines of text without colours.
+
+    Pictures are `▀`: which block stands for a cell of a photograph is the decoder's.
+    """
     app = pilot.app
     width, height = app.size
-    lines = app.screen._compositor.render_strips()
-    return "\n".join(line.text[:width].rstrip() for line in lines[:height]) + "\n"
+    blocks = picture_characters()
+    lines = [
+        "".join("▀" if segment.text in blocks else segment.text for segment in strip)[:width].rstrip()
+        for strip in app.screen._compositor.render_strips()[:height]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def screen_styles(pilot: Pilot[None]) -> str:
+    """How the terminal shows it: a letter for each cell's style, and below what each letter stands for.
+
+    Pictures are dots: their colours are the decoder's.
+    """
+    app = pilot.app
+    width, height = app.size
+    letters: dict[str, str] = {}
+    lines = []
+    for strip in app.screen._compositor.render_strips()[:height]:
+        line = ""
+        for segment in strip:
+            if picture_characters().issuperset(segment.text):
+                line += "." * segment.cell_length
+                continue
+            style = str(segment.style.without_color) if segment.style is not None else ""
+            colours = (
+                (segment.style.color, segment.style.bgcolor) if segment.style is not None else (None, None)
+            )
+            front, back = (colour.name if colour is not None else "default" for colour in colours)
+            words = " ".join(word for word in (style if style != "none" else "", front, "on", back) if word)
+            letter = letters.setdefault(words, _LETTERS[len(letters)])
+            line += letter * segment.cell_length
+        lines.append(line[:width])
+    return "\n".join([*lines, "", *(f"{letter} {words}" for words, letter in letters.items())]) + "\n"

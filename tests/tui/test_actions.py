@@ -7,22 +7,42 @@ from typing import Any
 
 import pytest
 import typer.main
+from textual.binding import Binding
 
 from workbench.cli import main
+from workbench.labels.strokes import BOUND, CLASS_KEYS
 from workbench.tui.actions import ACTIONS, SCOPES, Action, readable_key
 from workbench.tui.app import PetbenchApp
-from workbench.tui.places import ComparePlace, ComposePlace, InspectPlace, Place, RunsPlace, WatchPlace
+from workbench.tui.places import (
+    ComparePlace,
+    ComposePlace,
+    InspectPlace,
+    LabelPlace,
+    Place,
+    RunsPlace,
+    WatchPlace,
+)
 from workbench.tui.screens import screen_for
+from workbench.tui.widgets.tiles import TileGrid
 
 MOVING = {"h", "j", "k", "l", "tab", "shift+tab"}
-PLACES: list[Place] = [RunsPlace(), ComposePlace(), WatchPlace(), ComparePlace(), InspectPlace()]
+PLACES: list[Place] = [
+    RunsPlace(),
+    ComposePlace(),
+    WatchPlace(),
+    ComparePlace(),
+    InspectPlace(),
+    LabelPlace(),
+]
 
 
 _OWN_WAY = {
     "inspect.close": {"escape"},  # from the large image to the grid first
     "compose.toml": {"tab"},  # its two parts are the form and the text
+    "label.close": {"escape"},  # from a list of images to those to label first
+    "label.cannot_tell": {"question_mark"},  # what labellers press; help has another key there
 }
-"""Keys that mean on a screen what they mean everywhere, in that screen's way."""
+"""Keys that mean on a screen what they mean everywhere, in that screen's way, or better."""
 
 
 def keys_of(action: Action) -> set[str]:
@@ -85,3 +105,22 @@ def test_keys_read_as_keyboards_print_them() -> None:
     assert readable_key("ctrl+s") == "^s"
     assert readable_key("question_mark") == "?"
     assert readable_key("a") == "a"
+
+
+def test_where_the_question_mark_means_something_there_is_another_key_for_help() -> None:
+    everywhere = ACTIONS["everywhere.help"]
+    for scope, actions in SCOPES.items():
+        taken = [action for action in actions if keys_of(action) & keys_of(everywhere)]
+        if scope != "everywhere" and taken:
+            assert f"{scope}.help" in ACTIONS
+
+
+def test_the_keys_of_classes_are_those_of_no_action() -> None:
+    bound = set(MOVING)
+    for action in (*SCOPES["everywhere"], *SCOPES["label"]):
+        bound |= keys_of(action)
+    for binding in Binding.make_bindings(TileGrid.BINDINGS):
+        bound |= set(binding.key.split(","))
+    assert not bound & set(CLASS_KEYS)
+    letters = {key for key in bound if len(key) == 1 and key.isalpha()}
+    assert letters <= BOUND

@@ -15,13 +15,12 @@ from workbench.runs.process import write_exit, write_process
 from workbench.support.errors import UserError
 from workbench.support.paths import state_home
 from workbench.tui.actions import SCOPES
+from workbench.tui.app_session import Session
 from workbench.tui.helper import HelperResult
+from workbench.tui.palette import PaletteEntries
 from workbench.tui.places import ComparePlace, ComposePlace, InspectPlace, Place, RunsPlace, WatchPlace
 from workbench.tui.screens.compose import networks
-from workbench.tui.screens.help import HelpScreen
-from workbench.tui.screens.problem import ProblemScreen
-from workbench.tui.screens.twin import TwinScreen
-from workbench.tui.session import Session
+from workbench.tui.screens.dialogs import HelpScreen, ProblemScreen, TwinScreen
 from workbench.tui.themes import DEFAULT_THEME
 
 
@@ -112,7 +111,7 @@ async def test_the_palette_finds_runs_recipes_and_actions(home: Path, two_runs: 
     async with opened(home, size=WIDE) as pilot:
         top(pilot).set_focus(None)
         await pilot.press("ctrl+p")
-        await pilot.press(*"older")
+        await pilot.press(*"run", "colon", "space", *"older")  # "older" alone is in "folder"
         for _ in range(50):
             await asyncio.sleep(0.05)
             await pilot.pause()
@@ -121,6 +120,20 @@ async def test_the_palette_finds_runs_recipes_and_actions(home: Path, two_runs: 
         await pilot.press("down", "enter")
         await settle(pilot)
         assert top(pilot).place == WatchPlace(two_runs[1])
+
+
+async def test_before_anything_is_typed_the_palette_offers_the_screens_actions_then_the_newest_runs(
+    home: Path,
+) -> None:
+    for number in range(7):
+        make_run(home, f"run{number}")
+    async with opened(home) as pilot:
+        palette = PaletteEntries(top(pilot))
+        found = [str(hit.text) async for hit in palette.discover()]
+        offered = [text.partition(":")[0] for text in found]
+        assert offered[: len(SCOPES["runs"])] == ["runs"] * len(SCOPES["runs"])
+        assert offered.count("run") == 5
+        assert offered.index("app") < offered.index("go") < offered.index("run") < offered.index("recipe")
 
 
 async def test_a_run_that_ends_is_told(home: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from workbench.support.paths import state_home
-from workbench.tui.clipboard import copy
+from workbench.tui.terminal import copy
 
 
 class Terminal:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import cast
 
+import pytest
 from textual.message import Message
 
+from tests.jobs.played_slurm import Played
 from tests.runs.making import make_run
 from workbench.runs.process import write_exit, write_process
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import summarise
+from workbench.runs.ticket import Ticket, write_ticket
 from workbench.runs.watching import RunsView, RunsWatch
-from workbench.tui.feed import RunsChanged, endings, feed
+from workbench.tui.runs_feed import RunsChanged, endings, feed
 
 
 class Slices:
@@ -64,3 +69,24 @@ def test_only_runs_that_were_active_end(home: Path) -> None:
     write_exit(run, code=1, reason="full")
     (ended,) = endings(before, RunsWatch(home).refresh())
     assert (ended.id, ended.status, ended.reason) == (run.id, RunStatus.FAILED, "full")
+
+
+def test_a_run_that_waits_for_slurm_shows_its_reason_and_slurm_is_asked_once(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    slurm = Played(tmp_path / "bin")
+    slurm.says("squeue", "echo '12|N/A|PENDING|a-job|low||Priority'")
+    ticket = Ticket("a-job", -1, cluster="played", user="me", submitted=1.0, after=0, job="12")
+    write_ticket(make_run(home, "waits"), ticket)
+    seen: list[str] = []
+
+    def post(message: Message) -> None:
+        if isinstance(message, RunsChanged):
+            seen.extend(run.awaited for run in message.view.summaries)
+
+    end = time.monotonic() + 60
+    watch = RunsWatch(home)
+    feed(watch, post, lambda: "Priority" in seen or time.monotonic() > end, read_gpus=False)
+    assert (seen[0], seen[-1]) == ("", "Priority")
+    assert len(slurm.asked("squeue")) == 1

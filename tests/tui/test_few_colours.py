@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from rich.color import ColorType
+from rich.palette import Palette
+from textual.color import Color
 from textual.pilot import Pilot
 
 from tests.runs.making import NOW
@@ -13,13 +16,14 @@ from tests.tui.compare.making import live_run, two_recipes
 from tests.tui.driving import WIDE, reread, settle
 from tests.tui.runs.states import a_few
 from workbench.tui.app import PetbenchApp
-from workbench.tui.few_colours import LEAST_CONTRAST, contrast, has_few_colours
+from workbench.tui.app_session import Session
+from workbench.tui.pictures.blocks import Blocks, draw, picture_characters, shrink
 from workbench.tui.places import ComparePlace, ComposePlace, InspectPlace, Place, WatchPlace
-from workbench.tui.session import Session
+from workbench.tui.terminal import LEAST_CONTRAST, VGA, FewColours, contrast, has_few_colours
 from workbench.tui.themes import themes
 from workbench.tui.widgets.heatmap import HeatMap
 
-_HALVES = set("▀▄▘▝▖▗▚▞▛▜▙▟ ")
+_HALVES = picture_characters() | {" "}
 """Where both colours are a picture's."""
 
 
@@ -94,3 +98,22 @@ async def test_a_heat_map_is_drawn_in_shades(home: Path) -> None:
         app.go(WatchPlace(runs[0].id))
         await settle(pilot)
         assert app.screen.query_one(HeatMap).shades
+
+
+@pytest.mark.parametrize("blocks", list(Blocks))
+def test_pictures_of_any_blocks_keep_their_shapes_in_16_colours(blocks: Blocks) -> None:
+    image = Image.radial_gradient("L").resize((64, 64)).convert("RGB")
+    image.paste((250, 60, 20), (0, 0, 20, 64))
+    for line in draw(shrink(image, 12, 6, blocks)):
+        shown = FewColours().apply(line, Color(10, 20, 30))
+        assert [cell.text for cell in shown] == [cell.text for cell in line]
+        for cell, before in zip(shown, line, strict=True):
+            assert cell.style is not None
+            assert before.style is not None
+            assert cell.style.color is not None
+            assert cell.style.bgcolor is not None
+            assert cell.style.bgcolor.number in range(8)
+            assert cell.style.color.type is ColorType.STANDARD
+            assert before.style.color is not None
+            # The nearest of 16, though it may be near to what is behind: both are the picture.
+            assert cell.style.color.number == Palette(VGA).match(before.style.color.get_truecolor())

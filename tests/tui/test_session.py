@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.tui.app_session import Session, session_path
 from workbench.tui.places import (
     ComparePlace,
     ComposePlace,
@@ -21,7 +22,6 @@ from workbench.tui.places import (
     surviving,
     unpack_place,
 )
-from workbench.tui.session import Session, session_path
 
 texts = st.text(max_size=20)
 places = st.one_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -85,6 +86,13 @@ DataDir = Annotated[
         help="Where data sets lie, such as oxford-iiit-pet/; else $PETBENCH_DATA, else your data home.",
     ),
 ]
+
+
+class Split(StrEnum):
+    """The splits whose predictions a finished run keeps."""
+
+    TEST = "test"
+    VAL = "val"
 
 
 def changes_of(sets: Sequence[str] | None, unsets: Sequence[str] | None) -> list[Change]:

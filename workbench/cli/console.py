@@ -7,9 +7,12 @@ cut. What becomes of output that cannot be written is told in `streams.py`, file
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from shlex import quote
+from typing import Annotated, Any, BinaryIO
 
 import typer
 from rich.console import Console as RichConsole
@@ -17,13 +20,14 @@ from rich.console import ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from workbench.cli.tables import BOUNDLESS, cell, make_table, percent
+from workbench.cli.tables import BOUNDLESS, cell, make_table
 from workbench.runs.export import record_text
+from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean, clean_lines
 from workbench.support.errors import UserError
 
 __all__ = [
-    "Console", "cell", "confirm", "console", "error_console", "make_table", "percent", "print_json",
+    "Console", "byte_output", "cell", "confirm", "console", "error_console", "make_table", "print_json",
     "print_problem", "print_text", "warn",
 ]  # fmt: skip
 
@@ -86,6 +90,12 @@ def print_text(text: str) -> None:
     sys.stdout.write(text)
 
 
+def byte_output() -> BinaryIO:
+    """Standard output for rows that are written as they come."""
+    sys.stdout.flush()
+    return sys.stdout.buffer
+
+
 def print_json(shape: str, record: Mapping[str, Any]) -> None:
     """`record` as JSON on standard output, for scripts; `shape` is one of `schemas.SHAPES`."""
     print_text(record_text(shape, record))
@@ -103,3 +113,109 @@ def confirm(question: str, yes: bool, *, hint: str) -> None:
     if not sys.stdin.isatty():
         raise UserError("there is nobody to ask", hint=hint)
     typer.confirm(question, abort=True, err=True)
+
+
+OutDir = Annotated[
+    Path,
+    typer.Option(
+        "--out", metavar="DIR", help="Write the pictures there; made where needed.", show_default=False
+    ),
+]
+
+
+def check_file(path: Path, option: str) -> Path:
+    """The file that `option` names, its `~` resolved: one that can be written.
+
+    Raises:
+        UserError: it is a directory, the one that it would lie in is not there, or takes no file.
+    """
+    path = path.expanduser()
+    where = f"{option} {clean(path)}"
+    if path.is_dir():
+        raise UserError("is a directory", where=where, allowed="a file")
+    _check_folder(path.parent, where)
+    return path
+
+
+def check_folder(folder: Path, *, new: bool, option: str = "--out") -> Path:
+    """The directory that `option` names, absolute: one that can be made or filled. Nothing is made here.
+
+    Args:
+        new: it must not be there yet, or be empty.
+
+    Raises:
+        UserError: it is a file, holds something, or the nearest directory that is there takes no other.
+    """
+    folder = folder.expanduser().absolute()
+    where = f"{option} {clean(folder)}"
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UserError("is a file", where=where, allowed="a directory")
+    if new and folder.is_symlink():
+        raise UserError("is a link", where=where, hint="name a directory that is empty or not there yet")
+    try:
+        if new and folder.is_dir() and any(folder.iterdir()):
+            raise UserError(
+                "is there already, and not empty", where=where, hint="name another, or remove this one"
+            )
+        there = next(parent for parent in (folder, *folder.parents) if os.path.lexists(parent))
+    except OSError as error:
+        raise UserError(f"cannot be looked at: {error.strerror or error}", where=where) from error
+    _check_folder(there, where)
+    return folder
+
+
+def _check_folder(folder: Path, where: str) -> None:
+    if not folder.exists():
+        made = quote(clean(folder))
+        raise UserError(f"no directory {clean(folder)}", where=where, hint=f"mkdir -p {made} makes it")
+    if not folder.is_dir():
+        raise UserError(f"{clean(folder)} is no directory", where=where)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{clean(folder)} is not yours to write to", where=where)
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write `path`, which `check_file` took, whole or not at all; through a link, and into a device as it is.
+
+    Raises:
+        UserError: the disk is full, or the like.
+    """
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+    try:
+        if path.exists() and not path.is_file():  # /dev/stdout, a named pipe: not to be replaced by a file
+            with path.open("wb") as stream:
+                stream.write(data)
+        else:
+            atomic_write(path.resolve(), data)
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror or error}", where=clean(path)) from error
+
+
+def write_out(text: str, output: Path | None) -> None:
+    """Print `text`, or write it to `output`, which `check_file` took, and say so.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    if output is None:
+        print_text(text)
+        return
+    write_file(output, text)
+    if output.is_file():
+        console.print(f"written to {clean(output)}", soft_wrap=True)
+
+
+def make_folder(folder: Path, option: str = "--out") -> Path:
+    """The directory that `option` names, absolute, made where needed.
+
+    Raises:
+        UserError: it is a file, or cannot be made.
+    """
+    folder = folder.expanduser().absolute()
+    where = f"{option} {clean(folder)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot be made: {error.strerror or error}", where=where) from error
+    _check_folder(folder, where)
+    return folder

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from types import TracebackType
+from typing import assert_never
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from workbench.cli.console import Console
-from workbench.runs.best_epoch import best_epoch
-from workbench.runs.epochs import EpochReader
-from workbench.runs.events import EpochDone, Event, Message, RoundLabelled, StageStarted
+from workbench.runs.events import (
+    ConfusionSeen,
+    EpochDone,
+    Event,
+    Message,
+    PoolTaught,
+    Resumed,
+    RoundLabelled,
+    StageStarted,
+    StepDone,
+)
 from workbench.runs.log import describe
+from workbench.runs.run_history import HistoryRecord, read_history
 from workbench.support.clean import clean
+from workbench.support.units import in_percent, percent
 
 
 class Display:
@@ -38,7 +50,7 @@ class Display:
         self._tasks: dict[str, TaskID] = {}
         self._stage: StageStarted | None = None
         self._metrics = metrics
-        self._epochs: list[EpochDone] = []
+        self._record = HistoryRecord()
 
     def __enter__(self) -> Display:
         self._bars.start()
@@ -54,7 +66,11 @@ class Display:
         match event:
             case StageStarted():
                 self._end_stage()
-                self._stage, self._epochs = event, self._earlier(event)
+                self._stage = event
+                self._remember(event)
+                self._line(describe(event))
+            case Resumed():
+                self._remember(event)
                 self._line(describe(event))
             case EpochDone(split="val"):
                 self._epoch(event)
@@ -67,8 +83,10 @@ class Display:
                 self._line(
                     f"{event.level}: {event.text}" if event.level == "warning" else event.text, event.level
                 )
-            case _:
+            case EpochDone() | StepDone() | ConfusionSeen() | PoolTaught():
                 return
+            case _:
+                assert_never(event)
 
     def progress(self, task: str, done: int, total: int) -> None:
         """Move the bar of `task`, which goes when it is full."""
@@ -83,11 +101,10 @@ class Display:
         self._end_stage()
 
     def _epoch(self, event: EpochDone) -> None:
-        # A resumed attempt may do epochs again that the one before had recorded.
-        self._epochs = [*(epoch for epoch in self._epochs if epoch.epoch < event.epoch), event]
-        best = best_epoch(self._epochs) or event
+        self._record.add(event)
+        best = self._best_of_stage() or event
         if self._stage is not None and event.epoch:
-            label = f"{event.stage} val {100 * event.accuracy:.1f} % (best {100 * best.accuracy:.1f})"
+            label = f"{event.stage} val {in_percent(event.accuracy)} (best {percent(best.accuracy)})"
             self._move_stage(label, event.epoch, self._stage.epochs)
 
     def _move_stage(self, label: str, done: int, total: int) -> None:
@@ -98,28 +115,22 @@ class Display:
     def _end_stage(self) -> None:
         if "stage" in self._tasks:
             self._bars.remove_task(self._tasks.pop("stage"))
-        best = best_epoch(self._epochs)
+        best = self._best_of_stage()
         if best is not None and self._stage is not None:
             self._line(
-                f"  best validation accuracy {100 * best.accuracy:.2f} % "
-                f"at epoch {best.epoch} of {self._stage.epochs}"
+                f"  best validation accuracy {best.words} at epoch {best.epoch} of {self._stage.epochs}"
             )
-        self._epochs = []
+        self._stage = None
 
-    def _earlier(self, stage: StageStarted) -> list[EpochDone]:
-        """The epochs of this very stage that earlier attempts have recorded."""
-        if self._metrics is None:
-            return []
-        try:
-            events = EpochReader().read(self._metrics)
-        except OSError:
-            return []
-        here = (stage.stage, stage.round)
-        return [
-            event
-            for event in events
-            if isinstance(event, EpochDone) and event.split == "val" and (event.stage, event.round) == here
-        ]
+    def _best_of_stage(self) -> EpochDone | None:
+        return self._record.history().best_of(self._stage) if self._stage else None
+
+    def _remember(self, event: Event) -> None:
+        """Take up what earlier attempts have recorded, and then the event."""
+        with contextlib.suppress(OSError):
+            if self._metrics is not None:
+                self._record = HistoryRecord(read_history(self._metrics))
+        self._record.add(event)
 
     def _line(self, text: str, level: str = "info") -> None:
         style = "bold yellow" if level == "warning" else ""

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
-
-from workbench.dataset.open import OXFORD_DIRECTORY
 from workbench.dataset.oxford import is_oxford
+from workbench.dataset.run_data import OXFORD_DIRECTORY
 from workbench.support.clean import clean
 from workbench.support.download import download_failure
 from workbench.support.errors import UserError
+from workbench.support.locks import beside, locked
 from workbench.support.units import human_bytes
 
 NEEDED_BYTES = 1_800_000_000
@@ -40,7 +39,7 @@ def download_oxford(data_home: Path) -> bool:
     staging = data_home / f".{OXFORD_DIRECTORY}.download"
     try:
         staging.mkdir(parents=True, exist_ok=True)
-        with FileLock(data_home / f".{OXFORD_DIRECTORY}.lock"):
+        with locked(beside(target), stays=False):
             if is_oxford(target):
                 return False
             _refuse_foreign(target)

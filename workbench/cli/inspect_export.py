@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from workbench.cli.console import error_console, warn
+from workbench.cli.console import check_file, error_console, make_folder, warn, write_file
 from workbench.cli.display import Display
-from workbench.cli.files import check_file, make_folder, write_file
-from workbench.cli.saliency_files import Drawing, draw_saliency
+from workbench.cli.saliency import Drawing, draw_saliency
 from workbench.dataset import open_catalogue
 from workbench.dataset.sheet import MAX_TILES, Tile, Verdict, draw_sheet
 from workbench.recipe import load_recipe
@@ -18,12 +17,13 @@ from workbench.runs.opinions import Opinion
 from workbench.runs.sources import RoundSource, Source, asks_teacher
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.units import in_percent
 
 SHEET, LIST, MAPS = "sheet.png", "images.csv", "saliency"
 _COLUMNS = (
     "id", "said", "second", "confidence", "margin", "entropy", "true", "wrong", "selected", "flipped", "path",
 )  # fmt: skip
-_ISSUE_COLUMNS = ("self_confidence", "label_margin", "issue", "twin")
+_ISSUE_COLUMNS = ("self_confidence", "label_margin", "issue", "too_few", "twin")
 """Where labels are judged; `true` is the given one then."""
 _SHOWN = 5
 _VERDICTS: dict[bool | None, Verdict] = {True: "wrong", False: "right", None: "unknown"}
@@ -98,7 +98,7 @@ def export_images(
     if shown[0].issue is not None:
         columns += _ISSUE_COLUMNS
         rows = [
-            [*row, opinion.self_confidence, opinion.label_margin, opinion.issue, opinion.twin]
+            [*row, *(getattr(opinion, column) for column in _ISSUE_COLUMNS)]
             for row, opinion in zip(rows, shown, strict=True)
         ]
     write_file(folder / SHEET, sheet)
@@ -151,13 +151,14 @@ def _tile(opinion: Opinion, path: Path | None) -> Tile:
     notes = {
         "taught": opinion.selected,
         "flipped": opinion.flipped,
+        f"cannot tell by {opinion.too_few} labels": opinion.too_few is not None,
         f"like {opinion.twin}": opinion.twin is not None,
     }
     return Tile(
         id=opinion.id,
         path=path,
         label=opinion.said,
-        figure=f"{100 * opinion.confidence:.0f} %",
+        figure=in_percent(opinion.confidence, 0),
         remark=remark,
         verdict=_VERDICTS[opinion.wrong if opinion.issue is None else opinion.issue],
         note=", ".join(note for note, there in notes.items() if there),

@@ -13,15 +13,25 @@ from workbench.cli.arguments import DataDir, Device, Json, RunId, RunsDir
 from workbench.cli.console import cell, console, error_console, make_table, print_json
 from workbench.cli.display import Display
 from workbench.dataset import open_catalogue
-from workbench.dataset.near_duplicates import FEATURE_COSINE
+from workbench.dataset.contents import FEATURE_COSINE
 from workbench.recipe import load_recipe
 from workbench.runs.find import find_run
-from workbench.runs.issue_file import Duplicate
-from workbench.runs.issue_opinions import judged
+from workbench.runs.label_issues import (
+    DEFAULT_RULE,
+    LEAST_A_CLASS,
+    LEAST_IN_ALL,
+    Duplicate,
+    IssueRule,
+    Judged,
+    judged,
+)
 from workbench.runs.layout import RunDirectory
 from workbench.support.clean import as_word, clean
 from workbench.support.errors import UserError
 from workbench.support.paths import cache_home, data_home, runs_home
+
+_NAMED_CLASSES = 5
+"""Classes of too few labels that are named."""
 
 
 def label_issues(
@@ -30,6 +40,12 @@ def label_issues(
         int, typer.Option("--folds", metavar="K", min=2, max=100, help="Heads to train, each on the others.")
     ] = 5,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed divides otherwise.")] = 0,
+    rule: Annotated[
+        IssueRule,
+        typer.Option(
+            "--rule", help="Which labels are flagged, by cleanlab's names: see docs/corrections.md."
+        ),
+    ] = DEFAULT_RULE,
     pretrained: Annotated[
         bool,
         typer.Option(
@@ -56,6 +72,7 @@ def label_issues(
         directory,
         folds=folds,
         seed=seed,
+        rule=rule,
         pretrained=pretrained,
         similarity=similarity,
         device=device,
@@ -76,6 +93,7 @@ def search_issues(
     *,
     folds: int = 5,
     seed: int = 0,
+    rule: IssueRule = DEFAULT_RULE,
     pretrained: bool = False,
     similarity: float = FEATURE_COSINE,
     device: str = "auto",
@@ -89,11 +107,11 @@ def search_issues(
     recipe = load_recipe(directory.recipe)
     with Display(error_console) as display:
         catalogue = open_catalogue(recipe.data, data_home=data, reporter=display)
-        from workbench.train.label_issues import search_label_issues
+        from workbench.cli.devices import foreground_device
         from workbench.train.predict import load_predictor
-        from workbench.train.setup import find_device
+        from workbench.train.run_features import search_label_issues
 
-        predictor = load_predictor(directory, recipe, find_device(device))
+        predictor = load_predictor(directory, recipe, foreground_device(device))
         try:
             search_label_issues(
                 directory,
@@ -102,6 +120,7 @@ def search_issues(
                 predictor,
                 folds=folds,
                 seed=seed,
+                rule=rule,
                 pretrained=pretrained,
                 least_similarity=similarity,
                 cache=cache_home(),
@@ -115,26 +134,37 @@ def search_issues(
 
 def issue_counts(directory: RunDirectory) -> dict[str, object]:
     """What was found, in numbers, and how."""
-    predictions, issues, search = judged(directory)
-    how = {key: value for key, value in asdict(search).items() if key != "duplicates"}
+    found = judged(directory)
+    how = {key: value for key, value in asdict(found.search).items() if key != "duplicates"}
     return {
         **how,
-        "images": len(predictions.ids),
-        "issues": int(issues.is_issue.sum()),
-        "estimated": round(issues.estimated, 1),
-        "duplicates": len(search.duplicates),
+        "images": len(found.predictions.ids),
+        "classes": len(found.labels_a_class),
+        "judged_classes": len(found.labels_a_class) - len(found.too_few),
+        "least_labels_a_class": LEAST_A_CLASS,
+        "least_labels_in_all": LEAST_IN_ALL,
+        "issues": int(found.issues.is_issue.sum()),
+        "cannot_tell": int((found.issues.too_few > 0).sum()),
+        "estimated": round(found.issues.estimated, 1),
+        "duplicates": len(found.search.duplicates),
     }
 
 
 def print_issue_summary(directory: RunDirectory) -> None:
-    """Two lines: how many labels are likely wrong, and by whose features."""
-    predictions, issues, search = judged(directory)
-    images, pairs = len(predictions.ids), len(search.duplicates)
-    console.print(
-        f"{clean(directory.id)}: {int(issues.is_issue.sum())} of {images} labels are likely wrong (by the "
-        f"calibrated joint about {issues.estimated:.0f}), {pairs} near-duplicate pairs",
-        soft_wrap=True,
-    )
+    """How many labels are likely wrong, of how many one cannot tell, and by whose features."""
+    found = judged(directory)
+    search, issues = found.search, found.issues
+    images, pairs = len(found.predictions.ids), len(search.duplicates)
+    flagged = int(issues.is_issue.sum())
+    if len(found.too_few) == len(found.labels_a_class):
+        verdict = f"cannot tell which of {images} labels are wrong"
+    else:
+        total = f"by the calibrated joint about {issues.estimated:.0f}"
+        verdict = f"{flagged} of {images} labels are likely wrong by {search.rule.value} ({total})"
+    console.print(f"{clean(directory.id)}: {verdict}", soft_wrap=True)
+    if found.too_few:
+        _print_too_few(found)
+    console.print(f"{pairs} near-duplicate pairs", soft_wrap=True)
     trunk = "the pretrained trunk's" if search.trunk == "pretrained" else "the run's own trunk's"
     console.print(f"{search.folds} folds, seed {search.seed}, on {trunk} features", soft_wrap=True)
     if search.trunk_learned:
@@ -146,9 +176,30 @@ def print_issue_summary(directory: RunDirectory) -> None:
         )
 
 
+def _print_too_few(found: Judged) -> None:
+    """Of which classes one cannot tell, why, and what to do."""
+    counts = sorted(found.too_few.values())
+    span = str(counts[0]) if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    images = len(found.predictions.ids)
+    if images < LEAST_IN_ALL:
+        why = f"{images} labels in all ({span} a class), and {LEAST_IN_ALL} are needed"
+    else:
+        names = ", ".join(clean(name) for name in list(found.too_few)[:_NAMED_CLASSES])
+        more = len(found.too_few) - _NAMED_CLASSES
+        named = names + (f" and {more} more" if more > 0 else "")
+        why = f"{span} labels a class, and {LEAST_A_CLASS} are needed: {named}"
+    suspects = int((found.issues.too_few > 0).sum())
+    console.print(f"cannot tell: {why}", style="yellow", soft_wrap=True)
+    console.print(
+        f"{suspects} of their labels are listed as suspects (?), most of which may be right: look at each, "
+        "and petbench review --accept, --relabel or --exclude it; or label more images and search again",
+        soft_wrap=True,
+    )
+
+
 def print_duplicates(directory: RunDirectory, limit: int) -> None:
     """The near-duplicate pairs, the most alike first."""
-    pairs = judged(directory)[2].duplicates
+    pairs = judged(directory).search.duplicates
     if not pairs:
         return
     table = make_table(

@@ -11,23 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.arguments import (
-    DataDir,
-    Device,
-    Json,
-    RecipeFile,
-    RunsDir,
-    Sets,
-    Unsets,
-    changes_of,
-)
-from workbench.cli.console import console, error_console, print_json
-from workbench.cli.files import check_file, make_folder, write_file
+from workbench.cli.arguments import DataDir, Device, Json, RecipeFile, RunsDir, Sets, Unsets, changes_of
+from workbench.cli.console import check_file, console, error_console, make_folder, print_json, write_file
 from workbench.recipe import Recipe, load_recipe, recipe_fingerprint
 from workbench.runs.export import record_text
-from workbench.support.clean import clean
+from workbench.support.clean import clean, slug
 from workbench.support.paths import cache_home, data_home, runs_home
-from workbench.support.slug import slug
 
 if TYPE_CHECKING:
     from workbench.train.lr_find import RangeTest
@@ -58,13 +47,14 @@ def lr_find(
     Smith 2017: the loss falls fastest at a good rate and runs away above it. Nothing is validated; the rate
     that a sweep finds on validation is worth more.
     """
+    from workbench.cli.devices import foreground_device
     from workbench.cli.display import Display
-    from workbench.train import Places, find_device
+    from workbench.train import Places
     from workbench.train.lr_find import range_test
 
     output = output and check_file(output, "--output")
     loaded = load_recipe(recipe, changes_of(sets, unsets))
-    places = Places(data_home=data_home(data_dir), cache=cache_home(), device=find_device(device))
+    places = Places(data_home=data_home(data_dir), cache=cache_home(), device=foreground_device(device))
     with Display(error_console) as display:
         test = range_test(loaded, places, display, low=low, high=high, steps=steps)
     record = _record(test, loaded)
@@ -107,7 +97,7 @@ def range_chart(test: RangeTest, *, width: int, height: int = 16) -> str:
 def _story(test: RangeTest, recipe: Path) -> list[str]:
     on = "the head alone, on cached features" if test.on_features else "the network, on images"
     lines = [
-        f"{len(test.rates)} steps of {on}",
+        f"{len(test.rates)} steps of {on}, {test.batch_size} images each",
         f"steepest fall at {test.steepest:g}; least loss divided by ten: {test.least_tenth:g}",
         f"suggestion: optimizer.learning_rate = {test.suggestion:g}",
         f"  petbench run {clean(recipe)} --set optimizer.learning_rate={test.suggestion:g}",
@@ -122,7 +112,6 @@ def _record(test: RangeTest, recipe: Recipe) -> dict[str, Any]:
         "recipe": recipe.name,
         "fingerprint": recipe_fingerprint(recipe),
         "optimizer": recipe.optimizer.name,
-        "batch_size": recipe.training.batch_size,
         "suggestion": test.suggestion,
         **asdict(test),
     }

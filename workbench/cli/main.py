@@ -17,7 +17,7 @@ from workbench.cli.arguments import DataDir, RunsDir
 from workbench.cli.console import error_console, print_problem, print_text
 from workbench.cli.streams import INTERRUPTED, with_streams
 from workbench.support.clean import clean
-from workbench.support.errors import UserError
+from workbench.support.errors import RunFailed, UserError
 
 _HELP = """A terminal workbench for transfer learning and pseudo-labelling on images.
 
@@ -40,26 +40,32 @@ def register() -> None:
     from workbench.cli import (
         data,
         doctor,
+        ensemble,
+        export,
+        generate,
         inspect,
+        label,
         label_issues,
         launch,
         lr_find,
         model,
-        neighbours,
         paper,
         predict,
         preview,
-        queue,
         recipe,
         review,
         run,
         runs,
         saliency,
         schemas,
+        slices,
+        start,
         strategies,
         sweep,
     )
 
+    app.command()(start.start)
+    app.command()(label.label)
     app.command()(run.run)
     app.command()(run.resume)
     app.command("launch")(launch.launch_)
@@ -68,7 +74,7 @@ def register() -> None:
     app.command()(sweep.sweep)
     app.command("lr-find")(lr_find.lr_find)
     app.add_typer(paper.app, name="paper")
-    app.add_typer(queue.app, name="queue")
+    app.add_typer(launch.queue_app, name="queue")
     app.add_typer(runs.app, name="runs")
     app.add_typer(recipe.app, name="recipe")
     app.add_typer(data.app, name="data")
@@ -76,12 +82,16 @@ def register() -> None:
     app.command()(model.backbones)
     app.command()(strategies.strategies)
     app.command()(inspect.inspect)
+    app.command()(slices.slices)
     app.command()(review.review)
     app.command()(preview.preview)
+    app.command()(generate.generate)
     app.command()(saliency.saliency)
-    app.command()(neighbours.neighbours)
+    app.command()(saliency.neighbours)
     app.command("label-issues")(label_issues.label_issues)
     app.command()(predict.predict)
+    app.command()(ensemble.ensemble)
+    app.command()(export.export)
     app.command()(doctor.doctor)
     app.command()(schemas.schema)
 
@@ -101,21 +111,24 @@ def _options(
         bool, typer.Option("--fresh", help="Open the app as if for the first time: forget where it was left.")
     ] = False,
     images: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--images",
-            help="How the app draws pictures: auto, kitty, sixel, half (coloured half-cells) or off.",
+            help="How the app draws pictures: kitty, sixel, octant (eight pixels a cell, two colours), "
+            "sextant, quadrant, half, or off; auto, the default, takes the finest that the terminal is known "
+            "to show, else quadrant. petbench doctor shows a test picture; PETBENCH_IMAGES chooses for good.",
         ),
-    ] = "auto",
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     if context.invoked_subcommand is not None:
-        if fresh or images != "auto":
+        if fresh or images is not None:
             raise UserError(
                 "--fresh and --images open the app, and here a command follows them",
                 where=f"petbench {context.invoked_subcommand}",
+                hint="PETBENCH_IMAGES=NAME in the environment draws so, however the app is opened",
             )
         _set_homes(context, {"PETBENCH_RUNS": runs_dir, "PETBENCH_DATA": data_dir})
         return
@@ -154,6 +167,9 @@ def _code() -> int:
     except UserError as error:
         print_problem(str(error))
         return 2
+    except RunFailed as error:
+        print_problem(str(error))
+        return 1
     except _ClickError as error:
         return _refuse_usage(error)
     except typer.Abort:
@@ -161,6 +177,23 @@ def _code() -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+    except (RuntimeError, MemoryError) as error:
+        if not _told_trouble(error):
+            raise
+        return 1
+
+
+def _told_trouble(error: Exception) -> bool:
+    """Say what a device or the machine's memory could not do; False: the error is of another kind."""
+    if "torch" not in sys.modules:
+        return False
+    from workbench.compute import trouble_of
+
+    trouble = trouble_of(error)
+    if trouble is None:
+        return False
+    print_problem(f"{trouble.words}\n{trouble.advice or 'end other programs, or take --device cpu'}")
+    return True
 
 
 _ClickError: type[Exception] = next(
@@ -174,8 +207,12 @@ def _refuse_usage(error: Any) -> int:
     told = io.StringIO()
     error.show(file=told)
     for line in told.getvalue().splitlines():
-        error_console.print(clean(line), soft_wrap=True)
+        error_console.print(clean(line.replace(_PYDANTIC, ": ")), soft_wrap=True)
     return int(error.exit_code)
+
+
+_PYDANTIC = ": Value error, "
+"""How pydantic, with which typer 0.29 checks arguments, begins its sentence."""
 
 
 def _opens_app(arguments: Sequence[str]) -> bool:

@@ -10,17 +10,19 @@ import typer
 from rich.text import Text
 
 from workbench.cli.arguments import Json
-from workbench.cli.console import cell, console, make_table, percent, print_json
-from workbench.dataset.folder import list_folder
-from workbench.dataset.sample.breeds import BREEDS
+from workbench.cli.console import cell, console, make_table, print_json
+from workbench.dataset.run_data import list_images
+from workbench.dataset.sample.animals import BREEDS
 from workbench.recipe import Data, Model, Recipe, load_recipe
+from workbench.recipe.data import DATASETS
+from workbench.recipe.model import MOST_BACKBONES
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
-from workbench.support.units import human_count
+from workbench.support.units import human_count, percent
 
 if TYPE_CHECKING:
     from workbench.model.classifier import ImageClassifier
-    from workbench.model.listing import BackboneFacts
+    from workbench.model.family import BackboneFacts
 
 app = typer.Typer(
     help="Look into a backbone: its layer groups, and what a recipe would train.", no_args_is_help=True
@@ -37,9 +39,11 @@ def _group() -> None:
 
 @app.command()
 def show(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="[NAME]", help="A backbone's name. Default: the recipe's."),
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]…", help="A backbone's name, or several side by side. Default: the recipe's."
+        ),
     ] = None,
     recipe_file: Annotated[
         Path | None,
@@ -53,10 +57,10 @@ def show(
 
     Nothing is downloaded. The head is shown for 37 classes, or for those of the recipe's data set.
     """
-    if name is None and recipe_file is None:
+    if not names and recipe_file is None:
         raise UserError("name a backbone, or give --recipe", hint="petbench backbones lists the names")
     recipe = None if recipe_file is None else load_recipe(recipe_file)
-    model = _model_to_show(name, recipe)
+    model = _model_to_show(tuple(names or ()), recipe)
     size = recipe.data.image_size if recipe else None
     from workbench.model import skeleton
 
@@ -79,7 +83,7 @@ def backbones(
     as_json: Json = False,
 ) -> None:
     """List the backbones that a recipe can name: size, cost, ImageNet accuracy of their default weights."""
-    from workbench.model.listing import known_backbones
+    from workbench.model.family import known_backbones
 
     found = known_backbones(pattern)
     if as_json:
@@ -97,28 +101,30 @@ def backbones(
 
 
 def _classes(data: Data) -> int:
-    """How many there are; a folder that cannot be listed has as many as nobody knows."""
+    """How many there are; a folder or table that cannot be listed has as many as nobody knows."""
     if data.target == "species":
         return 2
-    if data.dataset == "sample":
+    if DATASETS[data.dataset].is_drawn:
         return len(BREEDS)
-    if data.dataset == "folder":
+    if DATASETS[data.dataset].is_own:
         try:
-            listing = list_folder(Path(data.root), validation=data.validation, pool=data.extra_unlabelled)
-            return len(listing.classes) or _CLASSES
+            return len(list_images(data).classes)
         except UserError:
             return _CLASSES
     return _CLASSES
 
 
-def _model_to_show(name: str | None, recipe: Recipe | None) -> Model:
-    """The recipe's model, or the named backbone with the recipe's noise; weights are never read here."""
+def _model_to_show(names: tuple[str, ...], recipe: Recipe | None) -> Model:
+    """The recipe's model, or the named backbones with the recipe's noise; weights are never read here."""
+    if len(set(names)) < len(names) or len(names) > MOST_BACKBONES:
+        what = f"{', '.join(clean(name, 80) for name in names)}: they cannot stand side by side"
+        raise UserError(what, where="NAME", allowed=f"up to {MOST_BACKBONES} different backbones")
+    backbone = names[0] if len(names) == 1 else names
     if recipe is None:
-        assert name is not None
-        return Model(backbone=name, weights="none")
-    if name is None or name == recipe.model.backbone:
+        return Model(backbone=backbone, weights="none")
+    if not names or names == recipe.model.backbones:
         return recipe.model
-    return recipe.model.model_copy(update={"backbone": name, "weights": "default"})
+    return recipe.model.model_copy(update={"backbone": backbone, "weights": "default"})
 
 
 def _facts(classifier: ImageClassifier, rows: list[dict[str, Any]]) -> dict[str, Any]:

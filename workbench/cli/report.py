@@ -2,21 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import assert_never
 
 from rich.table import Table
 
-from workbench.cli.chart import curve_chart
-from workbench.cli.console import Console, make_table, percent
-from workbench.cli.runs_pages import rounds_table
-from workbench.runs.events import EpochDone, StageStarted
+from workbench.cli.console import Console, make_table
+from workbench.cli.runs_listing import accuracy_cell, rounds_table
+from workbench.runs.events import (
+    ConfusionSeen,
+    EpochDone,
+    Message,
+    PoolTaught,
+    Resumed,
+    RoundLabelled,
+    StageStarted,
+    StepDone,
+)
 from workbench.runs.layout import RunDirectory
-from workbench.runs.metrics import read_events
 from workbench.runs.results import Results, most_confused
-from workbench.runs.timeline import timeline
+from workbench.runs.run_history import read_history
+from workbench.runs.values import number_words, trained_words
 from workbench.support.clean import as_word, clean
 from workbench.support.regular_file import UnreadableFile
-from workbench.support.units import human_bytes, human_seconds
+from workbench.support.units import human_bytes, in_percent, percent
+
+# Two curves are told apart by their strokes, so that no colour is needed.
+MARKERS = ("braille", "·")
+
+
+def curve_chart(
+    curves: Mapping[str, Sequence[float]],
+    *,
+    title: str,
+    marks: Sequence[float] = (),
+    width: int,
+    height: int = 12,
+) -> str:
+    """Curves over 1, 2, 3 … as lines of text without colour; at most as many curves as `MARKERS`.
+
+    Args:
+        curves: name -> values; the names stand in the title line.
+        marks: places on the x axis for vertical lines, such as where a round begins.
+        width, height: in character cells.
+    """
+    import plotext
+
+    figure = plotext.figure
+    figure.clear()
+    figure.theme("colorless")
+    figure.plot_size(width, height)
+    key = ", ".join(
+        f"{'line' if marker == 'braille' else 'dots'} {name}"
+        for name, marker in zip(curves, MARKERS, strict=False)
+    )
+    figure.title(f"{title}: {key}")
+    for values, marker in zip(curves.values(), MARKERS, strict=False):
+        signal = figure.signal(list(range(1, len(values) + 1)), list(values), marker=marker)
+        if marker == "braille":
+            signal.lines()
+        figure.draw(signal)
+    for mark in marks:
+        figure.line(mark, orientation=1)
+    return str(figure.build().string(colorless=True)).rstrip("\n")
+
 
 MOST_CONFUSED = 5
 LOWEST_RECALL = 5
@@ -25,17 +74,20 @@ LOWEST_RECALL = 5
 def print_report(console: Console, run: RunDirectory, results: Results) -> None:
     """Print the end of a run, at the console's width."""
     console.print(_accuracy_table(results))
-    if results.student_words:
-        console.print(results.student_words)
+    console.print(f"labels: {results.labels.words}; in brackets 95 % intervals")
+    for words in filter(None, (results.choice_words, results.student_words)):
+        console.print(words)
     if results.rounds:
         console.print(rounds_table(results))
     _print_chart(console, run)
     for line in _confusion_lines(results):
         console.print(line)
     console.print(
-        f"trained {human_seconds(results.training_seconds)} at {results.images_per_second:.0f} images/s, "
-        f"{results.precision}, peak memory {human_bytes(results.peak_memory_bytes)}"
+        f"{trained_words(results.training_seconds, results.images_per_second)}, {results.precision}, "
+        f"peak memory {human_bytes(results.peak_memory_bytes)}"
     )
+    if results.calibration is not None:
+        console.print(f"confidence: {results.calibration.words(results.judged_by)}")
     for warning in results.warnings:
         console.print(f"warning: {clean(warning)}", style="bold yellow")
     console.print(f"\nrun {clean(run.id)}")
@@ -45,16 +97,16 @@ def print_report(console: Console, run: RunDirectory, results: Results) -> None:
 
 def _accuracy_table(results: Results) -> Table:
     tells_top5 = results.test.told_top5 is not None
-    numbers = ("val %", "test %", "macro F1", *(("top-5 %",) if tells_top5 else ()), "ECE")
+    numbers = ("val %", "test %", "macro F1 %", *(("top-5 %",) if tells_top5 else ()), "ECE")
     table = make_table(("", *numbers), right=numbers)
     for model in results.models:
         table.add_row(
             f"{model.name}, final" if results.rounds and model.is_final else model.name,
-            percent(model.val.accuracy),
-            percent(model.test.accuracy),
-            f"{model.test.macro_f1:.4f}",
+            accuracy_cell(model.val),
+            accuracy_cell(model.test),
+            percent(model.test.macro_f1),
             *((percent(model.test.top5),) if tells_top5 else ()),
-            f"{model.test.calibration_error:.4f}",
+            number_words("calibration_error", model.test.calibration_error),
         )
     return table
 
@@ -65,11 +117,11 @@ def _print_chart(console: Console, run: RunDirectory) -> None:
     training: list[float] = []
     marks: list[float] = []
     try:
-        records = read_events(run.metrics).records
+        history = read_history(run.metrics)
     except UnreadableFile as error:  # the results do not rest on it
         console.print(f"warning: no curve: {clean(error)}", style="bold yellow")
         return
-    for event in timeline([record.event for record in records]):
+    for event in history.events:
         match event:
             case StageStarted() if validation:
                 marks.append(len(validation) + 0.5)
@@ -77,8 +129,12 @@ def _print_chart(console: Console, run: RunDirectory) -> None:
                 validation.append(event.accuracy)
             case EpochDone(split="train"):
                 training.append(event.accuracy)
-            case _:
+            case StageStarted() | EpochDone() | StepDone() | ConfusionSeen():
                 continue
+            case RoundLabelled() | PoolTaught() | Message() | Resumed():
+                continue
+            case _:
+                assert_never(event)
     if len(validation) > 1:
         width = min(console.width, 100)
         curves = {"validation": validation, "train": training}
@@ -91,10 +147,13 @@ def _confusion_lines(results: Results) -> Iterator[str]:
         said = ", ".join(f"{clean(p.true)} as {clean(p.predicted)} {p.count}" for p in pairs)
         yield f"most confused on the test images: {said}"
     recalls = [
-        (r, name) for r, name in zip(results.test.recall, results.classes, strict=True) if r is not None
+        (r, name)
+        for r, name in zip(results.test.recall, results.classes, strict=True)
+        if r is not None and r < 1
     ]
-    lowest = ", ".join(f"{clean(name)} {100 * r:.0f} %" for r, name in sorted(recalls)[:LOWEST_RECALL])
-    yield f"lowest recall: {lowest}"
+    lowest = ", ".join(f"{clean(name)} {in_percent(r, 0)}" for r, name in sorted(recalls)[:LOWEST_RECALL])
+    if lowest:
+        yield f"lowest recall: {lowest}"
 
 
 def _next_commands(run: RunDirectory, results: Results) -> Iterator[str]:
@@ -102,6 +161,7 @@ def _next_commands(run: RunDirectory, results: Results) -> Iterator[str]:
     commands = [
         (f"runs show {handle}", "all its numbers"),
         (f"inspect {handle}", "the validation images, least sure first"),
+        (f"slices {handle}", "which images it is wrong of more often"),
         (f"predict {handle} PICTURE.jpg", "its word on your own pictures"),
         ("runs ls", "this run among the others"),
     ]

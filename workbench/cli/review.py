@@ -12,17 +12,16 @@ import typer
 from rich.text import Text
 
 from workbench.cli.arguments import DataDir, Json, RunId, RunsDir
-from workbench.cli.console import cell, console, make_table, print_json
-from workbench.cli.files import check_file
-from workbench.dataset.review import Correction, Review, Verdict, load_review, record, review_path, undo_last
+from workbench.cli.console import cell, check_file, console, make_table, print_json
+from workbench.dataset.review import Correction, Verdict
+from workbench.dataset.verdict_file import LabelledFolder, ReviewFile, VerdictFile, verdict_file
 from workbench.recipe import load_recipe
-from workbench.recipe.literals import toml_literal
 from workbench.runs.find import find_run
 from workbench.runs.layout import RunDirectory
 from workbench.support.clean import clean
-from workbench.support.errors import UserError
-from workbench.support.nearest import nearest
+from workbench.support.errors import UserError, nearest
 from workbench.support.paths import data_home, runs_home
+from workbench.support.toml_text import toml_literal
 
 
 def review(
@@ -57,22 +56,25 @@ def review(
     """
     directory = find_run(runs_home(runs_dir), run)
     recipe = load_recipe(directory.recipe)
-    path = check_file(file, "--file") if file else review_path(runs_home(runs_dir), recipe.name)
-    path = path.expanduser().absolute()
+    kept: VerdictFile
+    if file:
+        kept = ReviewFile(check_file(file, "--file").expanduser().absolute())
+    else:
+        home = runs_home(runs_dir).expanduser().absolute()
+        kept = verdict_file(home, recipe, run=directory.id, slug=directory.slug, since=directory.created)
     verdicts = list(_verdicts(accept or (), relabel, exclude or ()))
     if undo and verdicts:
         raise UserError("--undo goes alone: it takes the newest verdict back", where="--undo")
     undone = None
     if undo:
-        undone = undo_last(path)
+        undone = kept.take_back()
         if undone is None:
-            raise UserError("nothing to undo: the review is empty", where=clean(path))
+            raise UserError("nothing to undo: the review is empty", where=clean(kept.path))
     elif verdicts:
-        judged = _Judged.of(directory, data_home(data_dir))
+        judged = _Judged.of(directory, data_home(data_dir), kept)
         # All are looked at before one is written: a mistyped one leaves the file as it was.
-        for correction in [judged.correction(*verdict) for verdict in verdicts]:
-            record(path, correction)
-    _show(load_review(path), path, directory, undone, as_json=as_json)
+        kept.write([judged.correction(*verdict) for verdict in verdicts], {})
+    _show(kept, directory, undone, as_json=as_json)
 
 
 Asked = tuple[Verdict, str, str]
@@ -97,11 +99,12 @@ class _Judged:
     images: frozenset[str]
     said: dict[str, str]
     """Image id -> the run's last word on it: as a test, validation or labelled image, or in a round."""
+    kept: VerdictFile
 
     @classmethod
-    def of(cls, run: RunDirectory, data: Path) -> _Judged:
+    def of(cls, run: RunDirectory, data: Path, kept: VerdictFile) -> _Judged:
         from workbench.dataset import open_catalogue
-        from workbench.runs.issue_opinions import issue_opinions
+        from workbench.runs.label_issues import issue_opinions
         from workbench.runs.opinions import round_opinions, split_opinions
         from workbench.runs.sources import IssueSource, sources_of
 
@@ -116,7 +119,7 @@ class _Judged:
             if run.predictions(split).exists():
                 said |= {row.id: row.said for row in split_opinions(run, split).rows}
         images = frozenset(record.id for record in catalogue.records)
-        return cls(run, catalogue.classes(recipe.data.target), images, said)
+        return cls(run, catalogue.classes(recipe.data.target), images, said, kept)
 
     def correction(self, verdict: Verdict, image: str, label: str) -> Correction:
         """The verdict, checked.
@@ -140,6 +143,8 @@ class _Judged:
                     hint=f"--relabel {clean(image, 80)} CLASS says what it is",
                 )
             label = said
+        elif verdict is Verdict.RELABEL and isinstance(self.kept, LabelledFolder):
+            label = self.kept.class_named(label, self.classes)
         elif verdict is Verdict.RELABEL and label not in self.classes:
             near = nearest(label, self.classes)
             raise UserError(
@@ -151,9 +156,14 @@ class _Judged:
         return Correction(image, verdict, label, said=said, run=self.run.id)
 
 
-def _show(review: Review, path: Path, run: RunDirectory, undone: Correction | None, *, as_json: bool) -> None:
-    line = f"corrections = {toml_literal(str(path))}"
-    command = f"petbench run {shlex.quote(str(run.recipe))} --set {shlex.quote(f'data.corrections={path}')}"
+def _show(kept: VerdictFile, run: RunDirectory, undone: Correction | None, *, as_json: bool) -> None:
+    review, path = kept.read(), kept.path
+    command = f"petbench run {shlex.quote(str(run.recipe))}"
+    if isinstance(kept, LabelledFolder):
+        line = f"root = {toml_literal(str(path))}"
+    else:
+        line = f"corrections = {toml_literal(str(path))}"
+        command += f" --set {shlex.quote(f'data.corrections={path}')}"
     if as_json:
         print_json(
             "review",

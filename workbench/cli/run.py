@@ -9,8 +9,9 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,9 +30,12 @@ from workbench.cli.arguments import (
     changes_of,
 )
 from workbench.cli.console import console, error_console, print_json, print_problem
+from workbench.cli.engine import EngineName
 from workbench.cli.streams import outliving_output
 from workbench.recipe.load import lines_named, load_recipe
 from workbench.runs.layout import RunDirectory, create_run
+from workbench.runs.status import RunStatus, status_of
+from workbench.runs.ticket import read_ticket
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.paths import cache_home, data_home, runs_home
@@ -40,8 +44,12 @@ from workbench.support.spans import Part, Recorder, recording, span
 if TYPE_CHECKING:
     import torch
 
+    from workbench.recipe import Recipe
+    from workbench.runs.summary import RunSummary
     from workbench.train import Places
 
+_PATIENCE_SECONDS, _LOOK_SECONDS = 180.0, 2.0
+"""How long one that seems to be at work elsewhere is waited for: a machine that died shows life a minute."""
 Profiled = Annotated[
     bool,
     typer.Option("--profile", help="Tell at the end where the time went; a trace is kept with the run."),
@@ -53,6 +61,14 @@ def run(
     sets: Sets = None,
     unsets: Unsets = None,
     profile: Profiled = False,
+    or_resume: Annotated[
+        bool,
+        typer.Option(
+            "--or-resume",
+            help="Go on with the run of this recipe and these images if there is one, and do nothing if it "
+            "is finished: for whatever starts a command again when it ends with 130.",
+        ),
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
     runs_dir: RunsDir = None,
@@ -66,6 +82,7 @@ def run(
     from workbench.cli.recipe import check_backbone
     from workbench.jobs import check_launch
     from workbench.recipe.dump import dump_recipe
+    from workbench.runs.export import page_record, read_page
 
     if run_dir is not None:
         _train_for_supervisor(RunDirectory(run_dir), device, data_dir, lifeline, attempt_number, launched_by)
@@ -78,10 +95,53 @@ def run(
         loaded = load_recipe(recipe, changes)
         with lines_named(recipe, changes):
             check_backbone(loaded)
-            check_launch(loaded, data_home=data_dir)
+            check_launch(loaded, runs_home(runs_dir), data_home=data_dir)
         places = _places(device, data_dir)
-        directory = create_run(runs_home(runs_dir), loaded.name, dump_recipe(loaded), datetime.now())
-        _train(directory, places, recorder, is_new=True, as_json=as_json)
+        home = runs_home(runs_dir)
+        with ExitStack() as looking:
+            there = _there_already(loaded, home, data_dir, looking) if or_resume else None
+            if there is not None and there.status is RunStatus.FINISHED:
+                (error_console if as_json else console).print(f"{clean(there.id)}: finished", soft_wrap=True)
+                if as_json:
+                    print_json("run", page_record(read_page(there.run)))
+                return
+            directory = (
+                create_run(home, loaded.name, dump_recipe(loaded), datetime.now())
+                if there is None
+                else there.run
+            )
+            _train(directory, places, recorder, is_new=there is None, as_json=as_json, claimed=looking.close)
+
+
+def _there_already(
+    recipe: Recipe, home: Path, data_dir: Path | None, looking: ExitStack
+) -> RunSummary | None:
+    """The run of this recipe and these images, if there is one; a machine that died is waited for.
+
+    Args:
+        looking: held until the run is claimed, so that of two who look the second sees the first one's.
+
+    Raises:
+        UserError: it is at work elsewhere, and stays so.
+    """
+    from workbench.cli.sweep import data_now
+    from workbench.recipe import recipe_fingerprint
+    from workbench.runs.sweeps import find_trained, starting
+
+    data, end = data_now(data_dir), time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        looking.enter_context(starting(home))
+        there = find_trained(home, [recipe], data).get(recipe_fingerprint(recipe))
+        if there is None or not there.status.is_active:
+            return there
+        looking.close()
+        if there.status is RunStatus.QUEUED or time.monotonic() > end:
+            raise UserError(
+                f"it is {there.status.value} already",
+                where=there.id,
+                hint=f"petbench stop {there.handle} ends that",
+            )
+        time.sleep(_LOOK_SECONDS)
 
 
 def resume(
@@ -89,6 +149,15 @@ def resume(
     background: Annotated[
         bool, typer.Option("--background", "-b", help="In the background, as petbench launch would.")
     ] = False,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(
+            "--engine",
+            help="Who starts it in the background; unless given whoever had it last: local, or slurm, as it "
+            "was asked then.",
+            show_default=False,
+        ),
+    ] = None,
     profile: Profiled = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -99,7 +168,7 @@ def resume(
     from workbench.runs.find import find_run
 
     directory = find_run(runs_home(runs_dir), run)
-    if background:
+    if background or engine is not None:
         if profile:
             raise UserError("--profile tells its story at the end, in the foreground", where="--background")
         from workbench.cli.launch import print_launched, told
@@ -111,32 +180,56 @@ def resume(
             device=device,
             command_line=sys.argv,
             told=lambda text: (error_console if as_json else console).print(text, soft_wrap=True),
+            engine=None if engine is None else engine.value,
         )
         if as_json:
             print_launched([launched])
         else:
             console.print(told(launched), soft_wrap=True)
         return
+    ticket = read_ticket(directory)
+    if ticket is not None and status_of(directory) is RunStatus.QUEUED:
+        raise UserError(
+            f"Slurm has it as {ticket.words}, and starts it",
+            where=directory.id,
+            hint=f"petbench stop {directory.handle} takes it from there; then resume it here",
+        )
     recorder = Recorder() if profile else None
     with recording(recorder), outliving_output():
         places = _places(device, data_dir)
+        if ticket is not None and ticket.is_held and ticket.is_open:
+            from workbench.jobs.slurm import withdraw
+
+            withdraw(directory, ticket)
+            error_console.print(
+                f"{clean(ticket.words)}, which Slurm held, is cancelled: the run goes on here"
+            )
         _train(directory, places, recorder, is_new=False, as_json=as_json)
 
 
 def _places(device: str, data_dir: Path | None) -> Places:
     """Resolve the options before any directory is made. Raises: UserError, for a device that is not there."""
     with span(Part.IMPORTS):
-        from workbench.train import Places, find_device
+        from workbench.cli.devices import foreground_device
+        from workbench.train import Places
 
-    return Places(data_home=data_home(data_dir), cache=cache_home(), device=find_device(device))
+    return Places(data_home=data_home(data_dir), cache=cache_home(), device=foreground_device(device))
 
 
 def _train(
-    directory: RunDirectory, places: Places, recorder: Recorder | None, *, is_new: bool, as_json: bool
+    directory: RunDirectory,
+    places: Places,
+    recorder: Recorder | None,
+    *,
+    is_new: bool,
+    as_json: bool,
+    claimed: Callable[[], None] = lambda: None,
 ) -> None:
     """Train what `directory` holds; raises `typer.Exit` with the attempt's code.
 
     What `recorder` has recorded since the command began is kept with the run and told at the end.
+
+    `claimed` is called once others see that the run is this process's.
 
     A new run is announced once nothing is refused any more; one that is leaves no directory.
     """
@@ -144,7 +237,7 @@ def _train(
         from workbench.cli.display import Display
         from workbench.cli.profile import follow_device, keep_profile, print_profile
         from workbench.cli.report import print_report
-        from workbench.runs.page import page_record, read_page
+        from workbench.runs.export import page_record, read_page
         from workbench.train import attempt
 
     run_console = error_console if as_json else console  # JSON has standard output to itself
@@ -160,6 +253,7 @@ def _train(
             places,
             display,
             command_line=sys.argv,
+            on_claim=claimed,
             begun=lambda: run_console.print(f"run {clean(directory.id)}", soft_wrap=True) if is_new else None,
         )
         display.finish()
@@ -191,14 +285,16 @@ def _train_for_supervisor(
     launched_by: str,
 ) -> None:
     """Train in the background: no display, as `run.log` and `metrics.jsonl` tell all. Raises `typer.Exit`."""
-    from workbench.jobs.lifeline import Lifeline
+    from workbench.jobs.control import Lifeline
 
     tie = Lifeline(lifeline, attempt_number)
     tie.watch()  # before torch is imported, which takes seconds
+    from workbench.compute import find_device
     from workbench.runs.events import Silent
-    from workbench.train import attempt
+    from workbench.train import Places, attempt
 
-    places = _places(device, data_dir)
+    # The supervisor has the lease, and shows this process its device alone.
+    places = Places(data_home=data_home(data_dir), cache=cache_home(), device=find_device(device))
     recipe = load_recipe(directory.recipe)
     command_line = shlex.split(launched_by)
     outcome = attempt(directory, recipe, places, Silent(), command_line=command_line, lifeline=tie)
@@ -209,19 +305,17 @@ def _train_for_supervisor(
 @contextmanager
 def _device_lease(directory: RunDirectory, device: torch.device) -> Iterator[None]:
     """Have the device's lease if it is free; else say who has it, and go on: a person wants this run now."""
-    from workbench.jobs.device import devices
+    from workbench.jobs.device import listed_device
     from workbench.jobs.lease import lease_if_free
 
-    name = "cpu" if device.type == "cpu" else f"cuda:{device.index or 0}"
-    found = next((one for one in devices() if one.name == name), None)
+    found = listed_device(str(device))
     if found is None:
         yield
         return
     with lease_if_free(found, directory) as holder:
         if holder is not None:
-            who = clean(holder.run.id) or "another petbench run"
             error_console.print(
-                f"{name} is in use by {who}: both will be slower; petbench launch would wait for it",
+                f"{holder.has(found)}: both will be slower; petbench launch would wait for it",
                 style="yellow",
                 soft_wrap=True,
             )

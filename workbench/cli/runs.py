@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,27 +12,89 @@ from rich.text import Text
 
 from workbench.cli.arguments import Json, RunId, RunIds, RunsDir
 from workbench.cli.compare import compare
-from workbench.cli.console import confirm, console, error_console, print_json
-from workbench.cli.files import check_file, write_out
-from workbench.cli.runs_group import group
-from workbench.cli.runs_listing import listing_columns, listing_table, trash_table
-from workbench.cli.runs_log import log
-from workbench.cli.runs_pages import run_page
+from workbench.cli.console import (
+    check_file,
+    confirm,
+    console,
+    error_console,
+    print_json,
+    write_file,
+    write_out,
+)
+from workbench.cli.runs_listing import group, listed, listing_columns, listing_table, run_page, trash_table
 from workbench.cli.runs_tidy import tidy
-from workbench.runs.export import ExportFormat, export_runs, run_record
+from workbench.runs.export import ExportFormat, RunPage, export_runs, page_record, read_page, run_record
 from workbench.runs.filter import filter_runs
 from workbench.runs.find import find_run
 from workbench.runs.index import list_runs
-from workbench.runs.keys import keys_of, resolve_key
+from workbench.runs.keys import NEWEST_FIRST, keys_of, resolve_key, sort_runs
 from workbench.runs.layout import RunDirectory
+from workbench.runs.leftovers import empty_trash, move_to_trash, restore_run, trashed_runs
+from workbench.runs.log import LogTail
 from workbench.runs.notes import change_notes
-from workbench.runs.order import NEWEST_FIRST, sort_runs
-from workbench.runs.page import page_record, read_page
+from workbench.runs.status import status_of
 from workbench.runs.summary import RunSummary, summarise
-from workbench.runs.trash import empty_trash, move_to_trash, restore_run, trashed_runs
 from workbench.support.clean import as_word, clean
 from workbench.support.errors import UserError
 from workbench.support.paths import runs_home
+from workbench.support.regular_file import open_regular
+
+_LOOK_SECONDS = 0.5
+_AT_ONCE_BYTES = 4 * 2**20
+
+
+def log(
+    run: RunId,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", metavar="N", min=1, help="At most so many lines from the end.")
+    ] = 50,
+    search: Annotated[
+        str, typer.Option("--search", metavar="WORDS", help="Only lines with these words, in either case.")
+    ] = "",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what is written, until the run ends or Ctrl-C.")
+    ] = False,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Print the end of a run's log, at most its last two MiB."""
+    directory = find_run(runs_home(runs_dir), run)
+    seen = LogTail(directory.log).refresh()
+    words = search.casefold()
+    fitting = [line for line in seen.lines if words in line.casefold()]
+    if as_json:
+        if follow:
+            raise UserError("--json prints once, --follow goes on", where="--json")
+        print_json("runs-log", {"run": directory.id, "lines": fitting[-lines:]})
+        return
+    for line in fitting[-lines:]:
+        console.print(clean(line), soft_wrap=True)
+    if follow:
+        for line in _growing(directory, seen.size):
+            if words in line.casefold():
+                console.print(clean(line), soft_wrap=True)
+
+
+def _growing(directory: RunDirectory, offset: int) -> Iterator[str]:
+    """Whole lines written after `offset`, until the run is no longer active."""
+    while True:
+        active = status_of(directory).is_active  # asked first: what it wrote before it ended is read after
+        try:
+            with open_regular(directory.log) as stream:
+                stream.seek(offset)
+                text = stream.read(_AT_ONCE_BYTES)
+        except OSError as error:
+            raise UserError(error.strerror or str(error), where=clean(directory.log)) from error
+        more = len(text) == _AT_ONCE_BYTES
+        whole = text[: text.rfind(b"\n") + 1] or (text if more else b"")
+        offset += len(whole)
+        yield from whole.decode("utf-8", "backslashreplace").splitlines()
+        if more:
+            continue
+        if not active:
+            return
+        time.sleep(_LOOK_SECONDS)
+
 
 _TABLE_LIMIT = 200
 
@@ -82,7 +145,7 @@ def list_(
 ) -> None:
     """List runs with their state, progress and accuracies."""
     home = runs_home(runs_dir)
-    everything = list_runs(home, tell=lambda line: error_console.print(Text(line), soft_wrap=True))
+    everything, _ = listed(home, tell=lambda line: error_console.print(Text(line), soft_wrap=True))
     summaries = sort_runs(_chosen(everything, filter_text, archived), sort)
     keys = [
         resolve_key(key.strip(), keys_of(everything), where="--columns")
@@ -103,14 +166,42 @@ def list_(
 
 
 @app.command()
-def show(run: RunId, as_json: Json = False, runs_dir: RunsDir = None) -> None:
-    """Show one run: its recipe in short, state, results, rounds, warnings and most confused classes."""
+def show(
+    run: RunId,
+    figure: Annotated[
+        Path | None,
+        typer.Option("--figure", metavar="FILE", help="Draw the reliability diagram: .svg or .png."),
+    ] = None,
+    as_json: Json = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Show one run: its recipe in short, state, results, rounds, warnings, confusions, confidence."""
     page = read_page(find_run(runs_home(runs_dir), run))
+    if figure is not None:
+        _draw_reliability(page, figure)
     if as_json:
         print_json("runs-show", page_record(page))
         return
     for part in run_page(page):
         console.print(part)
+    if figure is not None:
+        console.print(f"drawn: {clean(figure)}", soft_wrap=True)
+
+
+def _draw_reliability(page: RunPage, figure: Path) -> None:
+    """Raises: UserError: another ending, a run that has no diagram, or a file that cannot be written."""
+    if figure.suffix.lower() not in (".svg", ".png"):
+        raise UserError("is no kind of figure", where=f"--figure {clean(figure)}", allowed=".svg, .png")
+    target = check_file(figure, "--figure")
+    if page.reliability is None or page.results is None:
+        raise UserError(
+            "the run has no reliability diagram: it has not finished, or its predictions are lost",
+            where=clean(page.summary.id),
+        )
+    from workbench.paper.reliability_chart import reliability_chart
+
+    drawing = reliability_chart(page.reliability, clean(page.summary.name, 60), page.results.judged_by)
+    write_file(target, drawing.svg() if figure.suffix.lower() == ".svg" else drawing.png())
 
 
 @app.command()

@@ -14,14 +14,13 @@ from workbench.cli.console import cell, console, make_table, print_json
 from workbench.recipe import STRATEGIES, knobs_of
 from workbench.recipe.fields import Table
 from workbench.recipe.knobs import Knob
-from workbench.recipe.labels import PseudoLabel
-from workbench.recipe.literals import toml_literal
 from workbench.recipe.offline import FromProbabilities, Taught
-from workbench.recipe.online import ONLINE
+from workbench.recipe.online import Online
+from workbench.recipe.pseudo_label import LABEL_POLICIES, PseudoLabel
 from workbench.recipe.training import Training
 from workbench.support.clean import clean
-from workbench.support.errors import UserError
-from workbench.support.nearest import nearest
+from workbench.support.errors import UserError, nearest
+from workbench.support.toml_text import toml_literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def known_strategies() -> Iterator[Entry]:
     shared = {knob.key for knob in knobs_of(PseudoLabel)}
     for name, table in STRATEGIES.items():
         yield Entry(
-            kind="objective" if name in ONLINE else "rule",
+            kind="objective" if issubclass(table, Online) else "rule",
             name=name,
             about=_about(table),
             source=table.source,
@@ -81,38 +80,9 @@ def known_strategies() -> Iterator[Entry]:
 
 
 def _policies() -> Iterator[Entry]:
-    rows = (
-        (
-            "random",
-            "A plain shuffle, as in the paper; few labels leave classes without one.",
-            "the paper, Table 1",
-            "labelled_fraction = 0.01, stratified = false",
-            ("labelled_fraction", "stratified"),
-        ),
-        (
-            "stratified",
-            "The same share of every class, at least one image.",
-            "",
-            "labelled_fraction = 0.1",
-            ("labelled_fraction", "stratified"),
-        ),
-        (
-            "per_class",
-            "So many images of every class.",
-            "",
-            "labels_per_class = 4",
-            ("labels_per_class",),
-        ),
-        (
-            "representative",
-            "The most typical images by the pretrained backbone's features; reads no label to choose.",
-            "Hacohen et al. 2022, TypiClust",
-            'labels_per_class = 1, representative = "kmeans"',
-            ("representative", "labels_per_class", "labelled_fraction"),
-        ),
-    )
-    for name, about, source, recipe, keys in rows:
-        yield Entry("label policy", name, about, source, recipe, _named(PseudoLabel, keys))
+    for name, policy in LABEL_POLICIES.items():
+        knobs = _named(PseudoLabel, policy.knobs)
+        yield Entry("label policy", name, policy.about, policy.source, policy.recipe, knobs)
 
 
 def _modifiers() -> Iterator[Entry]:

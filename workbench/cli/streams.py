@@ -23,7 +23,7 @@ INTERRUPTED = 130
 # What a terminal or file of few letters (LANG=C, PYTHONIOENCODING=ascii) gets in place of ours.
 _PLAINER = {
     "–": "-", "−": "-", "…": "~", "·": ".", "×": "x", "±": "+-", "≠": "!=", "→": ">",
-    "★": "*", "✱": "*", "●": "*", "✗": "x", "↻": "~", "█": "#",
+    "★": "*", "✱": "*", "●": "*", "✗": "x", "↻": "~", "█": "#", "│": "|",
 }  # fmt: skip
 
 

@@ -3,47 +3,77 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from workbench.cli.arguments import (
-    DataDir,
-    Device,
-    Json,
-    RecipeFile,
-    RunsDir,
-    Sets,
-    Unsets,
-    changes_of,
+from workbench.cli.arguments import DataDir, Json, RecipeFile, RunsDir, Sets, Unsets, changes_of
+from workbench.cli.console import cell, console, error_console, make_table, print_json, print_problem
+from workbench.cli.engine import (
+    Engine,
+    EngineName,
+    Gpus,
+    MaxParallel,
+    Partition,
+    SbatchLines,
+    Time,
+    submission_of,
 )
-from workbench.cli.console import cell, console, error_console, make_table, percent, print_json, print_problem
+from workbench.jobs.device import wanted_devices
+from workbench.jobs.submission import Submission
+from workbench.jobs.sweep import Ended, Said, Task, carry_out, goes_on, queue_sweep, refuse_queue
+from workbench.jobs.worker_pool import SweepStopped, WorkerPool
+from workbench.recipe import Recipe, recipe_fingerprint
 from workbench.recipe.load import lines_named
+from workbench.recipe.source import parse_grid
 from workbench.recipe.sweep import Sweep, SweepRun, load_sweep
-from workbench.runs.seeds import Spread
+from workbench.runs.find import named_teachers
+from workbench.runs.intervals import overlap
+from workbench.runs.seed_groups import Spread
 from workbench.runs.status import RunStatus
-from workbench.runs.summary import summarise
-from workbench.runs.sweeps import Point, SameData, best_point, find_runs, points_of, starting
+from workbench.runs.summary import RunSummary, summarise
+from workbench.runs.sweeps import Point, SameData, best_point, find_runs, points_of
+from workbench.runs.values import spread_words
 from workbench.support.clean import clean
-from workbench.support.errors import RunFailed, UserError
-from workbench.support.paths import cache_home, data_home, runs_home
+from workbench.support.errors import RunFailed
+from workbench.support.paths import data_home, runs_home
+from workbench.support.units import interval_words, percent
 
 if TYPE_CHECKING:
     from workbench.dataset.run_data import DataNow
-    from workbench.train.many import Ended, Task
-    from workbench.train.sweeping import Said
 
 Jobs = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--jobs",
         "-j",
         min=1,
         max=64,
-        help="Runs at a time, each in a process of its own; they share the cores.",
+        help="Runs at a time, each in a process of its own; they share the cores. Unless given: one, or one "
+        "on each of several devices that are named.",
+        show_default=False,
+    ),
+]
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        "--devices",
+        help="auto, cpu, cuda, cuda:N, all, or several with commas: runs go to them in turn, and leave alone "
+        "what another run has.",
+    ),
+]
+Grids = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--grid",
+        metavar="KEY=V1,V2",
+        help="A run for each value, and for each combination of several, as a [sweep] in the recipe would "
+        "have them: --grid seed=0,1,2 --grid optimizer.learning_rate=1e-4,1e-3.",
     ),
 ]
 Retry = Annotated[bool, typer.Option("--retry", help="Try failed runs again, from their last checkpoint.")]
@@ -53,11 +83,18 @@ def sweep(
     recipe: RecipeFile,
     sets: Sets = None,
     unsets: Unsets = None,
-    jobs: Jobs = 1,
-    device: Device = "auto",
+    grid: Grids = None,
+    jobs: Jobs = None,
+    device: Devices = "auto",
     background: Annotated[
         bool, typer.Option("--background", "-b", help="Queue the runs in the background, as petbench launch.")
     ] = False,
+    engine: Engine = EngineName.LOCAL,
+    partition: Partition = None,
+    time: Time = None,
+    gpus: Gpus = None,
+    sbatch: SbatchLines = None,
+    max_parallel: MaxParallel = None,
     retry: Retry = False,
     collect: Annotated[
         bool, typer.Option("--collect", help="Train nothing: show what there is, and what is to do.")
@@ -68,19 +105,30 @@ def sweep(
 ) -> None:
     """Train all runs of a recipe's [sweep] that are not done yet; the best point by validation is marked.
 
-    --set sweep.seeds=3 makes a sweep of a recipe that has none.
+    --grid seed=0,1,2 or --set sweep.seeds=3 makes a sweep of a recipe that has none.
     A run is known by its resolved recipe and its images: stop the sweep with Ctrl-C, give the same command,
-    and it goes on.
+    and it goes on. With --engine slurm the runs are an array of jobs, and the same command collects them.
     """
-    changes = changes_of(sets, unsets)
+    slurm = submission_of(
+        engine,
+        partition=partition,
+        time=time,
+        gpus=gpus,
+        lines=sbatch,
+        max_parallel=max_parallel,
+        data_dir=data_dir,
+        device=device,
+    )
+    background = background or (slurm is not None and not collect)
+    changes = [*changes_of(sets, unsets), *parse_grid(grid or ())]
     loaded = load_sweep(recipe, changes)
-    home = runs_home(runs_dir)
+    home, data = runs_home(runs_dir), data_now(data_dir)
     with lines_named(recipe, changes):
-        if background:
-            launch_sweep(loaded, home, device, data_dir, retry=retry)
-        elif not collect:
-            train_sweep(loaded, home, device, data_dir, jobs=jobs, retry=retry)
-    data = data_now(data_dir)
+        if background or not collect:
+            how = How(
+                home, data, device, data_dir, jobs=jobs, background=background, retry=retry, slurm=slurm
+            )
+            carry_out_all([loaded], how)
     runs = all_runs(loaded, home, data)
     points = points_of(runs, find_runs(home, runs, data))
     if as_json:
@@ -90,93 +138,142 @@ def sweep(
         console.print(sweep_table(points, clean(loaded.name)))
         console.print(_summary(points), soft_wrap=True)
     if not (background or collect) and any(
-        run is not None and run.status is RunStatus.FAILED for point in points for run in point.runs
+        run is not None and run.status in (RunStatus.FAILED, RunStatus.LOST)
+        for point in points
+        for run in point.runs
     ):
         raise typer.Exit(1)
 
 
-def train_sweep(
-    loaded: Sweep, home: Path, device: str, data_dir: Path | None, *, jobs: int, retry: bool
-) -> None:
-    """Train what is not done yet, a line on standard error as each run ends. Raises `typer.Exit` 130, 1."""
-    from workbench.train import Places, find_device
-    from workbench.train.interrupt import Interrupted
-    from workbench.train.many import train_all
-    from workbench.train.sweeping import carry_out
+@dataclass(frozen=True, slots=True)
+class How:
+    """Where and how sweeps are carried out, as the command line has it."""
 
-    places = Places(data_home=data_home(data_dir), cache=cache_home(), device=find_device(device))
-    _check(loaded, data_dir, device)
+    home: Path
+    data: SameData
+    device: str
+    data_dir: Path | None
+    jobs: int | None = None
+    background: bool = False
+    retry: bool = False
+    slurm: Submission | None = None
+
+
+def carry_out_all(sweeps: Sequence[Sweep], how: How) -> None:
+    """Train what is not done yet, here or in the background, once all runs of all sweeps are seen to fit.
+
+    Raises:
+        UserError: what a run would refuse: nothing has begun.
+        typer.Exit: 130, it was stopped; 1, a run could not begin.
+    """
+    for one in sweeps if how.background else ():
+        refuse_queue(one)
+    runs = [run for one in sweeps for run in one.runs]
+    found = find_runs(how.home, runs, how.data)
+    if how.background:
+        _check(runs, found, how)
+        for one in sweeps:
+            _queue(one, how)
+        return
+    named = wanted_devices(how.device)
+    jobs = how.jobs or (len(named) if "," in how.device or how.device == "all" else 1)
     told = _Told()
-
-    def train(tasks: Sequence[Task]) -> None:
-        train_all(tasks, places, jobs=jobs, command_line=sys.argv, told=told.ended)
-
+    pool = WorkerPool(named, jobs, data_home=data_home(how.data_dir), command_line=sys.argv, say=told.note)
     try:
-        carry_out(loaded, home, train, data_now(data_dir), retry=retry, say=told.said)
-    except (Interrupted, KeyboardInterrupt) as error:
+        with pool:
+            pool.warm(len(_to_do(runs, found, how)))
+            _check(runs, found, how)
+            for one in sweeps:
+                _train(one, how, pool, told)
+    except (SweepStopped, KeyboardInterrupt) as error:
         error_console.print("stopped; the same command goes on from here", style="yellow")
         raise typer.Exit(130) from error
     except RunFailed as error:
         print_problem(f"{error.reason}\n{error.advice}")
         raise typer.Exit(1) from error
+    if told.lost:
+        error_console.print(
+            f"{told.lost} runs lost their process; the same command goes on with them, and fewer --jobs need "
+            "less memory",
+            style="yellow",
+        )
     if told.refused:
         error_console.print(f"{told.refused} runs could not begin", style="yellow")
         raise typer.Exit(1)
 
 
-def _check(loaded: Sweep, data_dir: Path | None, device: str) -> None:
-    """See that nothing is begun that a run would refuse a second later. Raises: UserError."""
-    from workbench.cli.recipe import check_backbone
-    from workbench.jobs import check_divisions, check_launch
+def _train(loaded: Sweep, how: How, pool: WorkerPool, told: _Told) -> None:
+    """Train what is not done yet, a line on standard error as each run ends. Raises: as `carry_out`."""
 
-    recipes = [run.recipe for run in loaded.runs]
-    networks = {
-        f"{recipe.model.model_dump_json()}{recipe.finetune.model_dump_json()}": recipe for recipe in recipes
-    }
-    for recipe in networks.values():
-        check_backbone(recipe)
-    check_launch(recipes[0], data_home=data_dir, device=device)
-    check_divisions(recipes, data_home=data_dir)
+    def train(tasks: Sequence[Task]) -> None:
+        pool.train(tasks, told.ended)
+
+    carry_out(loaded, how.home, train, how.data, retry=how.retry, say=told.said)
 
 
-def launch_sweep(loaded: Sweep, home: Path, device: str, data_dir: Path | None, *, retry: bool) -> None:
-    """Queue what is not done yet in the background.
+def _to_do(runs: Sequence[SweepRun], found: Mapping[str, RunSummary], how: How) -> list[Recipe]:
+    """What is begun or taken up again, as far as can be told before."""
+    return [
+        run.recipe
+        for run in runs
+        if (there := found.get(recipe_fingerprint(run.recipe))) is None or goes_on(there, retry=how.retry)
+    ]
+
+
+def _check(runs: Sequence[SweepRun], found: Mapping[str, RunSummary], how: How) -> None:
+    """See that nothing is begun that a run would refuse a second later: recipes, data, weights.
+
+    Weights are asked for last, and for runs that will train alone, since they may have to be fetched.
 
     Raises:
-        UserError: a search that looks at its runs on the way needs this process.
+        UserError: in one message.
     """
-    from workbench.jobs import launch, resume_run
-    from workbench.recipe import recipe_fingerprint
+    from workbench.cli.recipe import fit_here
+    from workbench.dataset.run_data import Catalogues
+    from workbench.jobs import check_place
 
-    if loaded.prune is not None or loaded.refine is not None:
-        raise UserError(
-            "sweep.prune and sweep.refine decide on the way what to train",
-            where="--background",
-            hint="leave --background out (tmux keeps it going), or take the keys out of the recipe",
-        )
-    _check(loaded, data_dir, device)
-    started = 0
-    with starting(home):
-        found = find_runs(home, loaded.runs, data_now(data_dir))
-        for run in loaded.runs:
-            there = found.get(recipe_fingerprint(run.recipe))
-            if there is None:
-                launch(run.recipe, home, data_home=data_dir, device=device, command_line=sys.argv)
-            elif there.status in (RunStatus.STOPPED, RunStatus.SILENT, RunStatus.LOST) or (
-                retry and there.status is RunStatus.FAILED
-            ):
-                resume_run(there.run, data_home=data_dir, device=device, command_line=sys.argv)
-            else:
-                continue
-            started += 1
-    error_console.print(f"{started} of {len(loaded.runs)} runs queued; petbench queue lists them")
+    check_place(runs[0].recipe, data_home=how.data_dir, device=how.device)
+    home = data_home(how.data_dir)
+    catalogues = Catalogues(home)
+    distinct = {
+        repr((r.data, r.pseudo_label, r.model, r.finetune, r.optimizer, r.training)): r
+        for r in (run.recipe for run in runs)
+    }
+    for recipe in distinct.values():
+        fit_here(recipe, catalogues, home)
+    for run in runs:
+        if recipe_fingerprint(run.recipe) not in found:  # what teaches a run that has begun is kept with it
+            named_teachers(run.recipe, how.home)
+    to_do = _to_do(runs, found, how)
+    if any(recipe.model.weights != "none" for recipe in to_do):
+        from workbench.model import check_weights
+
+        check_weights(to_do)
+
+
+def _queue(loaded: Sweep, how: How) -> None:
+    """Queue what is not done yet in the background. Raises: UserError."""
+    queued = queue_sweep(
+        loaded,
+        how.home,
+        how.data,
+        data_home=how.data_dir,
+        device=how.device,
+        command_line=sys.argv,
+        retry=how.retry,
+        slurm=how.slurm,
+    )
+    count = len(queued.launched)
+    where = "queued" if how.slurm is None else "given to Slurm"
+    error_console.print(f"{count} of {len(loaded.runs)} runs {where}; petbench queue lists them")
 
 
 def sweep_table(points: Sequence[Point], title: str) -> Table:
     """A row a point: validation and test accuracy over its repeats; the best by validation is marked."""
     best = best_point(points)
-    numbers = ("runs", "val %", "test %")
-    table = make_table(("", "point", *numbers, "state"), title=title, right=numbers)
+    intervals = ("val 95 %", "test 95 %")
+    numbers = ("runs", "val %", intervals[0], "test %", intervals[1])
+    table = make_table(("", "point", *numbers, "state"), title=title, right=numbers, spare=intervals)
     for point in points:
         mark = "*" if point is best else ""
         style = "bold" if point is best else "dim" if point.is_pruned and not point.is_complete else ""
@@ -185,7 +282,9 @@ def sweep_table(points: Sequence[Point], title: str) -> Table:
             cell(point.name or "(all settings as written)", style),
             f"{point.finished}/{len(point.runs)}",
             cell(told_spread(point.val), style),
+            cell(told_interval(point.val), style),
             cell(told_spread(point.test), style),
+            cell(told_interval(point.test), style),
             cell(point.state),
         )
     return table
@@ -193,10 +292,12 @@ def sweep_table(points: Sequence[Point], title: str) -> Table:
 
 def told_spread(spread: Spread | None) -> str:
     """`88.42 ± 0.31` in percent; without ± for one run, a dash for none."""
-    if spread is None:
-        return "–"
-    deviation = "" if spread.deviation is None else f" ± {100 * spread.deviation:.2f}"
-    return f"{percent(spread.mean)}{deviation}"
+    return spread_words("accuracy", spread)
+
+
+def told_interval(spread: Spread | None) -> str:
+    """`87.9–88.9`: of the mean over seeds; empty for one run, which has no spread."""
+    return "" if spread is None or spread.interval is None else interval_words(spread.interval)
 
 
 def point_record(point: Point, best: Point | None) -> dict[str, Any]:
@@ -221,11 +322,9 @@ def point_record(point: Point, best: Point | None) -> dict[str, Any]:
     }
 
 
-def spread_record(spread: Spread | None) -> dict[str, float | int | None] | None:
-    """Mean, sample standard deviation and count."""
-    if spread is None:
-        return None
-    return {"mean": spread.mean, "deviation": spread.deviation, "count": spread.count}
+def spread_record(spread: Spread | None) -> dict[str, Any] | None:
+    """Mean, sample standard deviation, count, and the interval of the mean."""
+    return None if spread is None else asdict(spread)
 
 
 def data_now(data_dir: Path | None) -> DataNow:
@@ -254,8 +353,17 @@ def _summary(points: Sequence[Point]) -> str:
         return told
     return (
         f"{told}; * best by validation: {clean(best.name) or 'the one point'}. "
-        "Test accuracies are shown for information and choose nothing; ± is the sample standard deviation."
+        f"{_alike(points, best)}Test accuracies are shown for information and choose nothing; ± is the "
+        "sample standard deviation, 95 % Student's interval of the mean over seeds."
     )
+
+
+def _alike(points: Sequence[Point], best: Point) -> str:
+    """How many points seeds cannot tell from the best; empty where none, or where nothing was repeated."""
+    mine = None if best.val is None else best.val.interval
+    others = [point.val.interval for point in points if point is not best and point.val is not None]
+    alike = sum(other is not None and mine is not None and overlap(mine, other) for other in others)
+    return f"The intervals of {alike} other points overlap with its own. " if alike else ""
 
 
 class _Told:
@@ -265,6 +373,12 @@ class _Told:
         self._number = self._of = 0
         self.refused = 0
         """Runs that could not begin, of which nothing is left in the runs directory."""
+        self.lost = 0
+        """Runs whose process died."""
+
+    def note(self, text: str) -> None:
+        """A line by the way."""
+        error_console.print(clean(text), style="yellow", soft_wrap=True)
 
     def said(self, said: Said) -> None:
         """A new stretch of the sweep begins."""
@@ -274,6 +388,7 @@ class _Told:
     def ended(self, ended: Ended) -> None:
         """A run has ended."""
         self._number += 1
+        self.lost += ended.is_lost
         self.refused += bool(ended.code) and not ended.elsewhere and not ended.run.path.exists()
         told = self._outcome(ended)
         error_console.print(

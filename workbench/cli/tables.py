@@ -236,8 +236,3 @@ def make_table(
 def cell(value: object, style: str = "") -> Text:
     """A table cell of outside text, cleaned."""
     return Text(clean(value), style=style)
-
-
-def percent(share: float | None) -> str:
-    """0.8842 -> '88.42'; a dash where there is none."""
-    return "–" if share is None else f"{100 * share:.2f}"

@@ -2,12 +2,11 @@
 
 from workbench.dataset.catalogue import Catalogue, HeadBox, ImageRecord, LeftOut
 from workbench.dataset.corrections import Corrected, apply_corrections
-from workbench.dataset.open import open_catalogue
 from workbench.dataset.probe import UnreadableImage, decode_image
 from workbench.dataset.review import Correction, Review, Verdict, load_review
-from workbench.dataset.split import Split, make_split
+from workbench.dataset.run_data import open_catalogue
+from workbench.dataset.split import Split, SplitSummary, make_split, split_summary
 from workbench.dataset.split_file import SPLIT_FILE, load_split, save_split
-from workbench.dataset.split_summary import SplitSummary, split_summary
 
 __all__ = [
     "SPLIT_FILE",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -14,15 +15,67 @@ from numpy.typing import NDArray
 
 from workbench.dataset.contents import Content, read_contents
 from workbench.dataset.depth import Scale, scale_of
-from workbench.support.fingerprint import BY_CONTENT, fingerprint
+from workbench.dataset.groups import group_numbers
+from workbench.support.clean import clean
+from workbench.support.digests import BY_CONTENT, fingerprint
+from workbench.support.errors import UserError, nearest
 from workbench.support.progress import QUIET, Progress
 
-Part = Literal["train", "validation", "test", "extra_labelled", "extra_unlabelled"]
-"""`validation`: a folder's own. `extra_…`: images beside the data set's own, that only train."""
+
+def shuffled_ranks(ids: Iterable[str], purpose: str, seed: int) -> NDArray[np.int64]:
+    """(N,) int64: the place of each id in an order drawn for `purpose` and `seed`.
+
+    Ids are ordered by a SHA-256 of (purpose, seed, id). Two images keep their order whichever others come or
+    go, so one unreadable file does not reshuffle a split; orders for two purposes are independent.
+    """
+    start = hashlib.sha256(f"petbench {purpose} {seed} ".encode())
+    digests = []
+    for name in ids:
+        digest = start.copy()
+        digest.update(name.encode("utf-8", "surrogatepass"))
+        digests.append(digest.digest())
+    ranks = np.empty(len(digests), dtype=np.int64)
+    ranks[sorted(range(len(digests)), key=digests.__getitem__)] = np.arange(len(digests))
+    return ranks
+
+
+def find_images(catalogue: Catalogue, ids: Sequence[str]) -> list[int]:
+    """The positions of these images, in their order.
+
+    Raises:
+        UserError: the data set has no image of such an id (names the nearest), or it cannot be used.
+    """
+    known = {record.id: position for position, record in enumerate(catalogue.records)}
+    for name in ids:
+        if name not in known:
+            raise _missing(catalogue, name, known)
+    return [known[name] for name in ids]
+
+
+def _missing(catalogue: Catalogue, name: str, known: dict[str, int]) -> UserError:
+    where = clean(catalogue.root)
+    for image in catalogue.left_out:
+        if image.id == name:
+            return UserError(f"{clean(name, 80)} cannot be used: {clean(image.reason)}", where=where)
+    near = nearest(name, known)
+    return UserError(
+        f"no image {clean(name, 80)!r}",
+        where=where,
+        hint=f"did you mean {clean(near, 80)}?"
+        if near
+        else f"an id such as {clean(catalogue.records[0].id, 80)}",
+    )
+
+
+Part = Literal["train", "validation", "test", "unlabelled", "extra_labelled", "extra_unlabelled"]
+"""`validation`: a folder's own. `unlabelled`: the data set's own images of unknown class, for the pool of
+[pseudo_label]. `extra_…`: images beside the data set's own, that only train."""
 EXTRA_PARTS: tuple[Part, ...] = ("extra_labelled", "extra_unlabelled")
 
 _KINDS_TOLD = 12
 """Kinds of files passed over that are told one by one."""
+
+_LARGEST_SIGNED = 2**31 - 1
 
 LONGEST = 3
 """An image with sides in this proportion is looked at whole. The pets' have 2.6 at most."""
@@ -86,7 +139,7 @@ class ImageRecord:
     id: str
     path: Path
     breed: int
-    """-1 where it is not known, as of extra unlabelled images."""
+    """-1 where it is not known, as of unlabelled images."""
     species: int | None
     """-1 where it is not known; None where the data set knows none."""
     part: Part
@@ -95,6 +148,14 @@ class ImageRecord:
     bytes: int
     """Length of the file."""
     head: HeadBox | None = None
+    group: str = ""
+    """What it belongs together with, such as a patient: no part has one half of it. "": nothing."""
+
+
+def heads_of(records: Sequence[ImageRecord]) -> dict[int, HeadBox]:
+    """Position to head box, in fractions of what is kept of the image, of those that have one."""
+    found = ((i, r.head and r.head.within(r.size)) for i, r in enumerate(records))
+    return {position: box for position, box in found if box is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +182,10 @@ class Catalogue:
     left_out: tuple[LeftOut, ...] = ()
     passed_over: tuple[str, ...] = ()
     """Files that are no images of the data set, a line for each kind and class."""
+    understood: tuple[str, ...] = ()
+    """Which folder or column was taken for what, in lines for people."""
+    cautions: tuple[str, ...] = ()
+    """What figures on these images do not tell, as a run warns of it and `petbench start` does."""
 
     def __len__(self) -> int:
         return len(self.records)
@@ -145,10 +210,26 @@ class Catalogue:
         """(K,) int64 ascending positions of a part's records."""
         return np.array([i for i, r in enumerate(self.records) if r.part == part], dtype=np.int64)
 
+    def heads_among(self, positions: NDArray[np.int64]) -> int:
+        """How many of these images have a head box."""
+        return len(heads_of([self.records[position] for position in positions.tolist()]))
+
+    def subset(self, positions: Sequence[int]) -> Catalogue:
+        """These images alone, whose contents are then known."""
+        few = replace(self, records=tuple(self.records[position] for position in positions))
+        few.__dict__["contents"] = tuple(self.contents[position] for position in positions)
+        return few
+
     @cached_property
     def is_extra(self) -> NDArray[np.bool_]:
         """(N,) whether each record lies beside the data set: `extra_labelled` and `extra_unlabelled`."""
         return np.array([record.part in EXTRA_PARTS for record in self.records], dtype=np.bool_)
+
+    @cached_property
+    def groups(self) -> NDArray[np.int64] | None:
+        """(N,) equal for records of one group; None where no record names one."""
+        names = [record.group for record in self.records]
+        return group_numbers(names) if any(names) else None
 
     @cached_property
     def contents(self) -> tuple[Content, ...]:
@@ -181,13 +262,17 @@ class Catalogue:
     @cached_property
     def pixels(self) -> str:
         """Changes when the pixels of an image do, or their order: what decoded pixels and features go by."""
-        return fingerprint([content.digest for content in self.contents])
+        digests = [content.digest for content in self.contents]
+        if any(content.deep is not None and content.deep.high > _LARGEST_SIGNED for content in self.contents):
+            digests.append("unsigned")  # what was kept of them by 0.1.0 was too dark
+        return fingerprint(digests)
 
     @cached_property
     def fingerprint(self) -> str:
         """Changes when an image is added, removed, replaced, boxed otherwise, or of another class or part."""
         rows = [
             [r.id, r.breed, r.species, r.part, content.digest, r.head and astuple(r.head)]
+            + ([r.group] if r.group else [])
             for r, content in zip(self.records, self.contents, strict=True)
         ]
         return BY_CONTENT + fingerprint(rows)
@@ -201,6 +286,10 @@ class Catalogue:
                 [r.id, r.breed, r.species, c.digest] for r, c in zip(self.records, self.contents, strict=True)
             )
         )
+
+    def without_own_pool(self) -> Catalogue:
+        """Without the data set's own images that nobody has labelled."""
+        return self.subset(np.flatnonzero([record.part != "unlabelled" for record in self.records]).tolist())
 
     def has_fingerprint(self, written: str) -> bool:
         """Whether the data fingerprint of a run, of today's kind or an older one, is of these images."""

@@ -4,33 +4,188 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from workbench.dataset.catalogue import Part, long_words
-from workbench.dataset.check_layout import (
-    DataSubject,
-    Problem,
-    SubjectImage,
-    folder_subject,
-    oxford_subject,
-    with_extra_images,
-)
+from workbench.dataset.contents import alike_looks
 from workbench.dataset.depth import scale_words
-from workbench.dataset.examine import FileFacts, examine
-from workbench.dataset.near_duplicates import alike_looks
-from workbench.dataset.open import locate, open_catalogue
-from workbench.dataset.run_data import divide, readable_split
+from workbench.dataset.extra import check_classes, list_extra
+from workbench.dataset.listing import Listing, StrayFile, listed_parts
+from workbench.dataset.oxford import (
+    BadBox,
+    OxfordLists,
+    box_path,
+    breed_order,
+    image_path,
+    read_head_box,
+    read_lists,
+)
+from workbench.dataset.probe import FileFacts, examine
+from workbench.dataset.reader import ListingReader, listing_reader
+from workbench.dataset.run_data import divide, locate, open_catalogue, readable_split
 from workbench.recipe import Recipe
 from workbench.recipe.data import Data
 from workbench.support.errors import UserError
 from workbench.support.progress import QUIET, Progress
 
-OWN_PARTS = ("train", "validation", "test")
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong (error: training would be wrong) or odd (warning: training copes)."""
+
+    level: Literal["error", "warning"]
+    kind: str
+    """A few words, the same for all of a kind."""
+    place: str
+    """The image, file, class or list line."""
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectImage:
+    """An image that the data set says it has."""
+
+    id: str
+    path: Path
+    class_name: str | None
+    """None of an unlabelled image."""
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class DataSubject:
+    """What there is to check."""
+
+    images: tuple[SubjectImage, ...]
+    classes: tuple[str, ...]
+    head_boxes: int
+    problems: tuple[Problem, ...]
+    understood: tuple[str, ...] = ()
+
+
+def listed_subject(reader: ListingReader, root: Path, data: Data) -> DataSubject:
+    """A folder or table.
+
+    Raises:
+        UserError: no images, fewer than two classes, or a class without a training image.
+    """
+    listing = reader.list(root, data)
+    parts = listed_parts(listing, data)
+    images = (
+        SubjectImage(image.id, image.path, image.class_name, part)
+        for image, part in zip(listing.images, parts, strict=True)
+    )
+    empty = (Problem("warning", "folder without image", name, "it is no class") for name in listing.empty)
+    nested = _nested(listing) if reader.classes_are_folders else []
+    problems = (*_stray(listing.stray), *empty, *nested)
+    return DataSubject(tuple(images), listing.classes, 0, problems, listing.understood)
+
+
+def with_extra_images(subject: DataSubject, data: Data) -> DataSubject:
+    """The subject with the extra images that [data] names after its own.
+
+    Raises:
+        UserError: as `list_extra`, or a class sub-folder that no class is named as.
+    """
+    listing = list_extra(data)
+    check_classes(listing, subject.classes, data)
+    images = (SubjectImage(image.id, image.path, image.class_name, image.part) for image in listing.images)
+    problems = (*subject.problems, *_stray(listing.stray))
+    return replace(subject, images=(*subject.images, *images), problems=problems)
+
+
+def _stray(files: Sequence[StrayFile]) -> list[Problem]:
+    """What is passed over, by kind and class: a folder of notes is one thing to know, not a thousand."""
+    groups: dict[tuple[str, str, str], list[StrayFile]] = {}
+    for file in files:
+        groups.setdefault((file.place, file.kind, file.why), []).append(file)
+    return [
+        Problem(
+            "warning",
+            "stray files",
+            place or ".",
+            f"{len(group)} {kind}, such as {group[0].id}: {why}",
+        )
+        for (place, kind, why), group in sorted(groups.items())
+    ]
+
+
+def _nested(listing: Listing) -> list[Problem]:
+    """Classes whose images lie in folders of their own: they may have been meant as the classes."""
+    inner: dict[str, set[str]] = {}
+    for image in listing.images:
+        if image.class_name is not None:
+            inner.setdefault(image.class_name, set()).add(image.id.rpartition("/")[0])
+    problems = []
+    for name, folders in inner.items():
+        deeper = sorted(folder for folder in folders if folder.rpartition("/")[2] != name)
+        if len(deeper) > 1:
+            shown = ", ".join(deeper[:3]) + (", …" if len(deeper) > 3 else "")
+            what = f"{shown} all count as {name}"
+            problems.append(Problem("warning", "folders within a class", name, what))
+    return problems
+
+
+def oxford_subject(root: Path) -> DataSubject:
+    """A data set in the Oxford layout.
+
+    Raises:
+        UserError: `trainval.txt` or `test.txt` cannot be read.
+    """
+    lists = read_lists(root / "annotations")
+    problems = [Problem("error", found.kind, found.where, found.what) for found in lists.problems]
+    images: dict[str, SubjectImage] = {}
+    parts: tuple[Part, Part] = ("train", "test")
+    for part, entries in zip(parts, (lists.train, lists.test), strict=True):
+        for entry in entries:
+            image = SubjectImage(entry.name, image_path(root, entry.name), entry.breed, part)
+            images.setdefault(entry.name, image)
+    problems += _files_and_lists(root, lists)
+    head_boxes, box_problems = _head_boxes(root, lists)
+    return DataSubject(tuple(images.values()), breed_order(lists), head_boxes, (*problems, *box_problems))
+
+
+def _files_and_lists(root: Path, lists: OxfordLists) -> list[Problem]:
+    used = {entry.name for entry in lists.entries}
+    problems = []
+    for path in sorted((root / "images").iterdir()):
+        if path.suffix != ".jpg":
+            problems.append(Problem("warning", "stray file", f"images/{path.name}", "not a .jpg"))
+        elif path.stem not in used:
+            where = "only in list.txt" if path.stem in lists.all_names else "in no list"
+            problems.append(Problem("warning", "image in no list", path.stem, f"{where}, so it is not used"))
+    return problems
+
+
+def _head_boxes(root: Path, lists: OxfordLists) -> tuple[int, list[Problem]]:
+    """Usable boxes, and problems; the official set boxes trainval images only, so only those can lack one."""
+    good, problems = 0, []
+    boxed = {path.stem for path in (root / "annotations" / "xmls").glob("*.xml")}
+    train = {entry.name for entry in lists.train}
+    for name in sorted(train - boxed):
+        problems.append(Problem("warning", "no head box", name, "no XML file: head crops leave it out"))
+    for name in sorted(boxed):
+        try:
+            read_head_box(box_path(root, name))
+        except BadBox as error:
+            problems.append(Problem("warning", "bad head box", f"{name}.xml", error.reason))
+        else:
+            good += 1
+    known = train | {entry.name for entry in lists.test}
+    problems += [
+        Problem("warning", "head box of no image", f"{name}.xml", "in no list")
+        for name in sorted(boxed - known)
+    ]
+    return good, problems
+
+
+OWN_PARTS = ("train", "unlabelled", "validation", "test")
 _LIKE_TEST = "extra image alike a test image"
 
 
@@ -60,6 +215,10 @@ class DataReport:
     """Errors first, then by kind and place."""
     extra_unlabelled: int = 0
     """Usable extra images of unknown class."""
+    unlabelled: int = 0
+    """Usable images of unknown class among the data set's own."""
+    understood: tuple[str, ...] = ()
+    """Which folder or column was taken for what."""
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -83,7 +242,8 @@ def check_data(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Da
         UserError: there is no data set to look at, or its extra images cannot be used.
     """
     root = locate(data, data_home=data_home, reporter=reporter)
-    subject = folder_subject(root, data) if data.dataset == "folder" else oxford_subject(root)
+    reader = listing_reader(data)
+    subject = oxford_subject(root) if reader is None else listed_subject(reader, root, data)
     subject = with_extra_images(subject, data)
     facts = _examine_all(subject.images, reporter)
     pairs = list(zip(subject.images, facts, strict=True))
@@ -101,8 +261,17 @@ def check_data(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Da
     problems += _copies(pairs)
     problems += _not_as_they_are(facts)
     problems.sort(key=lambda problem: (problem.level != "error", problem.kind, problem.place))
-    unlabelled = sum(image.part == "extra_unlabelled" and not fact.error for image, fact in pairs)
-    return DataReport(data.dataset, root, classes, subject.head_boxes, tuple(problems), unlabelled)
+    usable = Counter(image.part for image, fact in pairs if not fact.error)
+    return DataReport(
+        data.dataset,
+        root,
+        classes,
+        subject.head_boxes,
+        tuple(problems),
+        usable["extra_unlabelled"],
+        usable["unlabelled"],
+        subject.understood,
+    )
 
 
 def _refusals(data: Data, data_home: Path, unreadable: set[str]) -> list[Problem]:
@@ -216,7 +385,7 @@ def _alike_kind(one: SubjectImage, other: SubjectImage) -> str:
         return _LIKE_TEST
     if None not in (one.class_name, other.class_name) and one.class_name != other.class_name:
         return "alike, two labels"
-    order = ("train", "extra_labelled", "extra_unlabelled", "validation", "test")
+    order = ("train", "unlabelled", "extra_labelled", "extra_unlabelled", "validation", "test")
     return "alike in " + " and ".join(part.replace("_", " ") for part in order if part in parts)
 
 

@@ -15,15 +15,70 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from workbench.dataset.depth import Deep
 from workbench.dataset.probe import MAX_BYTES, deep_values
 from workbench.support.caches import DamagedCache, read_sealed, write_sealed
-from workbench.support.fingerprint import SETTLED_NS
+from workbench.support.digests import SETTLED_NS
 from workbench.support.paths import cache_home
 from workbench.support.progress import QUIET, Progress
 from workbench.support.regular_file import UnreadableFile, read_bytes
+
+LOOK_DISTANCE = 6
+"""Bits of 64 in which the difference hashes of near-duplicates may differ: docs/data.md has what it finds."""
+FEATURE_COSINE = 0.95
+"""Cosine of two images' features from which on they count as near-duplicates; crops are found by it alone."""
+MOST_PAIRS = 200_000
+"""More pairs than this are not listed: so many alike looks are drawings or blanks, not copies."""
+
+_BLOCK = 1 << 20
+"""Comparisons at a time: 8 MiB, which stay in a processor's cache."""
+
+
+def alike_looks(looks: Sequence[bytes], distance: int = LOOK_DISTANCE) -> NDArray[np.int64]:
+    """(M, 2) int64 ascending pairs (i, j), i < j, of looks that differ in at most so many bits.
+
+    Of distance + 1 bands of bits, one at least is the same in both, so only looks that share a band are
+    compared: 100,000 take seconds. At most MOST_PAIRS pairs a band, from the first looks on.
+
+    Args:
+        looks: 8 bytes each, as `difference_hash` gives them; no two are equal.
+    """
+    if len(looks) < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    values = np.frombuffer(b"".join(looks), dtype=np.uint64)
+    bounds = np.linspace(0, 64, distance + 2).astype(int).tolist()
+    found = [_alike_in_band(values, low, high - low, distance) for low, high in pairwise(bounds)]
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _alike_in_band(values: NDArray[np.uint64], low: int, width: int, distance: int) -> NDArray[np.int64]:
+    """As `alike_looks`, of the looks whose `width` bits from `low` on are equal."""
+    bands = (values >> np.uint64(low)) & np.uint64((1 << width) - 1)
+    order = np.argsort(bands, kind="stable")
+    ends = np.flatnonzero(np.diff(bands[order], append=bands.max(initial=0) + 1)) + 1
+    found = [np.empty((0, 2), dtype=np.int64)]
+    left = MOST_PAIRS
+    for start, end in pairwise([0, *ends.tolist()]):
+        members = order[start:end]
+        rows = max(1, _BLOCK // len(members))
+        for first in range(0, len(members) if len(members) > 1 else 0, rows):
+            block = members[first : first + rows]
+            differing = np.bitwise_count(values[block, None] ^ values[None, members[first:]])
+            here, there = np.nonzero(differing <= distance)
+            ahead = there > here
+            pairs = np.column_stack([block[here[ahead]], members[first:][there[ahead]]])[:left]
+            found.append(pairs)
+            left -= len(pairs)
+            if not left:
+                return np.concatenate(found)
+    return np.concatenate(found)
+
 
 MISSING = "missing"
 """The digest of a file that is not there, or cannot be read."""
@@ -31,7 +86,7 @@ MISSING = "missing"
 Stamp = tuple[int, int, int, int]
 """Length, modification and change time in ns, inode. Nothing changes a file's content and leaves all four."""
 
-_VERSION = 1
+_VERSION = 2  # of 1 the values of 32-bit TIFFs were read as signed
 
 
 @dataclass(frozen=True, slots=True)

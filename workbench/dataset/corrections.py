@@ -13,8 +13,7 @@ from workbench.dataset.catalogue import Catalogue
 from workbench.dataset.review import Correction, Review, Verdict
 from workbench.dataset.split import Positions, Split
 from workbench.support.clean import clean
-from workbench.support.errors import UserError
-from workbench.support.nearest import nearest
+from workbench.support.errors import UserError, nearest
 
 MOVED = "the data set has changed, or the review was made on another one"
 

@@ -9,19 +9,24 @@ from itertools import islice
 from pathlib import Path
 
 from workbench.dataset.catalogue import EXTRA_PARTS, Catalogue, ImageRecord, LeftOut, Part
-from workbench.dataset.folder import StrayFile, image_id, is_image, readable, stray_file, stray_lines
-from workbench.dataset.folder_layout import class_key, files_below, read_entries
-from workbench.dataset.image_formats import image_endings
-from workbench.dataset.probe import UnreadableImage, read_header
+from workbench.dataset.folder_layout import files_below, read_entries
+from workbench.dataset.generated import FILES
+from workbench.dataset.listing import (
+    UNKNOWN,
+    StrayFile,
+    image_id,
+    is_image,
+    readable,
+    stray_file,
+    stray_lines,
+)
+from workbench.dataset.probe import UnreadableImage, image_endings, read_header
 from workbench.recipe.data import Data
+from workbench.support.class_key import class_key
 from workbench.support.clean import clean
-from workbench.support.errors import UserError
-from workbench.support.fingerprint import file_sha256
-from workbench.support.nearest import nearest
+from workbench.support.digests import file_sha256
+from workbench.support.errors import UserError, nearest
 from workbench.support.progress import QUIET, Progress
-
-UNKNOWN = -1
-"""The class of an extra unlabelled image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +170,8 @@ def _folder(named: str, part: Part) -> Path:
 
 def _images_below(folder: Path, part: Part, stray: list[StrayFile]) -> Iterator[ExtraImage]:
     for entry in read_entries(folder):
+        if entry.name in FILES:
+            continue
         is_class = entry.is_dir()
         for path in files_below(entry) if is_class else (entry,):
             id_ = f"{part}/{image_id(path, folder)}"

@@ -1,243 +1,259 @@
-"""Any folder of class sub-folders, with or without its own test part: which images it has."""
+"""A folder of images: which of its sub-folders, or of its files' names, are classes, parts and a pool."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from workbench.dataset.catalogue import Catalogue, ImageRecord, LeftOut, Part
+from workbench.dataset.catalogue import Part
 from workbench.dataset.folder_layout import (
     FolderLayout,
-    OwnValidation,
-    class_key,
+    PartFolder,
     files_below,
+    no_validation,
+    parts_of,
     read_entries,
     read_layout,
     refuse_beside_parts,
     refuse_reserved,
+    role_of,
 )
-from workbench.dataset.image_formats import image_endings, why_not_read
-from workbench.dataset.order import shuffled_ranks
-from workbench.dataset.probe import UnreadableImage, read_header
+from workbench.dataset.listing import (
+    ListedImage,
+    Listing,
+    StrayFile,
+    image_id,
+    is_image,
+    readable,
+    refuse_two_spellings,
+    stray_file,
+    stray_lines,
+)
+from workbench.dataset.probe import image_endings, why_not_read
+from workbench.dataset.reader import ListingReader, add_reader
+from workbench.recipe.data import ClassSource, Data, FolderLevels, NamePattern
+from workbench.support.class_key import class_key
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
-from workbench.support.progress import QUIET, Progress
+from workbench.support.progress import Progress
+from workbench.support.toml_text import toml_literal
 
-DEFAULT_TEST_FRACTION = 0.2
 _LAYOUT = "CLASS/IMAGE or train/CLASS/IMAGE with test/CLASS/IMAGE"
+_NO_CLASS = "in no class sub-folder"
 
 
 @dataclass(frozen=True, slots=True)
-class FolderImage:
-    """An image file of a folder data set; `part` is None where the folder has no test part of its own."""
+class _Found:
+    """An image file below a part's folder."""
 
-    id: str
     path: Path
-    class_name: str
+    folders: tuple[str, ...]
+    """Those between the part's folder and the file."""
     part: Part | None
 
 
-@dataclass(frozen=True, slots=True)
-class StrayFile:
-    """A file, or a link to a folder, that is passed over."""
+def list_folder(root: Path, data: Data) -> Listing:
+    """Every image below `root` whose class is known, and those of the pool, without opening one.
 
-    id: str
-    place: str
-    """The class sub-folder that it lies in, from the data set's folder; "" where it lies in none."""
-    kind: str
-    """Its ending in lower case, or a word for what it is."""
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class FolderListing:
-    """What lies in a folder: images by ascending id, and what is passed over."""
-
-    images: tuple[FolderImage, ...]
-    stray: tuple[StrayFile, ...]
-    empty: tuple[str, ...] = ()
-    """Class sub-folders with nothing in them that could have been an image: they are no classes."""
-
-    @property
-    def has_test_part(self) -> bool:
-        """Whether the folder says itself which images test."""
-        return any(image.part == "test" for image in self.images)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, sorted by code point."""
-        return tuple(sorted({image.class_name for image in self.images}))
-
-    @property
-    def passed_over(self) -> tuple[str, ...]:
-        """What is not used, a line for each kind of file in each class: `12 .avif in ash: …`."""
-        return (*stray_lines(self.stray), *(f"{name}/: no image in it, so no class" for name in self.empty))
-
-
-def read_folder(
-    root: Path,
-    *,
-    test_fraction: float | None = None,
-    split_seed: int = 0,
-    validation: OwnValidation | None = None,
-    pool: str = "",
-    reporter: Progress = QUIET,
-) -> Catalogue:
-    """Every image below the class sub-folders of `root`, sorted by id.
-
-    Parts and pools are told by name, as `read_layout` says. Where there is no `test/CLASS/…`,
-    `test_fraction` (0.2) of each class of the training part is held out by `split_seed`. An image's id is its
-    path below `root`; images lie at any depth in a class.
-
-    Args:
-        validation, pool: `data.validation` and `data.extra_unlabelled`.
+    Parts and pools are told by name, as `read_layout` says, before the classes or within each of them. The
+    class is the first folder below, or what `data.class_from` says; images without one are of the pool where
+    they would train. An image's id is its path below `root`. Passes over hidden files, and links to
+    directories in a class.
 
     Raises:
-        UserError: a layout that is not clear; no images, or fewer than two classes; a class that loses all
-            its images; a test fraction though there is a test part.
+        UserError: a layout that is not clear; no images, or fewer than two classes; a pattern that matches
+            none; a folder that cannot be read, a class all of whose files are pictures of kinds that are not
+            read, one class under two spellings.
     """
-    listing = list_folder(root, validation=validation, pool=pool)
-    parts = folder_parts(listing, root, test_fraction=test_fraction, split_seed=split_seed)
-    records: list[ImageRecord] = []
-    left_out: list[LeftOut] = []
-    numbers = {name: number for number, name in enumerate(listing.classes)}
-    for done, (image, part) in enumerate(zip(listing.images, parts, strict=True), 1):
-        try:
-            header = read_header(image.path)
-        except UnreadableImage as error:
-            left_out.append(LeftOut(image.id, error.reason))
-        else:
-            number = numbers[image.class_name]
-            records.append(ImageRecord(image.id, image.path, number, None, part, header.size, header.bytes))
-        if done % 100 == 0 or done == len(listing.images):
-            reporter.progress("read images", done, len(listing.images))
-    if not records:
-        raise UserError(
-            f"none of the {len(left_out)} images can be read ({left_out[0].reason})", where=clean(root)
+    source = data.class_source
+    layout = read_layout(root, pool=data.extra_unlabelled, validation=data.validation)
+    told: list[str] = []
+    if (flat := _to_predict(layout, source)) is not None:
+        layout = read_layout(root, pool=data.extra_unlabelled, validation=data.validation, leave=flat)
+        count = sum(is_image(path) for path in files_below(flat))
+        told.append(
+            f"{clean(flat.name, 80)}/ has {count:,} images and no classes: they are to predict, not to test "
+            f"(petbench predict RUN {clean(flat)})"
         )
-    _refuse_lost_classes(listing, records, left_out, root)
-    return Catalogue(
-        "folder", root, listing.classes, (), tuple(records), tuple(left_out), listing.passed_over
-    )
-
-
-def list_folder(root: Path, *, validation: OwnValidation | None = None, pool: str = "") -> FolderListing:
-    """Find the images without opening them; passes over hidden files, and links to directories in a class.
-
-    Raises:
-        UserError: a layout that is not clear, a folder that cannot be read, a class all of whose files are
-            pictures of kinds that are not read, one class under two spellings.
-    """
-    layout = read_layout(root, pool=pool, validation=validation)
-    images: list[FolderImage] = []
+    images: list[ListedImage] = []
     stray: list[StrayFile] = []
     empty: list[str] = []
     for folder in layout.parts:
-        for entry in read_entries(folder.path):
-            if not entry.is_dir():
-                stray.append(_stray(entry, root, ""))
-            elif entry not in layout.pool:
-                found, others = _class_files(entry, root)
-                if not found:
-                    _refuse_unread_class(entry, others, root)
-                    empty.append(image_id(entry, root))
-                name = readable(entry.name)
-                images += [FolderImage(image_id(path, root), path, name, folder.part) for path in found]
-                stray += others
-        _refuse_without_classes(folder.path, folder.part, images, stray, root)
+        found = _files_of_part(folder, layout, source, root, stray, empty)
+        images += _with_classes(found, source, root, stray)
+        _refuse_without_classes(folder, images, stray, data, root)
     stray += _aside(layout, root)
+    told += _words(layout, images, data, root)
+    for pool in layout.own_pool:
+        below = list(files_below(pool))
+        images += [_unlabelled(path, root) for path in below if _is_image_file(path)]
+        stray += [_stray(path, root, image_id(pool, root)) for path in below if not _is_image_file(path)]
     images.sort(key=lambda image: image.id)
     stray.sort(key=lambda file: file.id)
-    _refuse_two_spellings(images, root)
-    return FolderListing(tuple(images), tuple(stray), tuple(sorted(empty)))
+    listing = Listing(root, tuple(images), tuple(stray), tuple(sorted(empty)), tuple(told))
+    _check_classes(listing, data)
+    return listing
 
 
-def folder_parts(
-    listing: FolderListing, root: Path, *, test_fraction: float | None, split_seed: int
-) -> list[Part]:
-    """The part of each image of a listing: its own, or what is held out of each class.
+def _files_of_part(
+    folder: PartFolder,
+    layout: FolderLayout,
+    source: ClassSource,
+    root: Path,
+    stray: list[StrayFile],
+    empty: list[str],
+) -> list[_Found]:
+    """The image files below a part's folder; other files go to `stray`, folders without an image to `empty`.
+
+    Parts within classes (`CLASS/train/…`) are told here, if all images of the folder lie in one.
+    """
+    found: list[_Found] = []
+    for entry in read_entries(folder.path):
+        if entry in layout.pool or entry in layout.own_pool or entry == layout.left:
+            continue
+        if not entry.is_dir():
+            if _is_image_file(entry):
+                found.append(_Found(entry, (), folder.part))
+            else:
+                stray.append(_stray(entry, root, ""))
+            continue
+        place = image_id(entry, root)
+        below = list(files_below(entry))
+        others = [_stray(path, root, place) for path in below if not _is_image_file(path)]
+        inside = [path for path in below if _is_image_file(path)]
+        if not inside:
+            _refuse_unread_class(entry, others, root)
+            empty.append(place)
+        found += [_Found(path, path.parent.relative_to(folder.path).parts, folder.part) for path in inside]
+        stray += others
+    return _with_inner_parts(found, folder, layout, root)
+
+
+def _with_inner_parts(
+    found: list[_Found], folder: PartFolder, layout: FolderLayout, root: Path
+) -> list[_Found]:
+    """The files with the parts that folders within the classes name; as they are where none does.
 
     Raises:
-        UserError: as `read_folder`, but for unreadable images.
+        UserError: such a folder where the parts are told already, or not all images lie in one.
     """
-    _check_classes(listing, root)
-    if not listing.has_test_part:
-        fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
-        held_out = _held_out([image for image in listing.images if image.part is None], fraction, split_seed)
-        return [image.part or ("test" if image.id in held_out else "train") for image in listing.images]
-    if test_fraction is not None:
-        raise UserError(
-            f"test_fraction = {test_fraction:g}, but the folder has its own test part",
-            where=clean(root),
-            hint="leave data.test_fraction out, or point data.root at the training folder alone",
+    named = [[name for name in one.folders if role_of(name) is not None] for one in found]
+    if not any(named):
+        if layout.validation is not None and not layout.has_parts:
+            raise no_validation(layout.validation, root)
+        return found
+    roles = {role_of(name) for names in named for name in names}
+    is_clear = all(len(names) == 1 for names in named) and roles <= {"train", "test", "validation"}
+    if folder.path != root or layout.has_parts or not is_clear:
+        first = next(one for one, names in zip(found, named, strict=True) if names)
+        for depth in range(1, len(first.folders) + 1):
+            refuse_reserved(folder.path.joinpath(*first.folders[:depth]), root)
+    example: dict[object, Path] = {}
+    for one, names in zip(found, named, strict=True):
+        depth = one.folders.index(names[0]) + 1
+        example.setdefault(role_of(names[0]), folder.path.joinpath(*one.folders[:depth]))
+    parts = parts_of(
+        example.get("train"), example.get("test"), example.get("validation"), layout.validation, root
+    )
+    part_of = {role_of(one.path.name): one.part for one in parts}
+    return [
+        replace(
+            one,
+            folders=tuple(name for name in one.folders if name != names[0]),
+            part=part_of[role_of(names[0])],
         )
-    return [image.part or "train" for image in listing.images]
+        for one, names in zip(found, named, strict=True)
+    ]
 
 
-def is_image(path: Path) -> bool:
-    """Whether a file is taken for an image, by the ending of its name."""
-    return path.suffix.lower() in image_endings()
-
-
-def stray_file(path: Path, id_: str, place: str) -> StrayFile:
-    """Why a file is passed over."""
-    if path.is_symlink() and path.is_dir():
-        return StrayFile(id_, place, "link to a folder", "not followed")
-    if is_image(path):
-        return StrayFile(id_, place, path.suffix.lower(), "in no class sub-folder")
-    ending = clean(path.suffix.lower(), 20)
-    return StrayFile(
-        id_, place, ending or "without an ending", why_not_read(ending) or "not an image by its name"
-    )
-
-
-def stray_lines(files: Iterable[StrayFile]) -> tuple[str, ...]:
-    """A line for each kind of file in each place, most files first."""
-    counts = Counter((file.kind, file.place, file.why) for file in files)
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(
-        f"{count} {kind}{f' in {clean(place, 80)}' if place else ''}: {why}"
-        for (kind, place, why), count in ordered
-    )
-
-
-def readable(name: str) -> str:
-    r"""A file name as text that UTF-8 can hold: undecodable bytes become `\xff`, a backslash is doubled.
-
-    Doubling keeps it one to one, so two files never share an id.
-    """
-    return os.fsencode(name).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-
-
-def image_id(path: Path, root: Path) -> str:
-    """The path below `root`, with forward slashes, made readable."""
-    return readable(path.relative_to(root).as_posix())
-
-
-def _class_files(folder: Path, root: Path) -> tuple[list[Path], list[StrayFile]]:
-    """(images, others) of a class sub-folder, at any depth."""
-    refuse_reserved(folder, root)
-    images: list[Path] = []
-    others: list[StrayFile] = []
-    checked = {folder}
-    for path in files_below(folder):
-        above = path.parent
-        while above not in checked:
-            refuse_reserved(above, root)
-            checked.add(above)
-            above = above.parent
-        if is_image(path) and not path.is_dir():
-            images.append(path)
+def _with_classes(
+    found: Sequence[_Found], source: ClassSource, root: Path, stray: list[StrayFile]
+) -> Iterator[ListedImage]:
+    """The images with their classes; those without one are of the pool, or where they would measure stray."""
+    for one in found:
+        name = _class_name(one, source)
+        if name is not None:
+            yield ListedImage(image_id(one.path, root), one.path, name, one.part)
+        elif one.part in ("train", None):
+            yield _unlabelled(one.path, root)
         else:
-            others.append(_stray(path, root, image_id(folder, root)))
-    return images, others
+            stray.append(replace(_stray(one.path, root, ""), why=_NO_CLASS))
+
+
+def _class_name(found: _Found, source: ClassSource) -> str | None:
+    match source:
+        case FolderLevels(first, last):
+            names = found.folders[first - 1 : last]
+            return "/".join(map(readable, names)) if len(found.folders) >= last else None
+        case NamePattern(pattern):
+            stem = readable(found.path.stem)
+            match = pattern.search(stem) or pattern.search(readable(found.path.name))
+            return None if match is None else (match[1] or "").strip() or None
+
+
+def _unlabelled(path: Path, root: Path) -> ListedImage:
+    return ListedImage(image_id(path, root), path, None, "unlabelled")
+
+
+def _is_image_file(path: Path) -> bool:
+    return is_image(path) and not path.is_dir()
 
 
 def _stray(path: Path, root: Path, place: str) -> StrayFile:
     return stray_file(path, image_id(path, root), place)
+
+
+def _to_predict(layout: FolderLayout, source: ClassSource) -> Path | None:
+    """The test folder, if nobody says what its images show, as in a competition's `test/`.
+
+    They lie in no class folder, or all of them in one that is none of the training classes.
+    """
+    test = next((one.path for one in layout.parts if one.part == "test"), None)
+    if test is None:
+        return None
+    names = {one.path: _names_below(one.path, source) for one in layout.parts}
+    own, images = names.pop(test)
+    known = {class_key(name) for classes, _ in names.values() for name in classes}
+    if not images or len(own) > 1 or any(class_key(name) in known for name in own):
+        return None
+    return test if len(known) > 1 else None
+
+
+def _names_below(folder: Path, source: ClassSource) -> tuple[set[str], int]:
+    """The classes of a part's images, and how many images it has."""
+    classes, images = set(), 0
+    for path in files_below(folder):
+        if _is_image_file(path):
+            name = _class_name(_Found(path, path.parent.relative_to(folder).parts, None), source)
+            classes |= {name} if name is not None else set()
+            images += 1
+    return classes, images
+
+
+def _words(layout: FolderLayout, images: Sequence[ListedImage], data: Data, root: Path) -> Iterator[str]:
+    """How the folder was understood; nothing of plain class folders."""
+    counts = {
+        part: sum(image.part == part for image in images) for part in ("train", "validation", "test", None)
+    }
+    does = {"train": "train", None: "train", "validation": "validate", "test": "test"}
+    if layout.has_parts or counts["train"] or counts["validation"]:
+        told = [f"{count:,} images {does[part]}" for part, count in counts.items() if count]
+        where = ", ".join(f"{clean(one.path.name, 40)}/" for one in layout.parts if one.path != root)
+        yield f"{where or 'folders within the classes'}: {', '.join(told)}"
+    loose = [image for image in images if image.class_name is None]
+    known = len(images) - len(loose)
+    if data.class_from is not None:
+        yield f"classes from {clean(data.class_from, 80)}: {known:,} of {len(images):,} images have one"
+    if loose and known:
+        yield (
+            f"{len(loose):,} images have no class, such as {clean(loose[0].id, 80)}: they are the pool, "
+            "which [pseudo_label] learns from"
+        )
+    for pool in layout.own_pool:
+        count = sum(_is_image_file(path) for path in files_below(pool))
+        yield f"{clean(pool.name, 80)}/: {count:,} images without a class, the pool of [pseudo_label]"
 
 
 def _aside(layout: FolderLayout, root: Path) -> list[StrayFile]:
@@ -253,19 +269,6 @@ def _aside(layout: FolderLayout, root: Path) -> list[StrayFile]:
     return found
 
 
-def _held_out(images: Iterable[FolderImage], fraction: float, seed: int) -> set[str]:
-    """Ids that test: of each class its share, rounded, at least one, but never its only image."""
-    held_out: set[str] = set()
-    by_class: dict[str, list[str]] = {}
-    for image in images:
-        by_class.setdefault(image.class_name, []).append(image.id)
-    for ids in by_class.values():
-        count = min(max(1, int(fraction * len(ids) + 0.5)), len(ids) - 1)
-        ranks = shuffled_ranks(ids, "test", seed)
-        held_out |= {name for name, place in zip(ids, ranks.tolist(), strict=True) if place < count}
-    return held_out
-
-
 def _refuse_unread_class(folder: Path, others: list[StrayFile], root: Path) -> None:
     """A class must not vanish because its pictures are of kinds that are not read."""
     pictures = [file for file in others if why_not_read(file.kind)]
@@ -279,26 +282,22 @@ def _refuse_unread_class(folder: Path, others: list[StrayFile], root: Path) -> N
 
 
 def _refuse_without_classes(
-    folder: Path, part: Part | None, images: list[FolderImage], stray: list[StrayFile], root: Path
+    folder: PartFolder, images: list[ListedImage], stray: list[StrayFile], data: Data, root: Path
 ) -> None:
-    """A part whose images lie in no class sub-folder says nothing of them."""
-    if any(image.path.is_relative_to(folder) for image in images):
+    """A part none of whose images has a class says nothing of them."""
+    inside = [image for image in images if image.path.is_relative_to(folder.path)]
+    if any(image.class_name is not None for image in inside):
         return
-    loose = [file for file in stray if file.why == "in no class sub-folder" and _lies_in(file, folder, root)]
-    name = clean(folder.name, 80)
-    if part is None and folder == root:
+    name, part = clean(folder.path.name, 80), folder.part
+    if part is None and folder.path == root:
         return  # told with all that is wrong with a folder without classes
-    if loose:
-        labelled = "test" if part == "test" else "these"
+    loose = [file for file in stray if file.why == _NO_CLASS and _lies_in(file, folder.path, root)]
+    if count := len(loose) + len(inside):
+        told = "in a class sub-folder" if data.class_from is None else "has a class"
         raise UserError(
-            f"{name}/ has {len(loose)} images, none in a class sub-folder: nobody says what {labelled} "
-            "images show",
+            f"{name}/ has {count} images, none {told}: nobody says what these images show",
             where=clean(root),
-            allowed=f"{name}/CLASS/IMAGE",
-            hint=f"move {name}/ out of data.root to hold a test part out of the training images; "
-            f"petbench predict RUN {clean(folder)} then names what it shows"
-            if part == "test"
-            else "",
+            allowed=f"{name}/CLASS/IMAGE" if data.class_from is None else "",
         )
     raise UserError(
         f"{name}/ has no image in any class sub-folder",
@@ -312,62 +311,25 @@ def _lies_in(file: StrayFile, folder: Path, root: Path) -> bool:
     return file.id.rpartition("/")[0] == image_id(folder, root)
 
 
-def _refuse_two_spellings(images: list[FolderImage], root: Path) -> None:
-    spelled: dict[str, str] = {}
-    for name in sorted({image.class_name for image in images}):
-        other = spelled.setdefault(class_key(name), name)
-        if other != name:
-            raise UserError(
-                f"one class under two names, {_spelled(other, name)} and {_spelled(name, other)}",
-                where=clean(root),
-                hint="put their images into one folder, or give one of the classes another name",
-            )
-
-
-def _spelled(name: str, other: str) -> str:
-    """The name, by its code points where it looks like the other."""
-    if name.casefold() == other.casefold():
-        return f"'{clean(name, 80)}'"
-    return f"'{clean(name, 80)}' ({name[:80]!a})"
-
-
-def _refuse_lost_classes(
-    listing: FolderListing, records: list[ImageRecord], left_out: list[LeftOut], root: Path
-) -> None:
-    kept = {record.breed for record in records}
-    lost = [name for number, name in enumerate(listing.classes) if number not in kept]
-    if not lost:
-        return
-    why = {image.id: image.reason for image in left_out}
-    images = [image for image in listing.images if image.class_name == lost[0]]
-    more = f" (and {len(lost) - 1} more classes so)" if len(lost) > 1 else ""
-    raise UserError(
-        f"none of the {len(images)} images of {clean(lost[0], 80)} can be read "
-        f"({clean(images[0].id, 80)}: {clean(why[images[0].id])}){more}",
-        where=clean(root),
-        hint="petbench data check names every image that cannot be read",
-    )
-
-
-def _check_classes(listing: FolderListing, root: Path) -> None:
-    if not listing.images:
-        over = "".join(f"; {line}" for line in listing.passed_over[:5])
-        layout = f"{_LAYOUT}; images end in " + " ".join(sorted(image_endings()))
-        raise UserError(f"no images in any class sub-folder{over}", where=clean(root), allowed=layout)
+def _check_classes(listing: Listing, data: Data) -> None:
+    root = listing.root
+    refuse_two_spellings(listing)
+    if not listing.classes:
+        raise _no_classes(listing, data)
     if len(listing.classes) < 2:
-        only = listing.images[0]
+        only = next(image for image in listing.images if image.class_name is not None)
         raise UserError(
-            f"only one class, {clean(only.class_name)}; a classifier needs two",
+            f"only one class, {clean(only.class_name or '')}; a classifier needs two",
             where=clean(root),
             allowed=_LAYOUT,
-            hint=_deeper(listing, root),
+            hint=_deeper(listing, root) if data.class_from is None else "",
         )
     trained = {image.class_name for image in listing.images if image.part in ("train", None)}
     untrained = [clean(name, 80) for name in listing.classes if name not in trained]
     if untrained:
         rest = f" and {len(untrained) - 5} more" if len(untrained) > 5 else ""
         named = ", ".join(untrained[:5]) + rest
-        one = next(image for image in listing.images if clean(image.class_name, 80) == untrained[0])
+        one = next(image for image in listing.images if clean(image.class_name or "", 80) == untrained[0])
         elsewhere = f"{clean(one.path.relative_to(root).parts[0], 80)}/{untrained[0]}/"
         raise UserError(
             f"classes without a training image: {named}",
@@ -377,13 +339,38 @@ def _check_classes(listing: FolderListing, root: Path) -> None:
         )
 
 
-def _training_folder(listing: FolderListing, root: Path) -> str:
+def _no_classes(listing: Listing, data: Data) -> UserError:
+    """Why a folder has no classes, and what may be meant."""
+    loose = listing.images
+    if data.class_from is not None and loose:
+        shown = ", ".join(clean(image.id, 60) for image in loose[:3])
+        return UserError(
+            f"class_from = {toml_literal(data.class_from)} matches none of {len(loose):,} images, such as "
+            f"{shown}",
+            where=clean(listing.root),
+            allowed="folder:1 for the first folder below, folder:1-2 for the first two, name: and a pattern "
+            "with one group for files' names",
+        )
+    over = "".join(f"; {line}" for line in listing.passed_over[:5])
+    count = f"; {len(loose):,} images in none" if loose else ""
+    return UserError(
+        f"no images in any class sub-folder{count}{over}",
+        where=clean(listing.root),
+        allowed=f"{_LAYOUT}; images end in " + " ".join(sorted(image_endings())),
+        hint="classes in the files' names are read by data.class_from, those of a list by data.dataset = "
+        '"table"'
+        if loose
+        else "",
+    )
+
+
+def _training_folder(listing: Listing, root: Path) -> str:
     """The name of the folder of the training part, which a listing with a test part has."""
     trained = (image for image in listing.images if image.part in ("train", None))
     return next((image.path.relative_to(root).parts[0] for image in trained), "train")
 
 
-def _deeper(listing: FolderListing, root: Path) -> str:
+def _deeper(listing: Listing, root: Path) -> str:
     """Where the classes may be meant to begin, if the one folder holds several."""
     top = {image.path.relative_to(root).parts[0] for image in listing.images}
     inner = {image.path.relative_to(root).parts[1] for image in listing.images if image.path.parent != root}
@@ -393,3 +380,27 @@ def _deeper(listing: FolderListing, root: Path) -> str:
         if len(folders) > 1
         else ""
     )
+
+
+class FolderReader(ListingReader):
+    """Class sub-folders."""
+
+    classes_are_folders = True
+
+    def locate(self, data: Data, *, data_home: Path, reporter: Progress) -> Path:
+        """The folder. Raises: UserError: it is not there, or none."""
+        given = Path(data.root).expanduser().absolute()
+        if not os.path.isdir(given):  # noqa: PTH112 (no name is too long for it)
+            raise UserError(
+                "it is no directory" if os.path.lexists(given) else "no such directory",
+                where=f"data.root: {clean(given)}",
+                hint="set data.root to the directory that holds the class sub-folders",
+            )
+        return given
+
+    def list(self, root: Path, data: Data) -> Listing:
+        """As `list_folder`."""
+        return list_folder(root, data)
+
+
+add_reader("folder", FolderReader())

@@ -11,17 +11,55 @@ from numpy.typing import NDArray
 
 from workbench.dataset.catalogue import Catalogue
 from workbench.dataset.corrections import Corrected, apply_corrections
-from workbench.dataset.open import open_catalogue
+from workbench.dataset.extra import with_extra
+from workbench.dataset.listing import Listing
+from workbench.dataset.oxford import OXFORD_DIRECTORY as OXFORD_DIRECTORY
+from workbench.dataset.oxford import SAMPLE_DIRECTORY as SAMPLE_DIRECTORY
+from workbench.dataset.oxford import sample_home as sample_home
+from workbench.dataset.reader import listing_reader, reader_of
 from workbench.dataset.review import Review, load_review, named_review
-from workbench.dataset.split import Chooser, Positions, Split, make_split
+from workbench.dataset.split import Chooser, Positions, Split, label_folds, make_split, without_fold
 from workbench.recipe import Recipe
-from workbench.recipe.data import Data
+from workbench.recipe.data import DATASETS, Data
 from workbench.recipe.model import is_weights_file
+from workbench.recipe.pseudo_label import LABEL_POLICIES
 from workbench.support.clean import clean
-from workbench.support.errors import UserError
-from workbench.support.fingerprint import BY_CONTENT, fingerprint
-from workbench.support.nearest import nearest
+from workbench.support.digests import BY_CONTENT, fingerprint
+from workbench.support.errors import UserError, nearest
 from workbench.support.progress import QUIET, Progress
+
+
+def open_catalogue(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Catalogue:
+    """Read which images a recipe's data set has, and its extra ones. The sample set is made on its first use.
+
+    Args:
+        data: the recipe's [data]; an empty `root` means the data home, for the sample set `sample_home`. A
+            given root of an Oxford layout may be that directory or the one that holds `oxford-iiit-pet/`.
+        data_home: the directory for data sets, `support.paths.data_home()`.
+        reporter: told how far reading is.
+
+    Raises:
+        UserError: the data set is not there (says how to get it), or it or its extra images cannot be used.
+    """
+    root = locate(data, data_home=data_home, reporter=reporter)
+    return with_extra(reader_of(data).read(root, data, reporter), data, reporter=reporter)
+
+
+def list_images(data: Data) -> Listing:
+    """The images of a data set of one's own; none is opened. Raises: UserError, as `open_catalogue`."""
+    reader = listing_reader(data)
+    if reader is None:
+        raise ValueError(f"{data.dataset} lists no images by itself")
+    return reader.list(reader.locate(data, data_home=Path(), reporter=QUIET), data)
+
+
+def locate(data: Data, *, data_home: Path, reporter: Progress = QUIET) -> Path:
+    """The data set's own directory, or table; makes the sample set where its directory was left to us.
+
+    Raises:
+        UserError: it is not there.
+    """
+    return reader_of(data).locate(data, data_home=data_home, reporter=reporter)
 
 
 @dataclass(frozen=True)
@@ -57,8 +95,14 @@ class Catalogues:
 def _named_data(data: Data) -> str:
     """Equal for tables [data] of which `open_catalogue` makes the same catalogue."""
     named = [data.dataset, data.root, data.target, data.extra_labelled, data.extra_unlabelled]
-    of_folder = [data.test_fraction, data.split_seed, data.validation] if data.dataset == "folder" else []
-    return fingerprint([named, of_folder])
+    of_own = [data.test_fraction, data.split_seed, data.validation] if DATASETS[data.dataset].is_own else []
+    return fingerprint([named, of_own, [value for _, value in how_it_is_read(data)]])
+
+
+def how_it_is_read(data: Data) -> list[tuple[str, str]]:
+    """The knobs that say which images of a folder or table are there, and what of: those that are set."""
+    knobs = ("class_from", "path_column", "path_pattern", "label_column", "split_column", "group_column")
+    return [(knob, getattr(data, knob)) for knob in knobs if getattr(data, knob) is not None]
 
 
 class DataNow:
@@ -153,6 +197,8 @@ def divide(
         review = load_review(path)
         corrected = apply_corrections(review, catalogue, split, data.target, where=path)
     check_parts(corrected.split, recipe)
+    if typical is not any_images or labels is None or not LABEL_POLICIES[labels.policy].looks_at_images:
+        check_label_folds(recipe, catalogue, corrected.split, corrected.taught)
     _check_heads(recipe, catalogue, corrected.split)
     _check_shares(recipe, catalogue)
     return RunData(catalogue, review, corrected)
@@ -180,7 +226,8 @@ def check_parts(split: Split, recipe: Recipe) -> None:
     Raises:
         UserError: names the part.
     """
-    for name in ("labelled", "validation", "test"):
+    held_out = () if recipe.data.label_folds is not None else ("validation",)
+    for name in ("labelled", *held_out, "test"):
         if not len(getattr(split, name)):
             raise UserError(
                 f"no {name} image is left",
@@ -192,8 +239,48 @@ def check_parts(split: Split, recipe: Recipe) -> None:
         raise UserError(
             f"all {len(split.labelled)} training images are labelled: none is left to pseudo-label",
             where="[pseudo_label]",
-            hint="label fewer, or leave the table out for supervised training",
+            hint="label fewer (pseudo_label.labelled_fraction), name more images (data.extra_unlabelled), or "
+            "leave the table out for supervised training",
         )
+
+
+def check_label_folds(recipe: Recipe, catalogue: Catalogue, split: Split, taught: NDArray[np.int64]) -> None:
+    """See that the models of the other folds know every class that a fold has to judge.
+
+    Args:
+        taught: (N,) classes by position, as training is told them.
+
+    Raises:
+        UserError: a class has one labelled image alone, or all of them in one group; all of the pool belongs
+            to groups that one fold judges.
+    """
+    if recipe.data.label_folds is None:
+        return
+    own = split.labelled[~catalogue.is_extra[split.labelled]]
+    classes = catalogue.classes(recipe.data.target)
+    folds = label_folds(catalogue, own, taught[own], recipe.data)
+    alone = [
+        number for number in np.unique(taught[own]).tolist() if len(set(folds[taught[own] == number])) == 1
+    ]
+    if alone:
+        more = f", as have {len(alone) - 1} more classes" if len(alone) > 1 else ""
+        what = (
+            "one labelled image" if (taught[own] == alone[0]).sum() == 1 else "labelled images of one group"
+        )
+        raise UserError(
+            f"{clean(classes[alone[0]], 80)} has {what}{more}: a model of the other folds would not know it",
+            where="data.label_folds",
+            allowed="two labels or more of every class that has one",
+            hint="label more, or let a few held-out images choose: data.validation_images = 40",
+        )
+    for fold in np.unique(folds).tolist() if recipe.pseudo_label is not None else ():
+        if not len(without_fold(catalogue, split, own[folds == fold]).unlabelled):
+            raise UserError(
+                "all images of the pool belong to the groups of one fold: the models that judge it would "
+                "have none",
+                where="data.label_folds",
+                hint="set more folds, or let a few held-out images choose: data.validation_images = 40",
+            )
 
 
 def readable_split(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,10 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from workbench.dataset.catalogue import Catalogue
 from workbench.dataset.split import Positions, Split
 from workbench.support.clean import clean
+from workbench.support.digests import BY_CONTENT, fingerprint, require_sum, summed_write
 from workbench.support.errors import UserError
-from workbench.support.fingerprint import BY_CONTENT, fingerprint
 from workbench.support.regular_file import UnreadableFile, read_bytes
-from workbench.support.sums import require_sum, summed_write
 
 SPLIT_FILE = "split.json"
 
@@ -111,6 +111,97 @@ def load_split(path: Path, catalogue: Catalogue, *, exact: bool = False) -> Spli
             hint=f"put the data at {clean(catalogue.root)} back as it was, or start a new run on it",
         )
     return Split(*(np.array(sorted(positions[name] for name in ids), dtype=np.int64) for ids in saved.parts))
+
+
+def as_it_was(path: Path, catalogue: Catalogue) -> Catalogue:
+    """The catalogue that a run's split was made of: as it is now, or without images that have no class.
+
+    Such files, loose in a folder, were passed over until they became the pool of [pseudo_label].
+    """
+    written = _read(path).data_fingerprint
+    if catalogue.has_fingerprint(written):
+        return catalogue
+    before = catalogue.without_own_pool()
+    return before if before.has_fingerprint(written) else catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class SplitIds:
+    """Which image of a saved split is for what, by id; extra images included."""
+
+    labelled: frozenset[str]
+    unlabelled: frozenset[str]
+    validation: frozenset[str]
+    test: frozenset[str]
+    data_fingerprint: str
+    split_fingerprint: str
+
+
+def split_ids(path: Path) -> SplitIds:
+    """Of a saved split, without the data that it divides.
+
+    Raises:
+        UserError: no such file, or not a split.
+    """
+    saved = _read(path)
+    labelled, unlabelled, validation, test = map(frozenset, saved.parts)
+    return SplitIds(labelled, unlabelled, validation, test, saved.data_fingerprint, saved.split_fingerprint)
+
+
+def join_splits(path: Path, splits: Sequence[Path]) -> SplitIds:
+    """Write the split of several models as one: labelled is what any of them saw with its label.
+
+    Args:
+        splits: of the same images with the same validation and test part.
+
+    Raises:
+        UserError: as `split_ids`.
+        OSError: it cannot be written.
+    """
+    first, *others = [_read(split) for split in splits]
+    labelled = {name for saved in (first, *others) for name in saved.labelled}
+    extra = {name for saved in (first, *others) for name in saved.extra_labelled or ()}
+    joined = first
+    if labelled != set(first.labelled) or extra != set(first.extra_labelled or ()):
+        train = [*first.labelled, *first.unlabelled]
+        digests: dict[str, str] = {}
+        for saved in (first, *others):
+            told = [name for part in saved.parts for name in part]
+            digests |= dict(zip(told, (saved.contents or "").split(), strict=False))
+        joined = first.model_copy(
+            update={
+                "labelled": sorted(name for name in train if name in labelled),
+                "unlabelled": sorted(name for name in train if name not in labelled),
+                "extra_labelled": sorted(extra) or None,
+            }
+        )
+        names = [name for part in joined.parts for name in part]
+        whole = digests.keys() >= set(names)
+        joined = joined.model_copy(
+            update={
+                "contents": " ".join(digests[name] for name in names) if whole else None,
+                "split_fingerprint": fingerprint([sorted(part) for part in joined.parts]),
+            }
+        )
+    text = joined.model_dump_json(by_alias=True, indent=1, exclude_none=True) + "\n"
+    summed_write(path, path.parent, text.encode())
+    return split_ids(path)
+
+
+def other_pictures(path: Path, catalogue: Catalogue) -> list[str]:
+    """Ids of a saved split's images that a catalogue lacks, or has another picture for.
+
+    Of a split from before pictures were told apart by content, those that it lacks.
+
+    Raises:
+        UserError: no such file, or not a split.
+    """
+    saved = _read(path)
+    names, known = [name for part in saved.parts for name in part], _digests(catalogue)
+    told = (saved.contents or "").split()
+    if len(told) != len(names):
+        return [name for name in names if name not in known]
+    return [name for name, digest in zip(names, told, strict=True) if known.get(name) != digest]
 
 
 def is_by_content(path: Path) -> bool:

@@ -2,10 +2,9 @@
 
 from workbench.jobs.control import cancel_run, is_background, pause_run, stop_run
 from workbench.jobs.device import Device, devices
-from workbench.jobs.lease import Holder, holders
+from workbench.jobs.lease import GpuUse, Holder, gpu_usage, holders
 from workbench.jobs.queue import QueueEntry, move_in_queue, queue_of
-from workbench.jobs.start import Launched, check_divisions, check_launch, launch, resume_run
-from workbench.jobs.usage import GpuUse, gpu_usage
+from workbench.jobs.start import Launched, check_divisions, check_launch, check_place, launch, resume_run
 
 __all__ = [
     "Device",
@@ -16,6 +15,7 @@ __all__ = [
     "cancel_run",
     "check_divisions",
     "check_launch",
+    "check_place",
     "devices",
     "gpu_usage",
     "holders",

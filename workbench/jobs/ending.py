@@ -1,19 +1,25 @@
-"""How a trainer ended, in words, where it could not say so itself."""
+"""How a run ended: in words, where its trainer could not say so itself, and to the user's own command."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.runs.control import STOP_SIGNALS, Control
+from workbench.jobs.start import child_environment
+from workbench.runs.attempt_control import STOP_SIGNALS, Control
 from workbench.runs.layout import RunDirectory
+from workbench.runs.status import status_of
 from workbench.support.clean import clean
+from workbench.support.errors import UserError
 from workbench.support.regular_file import open_regular
 
 _VMSTAT = Path("/proc/vmstat")
 _TAIL_BYTES = 4096
+_LIMIT_SECONDS = 30.0
 LOWER = "lower training.batch_size or data.image_size, or take a smaller backbone"
 """What to do about too little memory."""
 _REASON_LIMIT = 300
@@ -82,6 +88,43 @@ def last_words(run: RunDirectory) -> str:
     problem = [line for line in lines if line.startswith("petbench: ")]
     told = problem or [line for line in lines if line.strip()]
     return clean(told[-1].strip().removeprefix("petbench: "), _REASON_LIMIT) if told else ""
+
+
+def notify(command: str, run: RunDirectory, name: str) -> str:
+    """Run `command` (no shell) with PETBENCH_RUN_ID, _STATUS, _RUN_DIR and _NAME; returns what went wrong.
+
+    It writes to the run's log, and is killed if it takes longer than half a minute.
+    """
+    environment = child_environment(
+        PETBENCH_RUN_ID=run.id,
+        PETBENCH_STATUS=status_of(run).value,
+        PETBENCH_RUN_DIR=str(run.path),
+        PETBENCH_NAME=name,
+    )
+    try:
+        done = subprocess.run(
+            split_command(command),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            timeout=_LIMIT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"the notification took longer than {_LIMIT_SECONDS:.0f} s and was killed"
+    except (OSError, ValueError, UserError) as error:
+        return f"the notification failed: {error}"
+    return f"the notification failed with code {done.returncode}" if done.returncode else ""
+
+
+def split_command(command: str) -> list[str]:
+    """The words of a command as a shell would split them. Raises: UserError."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UserError(f"no command: {error}", where="--notify") from error
+    if not words:
+        raise UserError("an empty command", where="--notify")
+    return words
 
 
 def _killed(number: int, kernel_killed: bool) -> str:

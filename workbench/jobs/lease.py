@@ -1,19 +1,28 @@
-"""A device's lease: a kernel file lock, so that a holder that dies, however it dies, frees the device."""
+"""Who has which device: leases, and how busy the GPUs are with this user's runs and with all else.
+
+A lease is a kernel file lock, so that a holder that dies, however it dies, frees the device.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.jobs.device import Device
+import psutil
+
+from workbench.jobs.device import Device, listed_device
+from workbench.jobs.nvml import read_loads
 from workbench.runs.layout import RunDirectory
+from workbench.runs.process import read_process
 from workbench.runs.waiting import jobs_home, queue_lock
+from workbench.support.clean import clean
 from workbench.support.locks import try_lock
-from workbench.support.records import read_record
+from workbench.support.records import plain, read_record
+from workbench.support.units import human_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +31,18 @@ class Lease:
 
     device: Device
     descriptor: int
+
+    @classmethod
+    def granted(cls, device: Device) -> Lease:
+        """Of a device that a cluster has given to this process alone: there is nobody to keep it from."""
+        return cls(device, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+    def rename(self, run: RunDirectory) -> None:
+        """Say that another run has it now; without its name the lease holds all the same."""
+        with contextlib.suppress(OSError):
+            text = json.dumps(plain(Holder(str(run.path.absolute()), os.getpid()))) + "\n"
+            os.ftruncate(self.descriptor, 0)  # in place, as the lock is on this very file
+            os.pwrite(self.descriptor, text.encode(), 0)
 
     def release(self) -> None:
         """Let go of it here."""
@@ -42,6 +63,10 @@ class Holder:
         """The run."""
         return RunDirectory(Path(self.path))
 
+    def has(self, device: Device) -> str:
+        """That it has a device, in words."""
+        return f"{device.name} is in use by {clean(self.run.id) or 'another petbench run'}"
+
 
 def try_lease(device: Device, run: RunDirectory) -> Lease | None:
     """Take `device` for `run`; None where another run has it. The caller holds `queue_lock`.
@@ -54,12 +79,9 @@ def try_lease(device: Device, run: RunDirectory) -> Lease | None:
     descriptor = try_lock(path)
     if descriptor is None:
         return None
-    # In place, as the lock is on this very file; without the holder's name the lease holds all the same.
-    with contextlib.suppress(OSError):
-        text = json.dumps(asdict(Holder(str(run.path.absolute()), os.getpid()))) + "\n"
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
-    return Lease(device, descriptor)
+    lease = Lease(device, descriptor)
+    lease.rename(run)
+    return lease
 
 
 def holder_of(key: str) -> Holder | None:
@@ -90,6 +112,25 @@ def holders() -> dict[str, Holder]:
     return {key: holder for key, holder in found.items() if holder is not None}
 
 
+def choose_free(wanted: Sequence[Device]) -> Device:
+    """The device that nobody has, and with the most free memory; the first one where all are taken.
+
+    For runs in the foreground, which never wait. Where there is no place for leases, memory alone decides.
+
+    Args:
+        wanted: in order of preference; not empty.
+    """
+    if len(wanted) == 1:
+        return wanted[0]
+    try:
+        with queue_lock():
+            free = [device for device in wanted if is_free(device.key)]
+    except OSError:
+        free = list(wanted)
+    left = {load.gpu.uuid: load.gpu.total_bytes - load.used_bytes for load in read_loads()}
+    return max(free or wanted[:1], key=lambda device: left.get(device.key, 0))  # of equals the first
+
+
 @contextlib.contextmanager
 def lease_if_free(device: Device, run: RunDirectory) -> Iterator[Holder | None]:
     """Have `device` for the duration if it is free, else yield who has it; never waits.
@@ -110,6 +151,82 @@ def lease_if_free(device: Device, run: RunDirectory) -> Iterator[Holder | None]:
     finally:
         if lease is not None:
             lease.release()
+
+
+@dataclass(frozen=True, slots=True)
+class GpuUse:
+    """A GPU at this moment; `index` is the driver's, before CUDA_VISIBLE_DEVICES."""
+
+    index: int
+    name: str
+    uuid: str
+    utilisation: float | None
+    """0 to 1; None where the card does not tell."""
+    used_bytes: int
+    total_bytes: int
+    own_bytes: int
+    """Of this user's petbench runs."""
+
+    @property
+    def other_bytes(self) -> int:
+        """Of everything else, the driver's own needs among it."""
+        return max(0, self.used_bytes - self.own_bytes)
+
+
+def gpu_usage() -> list[GpuUse]:
+    """Every GPU of this machine; nothing without an NVIDIA driver. Takes some milliseconds."""
+    loads = read_loads()
+    if not loads:
+        return []
+    own = _own_pids()
+    return [
+        GpuUse(
+            index=load.gpu.index,
+            name=load.gpu.name,
+            uuid=load.gpu.uuid,
+            utilisation=load.utilisation,
+            used_bytes=load.used_bytes,
+            total_bytes=load.gpu.total_bytes,
+            own_bytes=sum(used for pid, used in load.processes if pid in own),
+        )
+        for load in loads
+    ]
+
+
+def others_on(name: str, own: Collection[int] = ()) -> str:
+    """Who computes on a device, and what of its memory is free, in words; "" where nobody tells.
+
+    Args:
+        name: `cuda` or `cuda:N`, as CUDA_VISIBLE_DEVICES numbers them here.
+        own: processes to leave out.
+    """
+    device = listed_device(name)
+    load = next((load for load in read_loads() if device and load.gpu.uuid == device.key), None)
+    others = [] if load is None else [(pid, used) for pid, used in load.processes if pid not in own]
+    if load is None or not others:
+        return ""
+    free = human_bytes(max(0, load.gpu.total_bytes - load.used_bytes))
+    return f"{', '.join(_told(pid, used) for pid, used in others)}; {free} are free"
+
+
+def _told(pid: int, used: int) -> str:
+    try:
+        process = psutil.Process(pid)
+        who = f"{process.username()}'s {process.name()}"
+    except psutil.Error:
+        who = "somebody"  # another container's, or gone
+    return clean(f"{who} (pid {pid}{f', {human_bytes(used)}' if used else ''})", 120)
+
+
+def _own_pids() -> frozenset[int]:
+    """The trainers of runs that have a device: in the foreground the holder itself, else its child."""
+    pids = {os.getpid()}
+    for holder in holders().values():
+        pids.add(holder.pid)
+        process = read_process(holder.run)
+        if process is not None:
+            pids.add(process.pid)
+    return frozenset(pids)
 
 
 def _lease_file(key: str) -> Path:

@@ -13,10 +13,13 @@ class Gpu:
     """A GPU as the driver sees it, before CUDA_VISIBLE_DEVICES."""
 
     index: int
+    """Of the card, in PCI order; slices of a card that MIG divides have the same."""
     uuid: str
-    """As CUDA writes it: `GPU-8932f937-…`."""
+    """As CUDA writes it: `GPU-8932f937-…`, or `MIG-…` of a slice."""
     name: str
     total_bytes: int
+    card: str = ""
+    """A slice's card, by its UUID."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,13 @@ class GpuLoad:
 
 
 def read_gpus() -> list[Gpu] | None:
-    """Every GPU of the machine in PCI order; None without an NVIDIA driver that answers."""
+    """Every GPU of the machine in PCI order; of a card that MIG divides its slices, which programs run on.
+
+    None without an NVIDIA driver that answers.
+    """
     try:
         with _library() as nvml:
-            return [_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+            return [gpu for gpu, _ in _gpus(nvml)]
     except _errors():
         return None
 
@@ -44,7 +50,7 @@ def read_loads() -> list[GpuLoad]:
     """The load of every GPU; nothing without an NVIDIA driver that answers."""
     try:
         with _library() as nvml:
-            return [_load(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+            return [_load(nvml, gpu, handle) for gpu, handle in _gpus(nvml)]
     except _errors():
         return []
 
@@ -68,18 +74,39 @@ def _errors() -> tuple[type[Exception], ...]:
     return (pynvml.NVMLError, OSError)
 
 
-def _gpu(nvml: Any, index: int) -> Gpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    return Gpu(
-        index=index,
-        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
-        name=_text(nvml.nvmlDeviceGetName(handle)),
-        total_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
-    )
+def _gpus(nvml: Any) -> Iterator[tuple[Gpu, Any]]:
+    """(GPU or slice, its handle)."""
+    for index in range(nvml.nvmlDeviceGetCount()):
+        whole = nvml.nvmlDeviceGetHandleByIndex(index)
+        slices = list(slices_of(nvml, whole))
+        card = _text(nvml.nvmlDeviceGetUUID(whole)) if slices else ""
+        for handle in slices or [whole]:
+            gpu = Gpu(
+                index=index,
+                uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
+                name=_text(nvml.nvmlDeviceGetName(handle)),
+                total_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
+                card=card,
+            )
+            yield gpu, handle
 
 
-def _load(nvml: Any, index: int) -> GpuLoad:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+def slices_of(nvml: Any, whole: Any) -> Iterator[Any]:
+    """Handles of a card's slices; none where MIG is off or not there."""
+    try:
+        if nvml.nvmlDeviceGetMigMode(whole)[0] != nvml.NVML_DEVICE_MIG_ENABLE:
+            return
+        most = nvml.nvmlDeviceGetMaxMigDeviceCount(whole)
+    except nvml.NVMLError:
+        return
+    for number in range(most):
+        try:
+            yield nvml.nvmlDeviceGetMigDeviceHandleByIndex(whole, number)
+        except nvml.NVMLError:
+            continue  # fewer slices than there may be
+
+
+def _load(nvml: Any, gpu: Gpu, handle: Any) -> GpuLoad:
     try:
         utilisation: float | None = nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
     except nvml.NVMLError:
@@ -89,7 +116,7 @@ def _load(nvml: Any, index: int) -> GpuLoad:
     except nvml.NVMLError:
         running = []  # some containers and older cards do not tell
     return GpuLoad(
-        gpu=_gpu(nvml, index),
+        gpu=gpu,
         utilisation=utilisation,
         used_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).used),
         processes=tuple((int(process.pid), int(process.usedGpuMemory or 0)) for process in running),

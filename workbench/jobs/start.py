@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import workbench
 from workbench.jobs.device import wanted_devices
@@ -22,6 +22,7 @@ from workbench.jobs.queue import join_queue
 from workbench.runs.layout import RunDirectory, create_run
 from workbench.runs.process import Signs, ensure_unattended, write_process
 from workbench.runs.status import RunStatus, status_of
+from workbench.runs.ticket import read_ticket
 from workbench.support.errors import UserError
 from workbench.support.regular_file import open_to_append
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from workbench.recipe import Recipe
 
 NOTIFY = "PETBENCH_NOTIFY"
+Engine = Literal["local", "slurm"]
+"""Who starts a run in the background: this machine's own queue, or a cluster's."""
 _HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -39,6 +42,8 @@ class Launched:
     run: RunDirectory
     position: int
     """0: a device is free for it; n: n-th in the queue."""
+    job: str = ""
+    """Slurm's number of it; empty in this machine's own queue."""
 
 
 def launch(
@@ -61,33 +66,59 @@ def launch(
     Raises:
         UserError: no such device or data set, or the directory or the queue cannot be written.
     """
-    from workbench.recipe.dump import dump_recipe
-
-    check_launch(recipe, data_home=data_home, device=device)
-    run = create_run(runs_home, recipe.name, dump_recipe(recipe), datetime.now())
+    check_launch(recipe, runs_home, data_home=data_home, device=device)
+    run = new_run(recipe, runs_home)
     try:
-        if recipe.data.corrections:  # pinned now: the review may change while the run waits its turn
-            from workbench.dataset.review import pin_review
-
-            pin_review(recipe.data.corrections, run.corrections)
         return _start(run, data_home, device, command_line, notify)
     except UserError:
         shutil.rmtree(run.path, ignore_errors=True)
         raise
 
 
-def check_launch(recipe: Recipe, *, data_home: Path | None = None, device: str = "auto") -> None:
+def new_run(recipe: Recipe, runs_home: Path) -> RunDirectory:
+    """The directory of a run that starts later. Raises: UserError, and leaves none."""
+    from workbench.recipe.dump import dump_recipe
+
+    run = create_run(runs_home, recipe.name, dump_recipe(recipe), datetime.now())
+    try:
+        if recipe.data.corrections:  # pinned now: the review may change while the run waits its turn
+            from workbench.dataset.review import pin_review
+
+            pin_review(recipe.data.corrections, run.corrections)
+    except UserError:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    return run
+
+
+def check_launch(
+    recipe: Recipe, runs_home: Path, *, data_home: Path | None = None, device: str = "auto"
+) -> None:
     """See that there is what a launch needs, before there is anything to clean up.
+
+    Raises:
+        UserError: no such device, or the data set, its extra images or the runs that are to teach are not
+            there.
+    """
+    from workbench.runs.find import named_teachers
+
+    check_place(recipe, data_home=data_home, device=device)
+    named_teachers(recipe, runs_home)
+
+
+def check_place(recipe: Recipe, *, data_home: Path | None = None, device: str = "auto") -> None:
+    """See that device and images are there.
 
     Raises:
         UserError: no such device, or the data set or its extra images are not there.
     """
     from workbench.dataset.extra import list_extra
-    from workbench.dataset.open import locate
+    from workbench.dataset.run_data import locate
+    from workbench.recipe.data import DATASETS
     from workbench.support import paths
 
     wanted_devices(device)
-    if recipe.data.dataset != "sample" or recipe.data.root:
+    if not DATASETS[recipe.data.dataset].is_drawn or recipe.data.root:
         locate(recipe.data, data_home=paths.data_home(data_home))
     list_extra(recipe.data)
 
@@ -99,16 +130,16 @@ def check_divisions(recipes: Iterable[Recipe], *, data_home: Path | None = None)
     Raises:
         UserError: whatever in a recipe does not fit its data.
     """
-    from workbench.dataset.open import sample_home
-    from workbench.dataset.run_data import Catalogues, any_images, divide
+    from workbench.dataset.run_data import Catalogues, any_images, divide, sample_home
     from workbench.dataset.sample import holds_sample
+    from workbench.recipe.data import DATASETS
     from workbench.support import paths
 
     home = paths.data_home(data_home)
     catalogues = Catalogues(home)
     for recipe in recipes:
         data = recipe.data
-        if data.dataset != "sample" or data.root or holds_sample(sample_home(home)):
+        if not DATASETS[data.dataset].is_drawn or data.root or holds_sample(sample_home(home)):
             divide(recipe, catalogues.open(data), typical=any_images)
 
 
@@ -120,22 +151,38 @@ def resume_run(
     command_line: Sequence[str] = (),
     notify: str | None = None,
     told: Callable[[str], None] = lambda _: None,
+    engine: Engine | None = None,
 ) -> Launched:
     """A new attempt at a run that was stopped, lost or failed, by a new supervisor, queued like a launch.
 
     Args:
+        engine: who starts it; unless given whoever had it last, Slurm as it was asked then.
         told: hears what takes long: a run that another machine had is watched for a while.
 
     Raises:
         UserError: it is active or finished, there is no such device, or the queue cannot be written.
     """
+    ticket = read_ticket(run)
+    if engine == "slurm" or (engine is None and ticket is not None):
+        from workbench.jobs.submission import resume_on_slurm
+
+        return resume_on_slurm(run, told=told)
     wanted_devices(device)
+    ensure_resumable(run)
+    if ticket is not None and ticket.is_open:  # Slurm's job, which is parked, has nothing to do any more
+        from workbench.jobs.slurm import withdraw
+
+        withdraw(run, ticket)
+    return _start(run, data_home, device, command_line, notify, ensure_unattended([run], told))
+
+
+def ensure_resumable(run: RunDirectory) -> None:
+    """See that there is something to go on with. Raises: UserError, if it is active or finished."""
     status = status_of(run)
     if status is RunStatus.FINISHED and _has_results(run):
         raise UserError("it is finished", where=run.id, hint=f"petbench runs show {run.handle}")
     if status.is_active:
         raise UserError(f"it is {status.value}", where=run.id, hint=f"petbench stop {run.handle} ends that")
-    return _start(run, data_home, device, command_line, notify, ensure_unattended([run], told))
 
 
 def _has_results(run: RunDirectory) -> bool:

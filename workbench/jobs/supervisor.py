@@ -12,20 +12,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from workbench.jobs.control import Signals
 from workbench.jobs.device import wanted_devices
-from workbench.jobs.ending import ending_of, memory_kills
+from workbench.jobs.ending import ending_of, memory_kills, notify
 from workbench.jobs.lease import Lease
-from workbench.jobs.notify import notify
 from workbench.jobs.queue import join_queue, leave_queue, take_turn
-from workbench.jobs.signals import Signals
 from workbench.jobs.start import child_environment, python_module
-from workbench.runs.control import GRACE_SECONDS, Control, read_request
+from workbench.runs.attempt_control import GRACE_SECONDS, Control, read_request
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import (
     PULSE_SECONDS,
@@ -78,10 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = Supervisor(order, process, signals).supervise()
     except Exception as error:
         say(f"supervisor: {type(error).__name__}: {error}")
-        record_end(order.run, process.attempt, 1, None, f"its supervisor failed: {error}", signals)
+        record_end(order.run, process.attempt, 1, None, f"its supervisor failed: {error}", signals.sleep)
         raise
     if order.notify:
-        trouble = notify(order.notify, order.run, _name(order.run))
+        trouble = notify(order.notify, order.run, run_name(order.run))
         if trouble:
             say(trouble)
     return code
@@ -90,12 +89,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Supervisor:
     """One attempt at a run, from its place in the queue to its end."""
 
-    def __init__(self, order: Order, process: ProcessRecord, signals: Signals) -> None:
+    def __init__(
+        self, order: Order, process: ProcessRecord, signals: Signals, *, is_granted: bool = False
+    ) -> None:
+        """`is_granted`: a cluster has given this process its devices; it neither queues nor takes a lease."""
         self._order = order
         self._run = order.run
         self._process = process
         self._signals = signals
         self._shown = time.monotonic()
+        self._is_granted = is_granted
         self._is_followed = False
         """Whether another attempt has the run by now: while this machine was out of reach, it seemed dead."""
 
@@ -103,11 +106,7 @@ class Supervisor:
         """Wait, train, record; returns the exit code."""
         lease = self._wait_for_device()
         if lease is None:
-            request = self._request()
-            reason = (
-                "paused while queued" if request and request.wanted == "pause" else "cancelled while queued"
-            )
-            return self._record(130, int(signal.SIGTERM), reason)
+            return self._record(130, int(signal.SIGTERM), self._reason_unbegun())
         try:
             return self._train(lease)
         finally:
@@ -116,6 +115,8 @@ class Supervisor:
     def _wait_for_device(self) -> Lease | None:
         """The lease, once it is this run's turn; None if it was asked to stop first."""
         wanted = wanted_devices(self._order.device)
+        if self._is_granted:
+            return None if self._stop_asked() else Lease.granted(wanted[0])
         say(f"waits for {' or '.join(device.name for device in wanted)}")
         complained = False
         while not self._stop_asked() and not self._is_followed:
@@ -134,6 +135,12 @@ class Supervisor:
         with suppress(OSError):
             leave_queue(self._run)
         return None
+
+    def _reason_unbegun(self) -> str:
+        request = self._request()
+        if self._is_granted and request is None:
+            return "interrupted before it had begun"
+        return "paused while queued" if request and request.wanted == "pause" else "cancelled while queued"
 
     def _train(self, lease: Lease) -> int:
         """Run the trainer to its end, however it comes."""
@@ -213,25 +220,30 @@ class Supervisor:
             self._shown = time.monotonic()
 
     def _command(self, lease: Lease, lifeline: int) -> list[str]:
-        name = "cuda" if lease.device.visible else "cpu"
+        name = lease.device.name_alone
         command = [*python_module("workbench.cli.main"), "run", "--run-dir", str(self._run.path)]
         command += ["--attempt", str(self._process.attempt), "--lifeline", str(lifeline), "--device", name]
         command.append(f"--launched-by={self._order.launched_by}")
         return command + ([f"--data-dir={self._order.data_home}"] if self._order.data_home else [])
 
     def _stop_asked(self) -> bool:
-        return self._signals.stop_asked or self._request() is not None
+        return bool(self._signals.asked) or self._request() is not None
 
     def _request(self) -> Control | None:
         return read_request(self._run, self._process.attempt)
 
     def _record(self, code: int, number: int | None, reason: str) -> int:
-        record_end(self._run, self._process.attempt, code, number, reason, self._signals)
+        record_end(self._run, self._process.attempt, code, number, reason, self._signals.sleep)
         return code
 
 
 def record_end(
-    run: RunDirectory, attempt: int, code: int, number: int | None, reason: str, signals: Signals
+    run: RunDirectory,
+    attempt: int,
+    code: int,
+    number: int | None,
+    reason: str,
+    sleep: Callable[[float], object],
 ) -> None:
     """Write `exit.json`; where the disk is full, try again for a while, and say so."""
     found = read_process(run)
@@ -246,7 +258,7 @@ def record_end(
             return  # the directory was removed
         except OSError as error:
             say(f"exit.json cannot be written: {error}; trying again")
-            signals.sleep(_RECORD_PAUSE_SECONDS)
+            sleep(_RECORD_PAUSE_SECONDS)
 
 
 def say(text: str) -> None:
@@ -281,7 +293,7 @@ def _has_ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def _name(run: RunDirectory) -> str:
+def run_name(run: RunDirectory) -> str:
     """The recipe's name; the directory's where that cannot be read."""
     try:
         name = read_toml(run.recipe).get("name")
@@ -291,8 +303,7 @@ def _name(run: RunDirectory) -> str:
 
 
 def _environment_on(lease: Lease) -> dict[str, str]:
-    visible = lease.device.visible
-    return child_environment(CUDA_VISIBLE_DEVICES=visible) if visible else child_environment()
+    return child_environment(**lease.device.alone)
 
 
 def _parse(arguments: Sequence[str]) -> Order:

@@ -1,12 +1,10 @@
 """Images to tensors: the decoded store, samples, augmented views, batches."""
 
-from workbench.loader.ahead import Ahead
-from workbench.loader.batches import Batch, FeatureBatches, ImageBatches, plain_batches
-from workbench.loader.head_masks import HeadMasks
-from workbench.loader.pool import PoolBatch, PoolBatches, paired
+from workbench.loader.batches import Ahead, Batch, FeatureBatches, ImageBatches, plain_batches
+from workbench.loader.pool_batches import PoolBatch, PoolBatches, paired
 from workbench.loader.samples import Samples, head_boxes
 from workbench.loader.store import ImageStore, open_store, stored_side
-from workbench.loader.views import ViewFormat
+from workbench.loader.views import HeadMasks, ViewFormat
 
 __all__ = [
     "Ahead",

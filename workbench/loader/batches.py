@@ -2,24 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import queue
+import threading
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workbench.loader.head_masks import HeadMasks, head_masks
-from workbench.loader.mixing import mix
+from workbench.loader.augmentation import ViewPlan, mix
+from workbench.loader.geometry import WHOLE
 from workbench.loader.randomness import combine, permutation
 from workbench.loader.samples import FRESH, PLAIN, Samples
-from workbench.loader.store import ImageStore
-from workbench.loader.transfer import to_device
-from workbench.loader.views import Channels, ViewFormat, plain_views, plan_views, render
-from workbench.recipe.training import Augmentation
+from workbench.loader.store import ImageStore, to_device
+from workbench.loader.views import (
+    Channels,
+    HeadMasks,
+    ViewFormat,
+    head_masks,
+    plain_views,
+    plan_views,
+    render,
+)
+from workbench.recipe.fields import EvaluationView
+from workbench.recipe.training import Augmentation, batches_of
 from workbench.support.spans import Part, span
+
+T = TypeVar("T")
+
+DEPTH = 2
+"""Batches that wait: one would do if all steps took equally long."""
+_LOOK_SECONDS = 0.1
+"""How often a full queue is left to see whether anybody still wants its batches."""
+
+
+class _End:
+    """No more batches; `error`: because of it."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+class Ahead(Generic[T]):
+    """Iterates over `items` in a thread of its own, up to `depth` of them ahead.
+
+    What an item's making raises is raised where the item would have come. `close` ends the thread within the
+    making of an item. Making one must not draw from torch's global generator, which the steps use too.
+    """
+
+    def __init__(self, items: Iterator[T], depth: int = DEPTH) -> None:
+        self._items = items
+        self._queue: queue.Queue[T | _End] = queue.Queue(depth)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        if self._closed.is_set():
+            raise StopIteration
+        item = self._queue.get()
+        if not isinstance(item, _End):
+            return item
+        self.close()
+        if item.error is not None:
+            raise item.error
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the thread, and wait for it; after that there are no more items."""
+        self._closed.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        error: BaseException | None = None
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    return
+        except BaseException as raised:
+            error = raised
+        self._put(_End(error))
+
+    def _put(self, item: T | _End) -> bool:
+        """Whether it is still wanted."""
+        while not self._closed.is_set():
+            try:
+                self._queue.put(item, timeout=_LOOK_SECONDS)
+                return True
+            except queue.Full:
+                continue
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +143,7 @@ class BatchOrder:
     @property
     def steps(self) -> int:
         """Batches an epoch."""
-        whole, rest = divmod(self.count, self.batch_size)
-        return max(1, whole + (rest > 1))
+        return batches_of(self.count, self.batch_size)
 
     def shuffled(self, epoch: int) -> NDArray[np.int64]:
         """(K,) int64 samples in the epoch's order."""
@@ -132,22 +210,44 @@ class ImageBatches:
         for step, rows in enumerate(self._order.slices()):
             yield self._batch(0, step, np.arange(rows.start, rows.stop))
 
+    def in_views(self, views: Sequence[EvaluationView]) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
+        """Every sample once, in the samples' order, seen in each of the views that images are evaluated in.
+
+        Yields: (V·B, 3, side, side) and the (B,) positions, as `plain_batches` does.
+        """
+        for rows in self._order.slices():
+            chosen = np.arange(rows.start, rows.stop)
+            with span(Part.AUGMENTATION, "augmented views"):
+                plan, positions = self._plan(0, chosen), self._samples.positions[chosen]
+                boxes = self._samples.boxes[chosen]
+                parts = self._store.parts(positions, boxes)
+                squares = self._store.gather_parts(positions, boxes, self._form.device)
+                seen = [render(squares, plan.seen_in(view, *parts), self._form) for view in views]
+                inputs = seen[0] if len(seen) == 1 else torch.cat(seen)
+            yield inputs, positions
+
+    def _plan(self, epoch: int, rows: NDArray[np.int64]) -> ViewPlan:
+        samples = self._samples
+        copies = samples.copies[rows]
+        keys = np.where(copies == FRESH, combine(np.full(len(rows), epoch), rows), self._fixed_keys[rows])
+        return plan_views(
+            self._store,
+            samples.positions[rows],
+            samples.boxes[rows],
+            keys,
+            self._augmentation,
+            self._form.side,
+            self._seed,
+            spared=copies == PLAIN,
+        )
+
     def _batch(self, epoch: int, step: int, rows: NDArray[np.int64]) -> Batch:
         samples, device = self._samples, self._form.device
-        positions, copies = samples.positions[rows], samples.copies[rows]
-        keys = np.where(copies == FRESH, combine(np.full(len(rows), epoch), rows), self._fixed_keys[rows])
+        positions = samples.positions[rows]
         with span(Part.AUGMENTATION, "augmented views"):
-            plan = plan_views(
-                self._store,
-                positions,
-                samples.boxes[rows],
-                keys,
-                self._augmentation,
-                self._form.side,
-                self._seed,
-                spared=copies == PLAIN,
-            )
-            inputs = render(self._store.gather(positions, device), plan, self._form)
+            plan = self._plan(epoch, rows)
+            squares = self._store.gather_parts(positions, samples.boxes[rows], device)
+            inputs = render(squares, plan, self._form)
         targets = to_device(samples.targets.dense(rows), device)
         weights = to_device(samples.weights[rows], device)
         if self._augmentation.mixing != "none":
@@ -163,7 +263,10 @@ class ImageBatches:
             )
         heads = None
         if self._heads is not None:
-            heads = head_masks(plan, self._heads[rows], samples.weights[rows], self._form)
+            # Where the square is the head's own, all of it is head.
+            own = self._store.has_own_square(samples.boxes[rows])[:, None] & ~np.isnan(self._heads[rows])
+            boxes = np.where(own, np.array(WHOLE, dtype=np.float32), self._heads[rows])
+            heads = head_masks(plan, boxes, samples.weights[rows], self._form)
         return Batch(inputs, targets, weights, len(rows) * samples.mean_weight, positions, heads)
 
 

@@ -97,6 +97,19 @@ def crop_matrices(crops: Floats) -> Floats:
     return matrices
 
 
+def view_matrices(sizes: Floats, boxes: Floats, view: EvaluationView) -> Floats:
+    """(B, 3, 3) from a plain view of each box to its "centre" view; arguments as in `plain_crops`.
+
+    `plan @ view_matrices` shows what a plan shows, wider, closer or squashed as that view is beside the
+    centre one; of the centre crop itself it makes the view.
+    """
+    if view == "centre":
+        return identities(len(sizes))
+    centre, other = (crop_matrices(plain_crops(sizes, boxes, name)) for name in ("centre", view))
+    matrices: Floats = np.linalg.inv(centre) @ other
+    return matrices
+
+
 def flip_matrices(flipped: NDArray[np.bool_]) -> Floats:
     """(B, 3, 3) that mirror left to right where `flipped` (B,) is true."""
     matrices = identities(len(flipped))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,33 +16,62 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
-from workbench.dataset.catalogue import Catalogue, LeftOut
+from workbench.compute import accelerator_of, is_out_of_device_memory, runs_ahead
+from workbench.dataset.catalogue import Catalogue, LeftOut, heads_of
 from workbench.dataset.probe import UnreadableImage
-from workbench.loader.decoding import Decoder, decode_square, decoding_id
-from workbench.loader.store_build import META, PIXELS, StoreMeta, build, decode_row, write_at
-from workbench.loader.transfer import to_device
+from workbench.loader.geometry import WHOLE, Floats
+from workbench.loader.store_build import (
+    META,
+    PIXELS,
+    Decoder,
+    HeadDecoder,
+    StoreMeta,
+    build,
+    decode_row,
+    decode_square,
+    decoding_id,
+    write_at,
+)
 from workbench.runs.events import Message, Reporter
 from workbench.support.caches import DamagedCache, discard, locked_cache, map_table, read_sealed
 from workbench.support.clean import clean
+from workbench.support.digests import fingerprint
 from workbench.support.errors import RunFailed, UserError
-from workbench.support.fingerprint import fingerprint
+from workbench.support.locks import beside
 from workbench.support.regular_file import regular_descriptor
 from workbench.support.spans import Part, spanned
+
+
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """The array as a tensor on `device`; on the CPU it may share the array's memory.
+
+    Where the host runs ahead it goes through pinned memory: it would wait for a copy from pageable memory.
+    """
+    tensor = accelerator_of(device).pinned(torch.from_numpy(np.ascontiguousarray(array)))
+    return tensor.to(device, non_blocking=runs_ahead(device))
+
 
 _RESIDENT_SHARE = 0.25
 """Most of a device's free memory that a resident store may take: the rest is for training."""
 
 _COPY_ROWS = 256
 
-
-def stored_side(image_size: int) -> int:
-    """Side S of the stored squares for views of this size: 256 for 224, what the plain crop is cut from."""
-    return round(image_size * 8 / 7)
+Boxes = NDArray[np.float32]
+"""(B, 4) left, top, right, bottom as fractions, as in `Samples`."""
 
 
-@dataclass(frozen=True, eq=False)
+def stored_side(image_size: int, scale: float | None = None) -> int:
+    """Side S of the stored squares for views of this size: 256 for 224, what the plain crop is cut from.
+
+    Args:
+        scale: `data.store_scale`.
+    """
+    return round(image_size * (8 / 7 if scale is None else scale))
+
+
+@dataclass(eq=False)
 class ImageStore:
-    """N images as squares of bytes, by their position in the catalogue."""
+    """N images as squares of bytes, by their position in the catalogue. Only where they lie ever changes."""
 
     pixels: NDArray[np.uint8]
     """(N, 3, S, S), memory-mapped and read-only; black where `unreadable`."""
@@ -55,6 +85,8 @@ class ImageStore:
     """(N, 3, S, S) uint8 copy in the memory of a device."""
     guard: RowGuard | None = None
     """Checks rows as they are first used; None of pixels that come from no disk."""
+    heads: HeadStore | None = None
+    """Squares of the heads alone; without them a head is a part of its image's square."""
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -68,11 +100,42 @@ class ImageStore:
         """The positions (K,) without those of unreadable images, in their order."""
         return positions[~np.isin(positions, self.unreadable_positions)]
 
+    def parts(self, positions: NDArray[np.int64], boxes: Boxes) -> tuple[Floats, Floats]:
+        """(B, 2) true sizes of what `gather_parts` gathers, (B, 4) the boxes in it, as fractions."""
+        sizes, windows = self.sizes[positions].astype(np.float64), boxes.astype(np.float64)
+        if self.heads is not None:
+            own = self.has_own_square(boxes)
+            sizes[own] = self.heads.store.sizes[self.heads.rows[positions[own]]]
+            windows[own] = WHOLE
+        return sizes, windows
+
+    def has_own_square(self, boxes: Boxes) -> NDArray[np.bool_]:
+        """(B,) whether each box is a head with a square of its own."""
+        if self.heads is None:
+            return np.zeros(len(boxes), dtype=np.bool_)
+        own: NDArray[np.bool_] = (boxes != np.array(WHOLE, dtype=boxes.dtype)).any(axis=1)
+        return own
+
+    def gather_parts(self, positions: NDArray[np.int64], boxes: Boxes, device: torch.device) -> Tensor:
+        """(B, 3, S, S) uint8 squares on `device` of images or, where the box is one, of heads."""
+        own = np.flatnonzero(self.has_own_square(boxes))
+        if self.heads is None or not len(own):
+            return self.gather(positions, device)
+        heads = self.heads.store.gather(self.heads.rows[positions[own]], device)
+        if len(own) == len(positions):
+            return heads
+        whole = np.setdiff1d(np.arange(len(positions)), own)
+        squares = torch.empty((len(positions), *heads.shape[1:]), dtype=torch.uint8, device=device)
+        squares[to_device(own, device)] = heads
+        squares[to_device(whole, device)] = self.gather(positions[whole], device)
+        return squares
+
     @spanned(Part.DATA, "gather")
     def gather(self, positions: NDArray[np.int64], device: torch.device) -> Tensor:
         """(B, 3, S, S) uint8 squares on `device`; the host does not wait for it."""
-        if self.resident is not None and _is_on(self.resident, device):
-            return self.resident.index_select(0, to_device(positions, device))
+        resident = self.resident  # another thread may withdraw it
+        if resident is not None and _is_on(resident, device):
+            return resident.index_select(0, to_device(positions, device))
         self._check(positions)
         return to_device(self.pixels[positions], device)
 
@@ -80,23 +143,63 @@ class ImageStore:
         if self.guard is not None:
             self.guard.check(positions)
 
-    def fits_on(self, device: torch.device) -> bool:
-        """Whether a resident copy would leave most of a CUDA device's free memory to training; else false."""
-        if device.type != "cuda":
-            return False
-        free, _ = torch.cuda.mem_get_info(device)
-        return self.pixels.nbytes <= _RESIDENT_SHARE * free
+    def near(self, device: torch.device, reporter: Reporter) -> ImageStore:
+        """The same store, with a copy on the device if that leaves most of its memory to training.
+
+        Where another program takes that memory meanwhile, the store stays with the host, and that is said.
+        """
+        own = accelerator_of(device)
+        if not own.has_own_memory or self._bytes > _RESIDENT_SHARE * own.free_bytes(device):
+            return self
+        try:
+            return self.to(device)
+        except RuntimeError as error:
+            if not is_out_of_device_memory(error):
+                raise
+        own.release(device)
+        reporter.event(Message("warning", "out of device memory: the decoded images stay with the host"))
+        return self
+
+    @property
+    def _bytes(self) -> int:
+        return self.pixels.nbytes + (0 if self.heads is None else self.heads.store.pixels.nbytes)
+
+    def withdraw(self) -> bool:
+        """Give the device's memory back: from now on images come from the host. False: there was none."""
+        was_near = self.resident is not None
+        self.resident = None
+        if self.heads is not None:
+            was_near = self.heads.store.withdraw() or was_near
+        return was_near
 
     def to(self, device: torch.device) -> ImageStore:
-        """The same store with a copy on `device` that `gather` reads; on the CPU the map itself serves."""
-        if device.type == "cpu":
+        """The same store with a copy on `device`; one that shares the host's memory reads the map."""
+        if not accelerator_of(device).has_own_memory:
             return self
         resident = torch.empty(self.pixels.shape, dtype=torch.uint8, device=device)
         for start in range(0, len(self), _COPY_ROWS):
             rows = slice(start, start + _COPY_ROWS)
             self._check(np.arange(len(self))[rows])
             resident[rows] = torch.from_numpy(np.array(self.pixels[rows])).to(device)
-        return replace(self, resident=resident)
+        heads = self.heads and replace(self.heads, store=self.heads.store.to(device))
+        return replace(self, resident=resident, heads=heads)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadStore:
+    """Squares of the heads in a catalogue's images, cut from their files."""
+
+    store: ImageStore
+    """M heads."""
+    rows: NDArray[np.int64]
+    """(N,) the head of each image; -1 where it has none."""
+
+    @classmethod
+    def of(cls, store: ImageStore, positions: Collection[int], images: int) -> HeadStore:
+        """A store of the heads of the images at these positions, in order."""
+        rows = np.full(images, -1, dtype=np.int64)
+        rows[list(positions)] = np.arange(len(positions))
+        return cls(store, rows)
 
 
 def _is_on(tensor: Tensor, device: torch.device) -> bool:
@@ -112,6 +215,8 @@ def open_store(
     cache: Path,
     reporter: Reporter,
     decode: Decoder = decode_square,
+    scale: float | None = None,
+    with_heads: bool = False,
 ) -> ImageStore:
     """The store of a catalogue for views of `image_size`, built first if `cache` has none.
 
@@ -119,14 +224,35 @@ def open_store(
     waits and says so. A damaged store, or one whose builder was killed, is built again; a damaged row is
     decoded again as it is first used. Unreadable images are reported by name.
 
+    Args:
+        scale: `data.store_scale`.
+        with_heads: keep squares of the heads, too, in a store of their own.
+
     Raises:
         UserError: too little free space, a cache that cannot be written, an image file that is gone, or no
             image that can be decoded.
         RunFailed: the disk filled up while building.
     """
-    side = stored_side(image_size)
+    side = stored_side(image_size, scale)
     catalogue.know_contents(reporter)
     folder = cache / "stores" / f"{fingerprint([catalogue.pixels, decoding_id()])}-{side}"
+    store = _opened(folder, catalogue, side, decode, reporter)
+    _report_unreadable(store, reporter)
+    return replace(store, heads=_open_heads(catalogue, side, cache, reporter)) if with_heads else store
+
+
+def _open_heads(catalogue: Catalogue, side: int, cache: Path, reporter: Reporter) -> HeadStore | None:
+    boxes = heads_of(catalogue.records)
+    if not boxes:
+        return None
+    few = catalogue.subset(list(boxes))
+    decode = HeadDecoder({catalogue.records[i].path: box for i, box in boxes.items()}, catalogue.scale)
+    named = [few.pixels, decoding_id(), str(catalogue.scale), [astuple(box) for box in boxes.values()]]
+    folder = cache / "stores" / f"{fingerprint(named)}-heads-{side}"
+    return HeadStore.of(_opened(folder, few, side, decode, reporter), boxes, len(catalogue))
+
+
+def _opened(folder: Path, catalogue: Catalogue, side: int, decode: Decoder, reporter: Reporter) -> ImageStore:
     store = _load(folder, catalogue, side, decode, reporter)
     if store is None:
         with _locked(folder, reporter):
@@ -139,7 +265,6 @@ def open_store(
         raise UserError(
             "the decoded store cannot be read back", where=clean(folder), hint="Is the disk sound?"
         )
-    _report_unreadable(store, reporter)
     return store
 
 
@@ -260,7 +385,7 @@ def _locked(folder: Path, reporter: Reporter) -> Iterator[None]:
         try:
             stack.enter_context(
                 locked_cache(
-                    folder.with_name(f".{folder.name}.lock"),
+                    beside(folder),
                     lambda: reporter.event(
                         Message("info", "Another run is decoding these images; waiting for it to finish.")
                     ),
@@ -281,9 +406,9 @@ def _report_unreadable(store: ImageStore, reporter: Reporter) -> None:
     if len(store.unreadable) == len(store):
         first = store.unreadable[0]
         raise UserError(
-            f"none of the {len(store)} images can be decoded; {clean(first.id)}: {clean(first.reason)}"
+            f"none of the images ({len(store):,}) can be decoded; {clean(first.id)}: {clean(first.reason)}"
         )
     names = "; ".join(f"{clean(image.id)}: {clean(image.reason)}" for image in store.unreadable)
-    reporter.event(
-        Message("warning", f"{len(store.unreadable)} images cannot be decoded and are left out. {names}")
-    )
+    count = len(store.unreadable)
+    told = "1 image cannot be decoded and is" if count == 1 else f"{count:,} images cannot be decoded and are"
+    reporter.event(Message("warning", f"{told} left out. {names}"))

@@ -7,25 +7,107 @@ import math
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
+import PIL
+from numpy.typing import NDArray
+from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from workbench.dataset.catalogue import Catalogue
+from workbench.dataset.catalogue import Catalogue, HeadBox, kept_part
 from workbench.dataset.contents import still_holds
-from workbench.dataset.probe import UnreadableImage
-from workbench.loader.decoding import Decoder, Square
+from workbench.dataset.depth import Scale
+from workbench.dataset.probe import UnreadableImage, decode_bytes, read_bytes
 from workbench.runs.events import Reporter
 from workbench.support.atomic import atomic_path
 from workbench.support.caches import discard, make_folder, table_header, write_sealed
 from workbench.support.clean import clean
 from workbench.support.errors import RunFailed, UserError
 from workbench.support.units import human_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """An image squashed to a square, and what it was before."""
+
+    pixels: NDArray[np.uint8]
+    """(3, S, S) red, green, blue."""
+    width: int
+    height: int
+    """Of what was squashed: the image, the middle of a long one, or a head."""
+
+
+Decoder = Callable[[Path, int, Scale | None], Square]
+"""(file, S, the data set's scale) -> square; raises `UnreadableImage` alone, for a file without a picture."""
+
+_FORMAT = 2
+"""Raised when decoding or resizing change."""
+
+
+def decoding_id() -> str:
+    """Names how squares are made: stores and features of squares made otherwise are made anew."""
+    return f"{_FORMAT}-pillow-{PIL.__version__}"
+
+
+def decode_square(path: Path, side: int, scale: Scale | None = None) -> Square:
+    """Decode with PIL and resize what is kept of the image, bicubic over all pixels of an output pixel.
+
+    A large JPEG is decoded at a reduced scale first, where that suffices.
+
+    Raises:
+        UnreadableImage: the file is missing or holds no picture that can be decoded.
+    """
+    decoded = decode_bytes(read_bytes(path), scale, side=side)
+    return square_of(decoded.pixels, side, decoded.header.size)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadDecoder:
+    """A `Decoder` of heads alone, each cut from its file's own pixels: an image's square has far fewer."""
+
+    heads: Mapping[Path, HeadBox]
+    """In fractions of what is kept of the image."""
+    scale: Scale | None
+    """Of the whole data set, whichever images of it have heads."""
+
+    def __call__(self, path: Path, side: int, scale: Scale | None = None) -> Square:
+        """The head's square. Raises: UnreadableImage."""
+        head = self.heads[path]
+        least = min(head.right - head.left, head.bottom - head.top)
+        decoded = decode_bytes(read_bytes(path), self.scale, side=math.ceil(side / least))
+        return square_of(decoded.pixels, side, decoded.header.size, head)
+
+
+def square_of(
+    pixels: NDArray[np.uint8],
+    side: int,
+    size: tuple[int, int] | None = None,
+    head: HeadBox | None = None,
+) -> Square:
+    """Squash what is kept of (H, W, 3) uint8 pixels to side x side, as the store keeps them.
+
+    Args:
+        size: (width, height) of the image, where it was decoded at a reduced scale.
+        head: squash this alone, in fractions of what is kept; to whole pixels outwards.
+    """
+    across, down = pixels.shape[1], pixels.shape[0]
+    width, height = size or (across, down)
+    left, top, right, bottom = kept_part((width, height))
+    if head is not None:
+        wide, high = right - left, bottom - top
+        right, bottom = left + math.ceil(head.right * wide), top + math.ceil(head.bottom * high)
+        left, top = left + math.floor(head.left * wide), top + math.floor(head.top * high)
+    columns = slice(left * across // width, right * across // width)
+    rows = slice(top * down // height, bottom * down // height)
+    kept = Image.fromarray(np.ascontiguousarray(pixels[rows, columns]))
+    resized = np.asarray(kept.resize((side, side), Image.Resampling.BICUBIC))
+    return Square(np.ascontiguousarray(resized.transpose(2, 0, 1)), right - left, bottom - top)
+
 
 PIXELS = "pixels.npy"
 META = "meta.sealed"

@@ -11,17 +11,62 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from workbench.compute import runs_ahead
 from workbench.loader import colours, geometry
 from workbench.loader.augmentation import ViewPlan, draw_plan, plain_plan
-from workbench.loader.decoding import Square
 from workbench.loader.randomness import uniforms
-from workbench.loader.store import ImageStore
-from workbench.loader.transfer import to_device
+from workbench.loader.store import ImageStore, stored_side, to_device
+from workbench.loader.store_build import Square
 from workbench.recipe.fields import EvaluationView
 from workbench.recipe.training import Augmentation
 from workbench.support.spans import Part, spanned
 
+
+@dataclass(frozen=True, slots=True)
+class HeadMasks:
+    """What is known of the heads in B views, or in a part of a batch."""
+
+    outside: Tensor
+    """(B, 1, side, side) bool, on the device: true beside the head; nowhere of an image without a box."""
+    shares: Tensor
+    """(B,) float32, on the device: each image's share in a mean over those of the whole batch that have a
+    box, by their weights; 0 without a box."""
+
+    def split(self, parts: int) -> tuple[HeadMasks, ...]:
+        """As `tensor_split` cuts the batch."""
+        cut = zip(self.outside.tensor_split(parts), self.shares.tensor_split(parts), strict=True)
+        return tuple(HeadMasks(outside, shares) for outside, shares in cut)
+
+
+def head_masks(
+    plan: ViewPlan, boxes: NDArray[np.float32], weights: NDArray[np.float32], form: ViewFormat
+) -> HeadMasks:
+    """The masks of a batch's views.
+
+    A pixel belongs to the head if the place that its centre is sampled from lies in the box. Beyond the
+    image's border, where views show its mirror image, the mirrored head counts as the head.
+
+    Args:
+        plan: how the views are drawn.
+        boxes: (B, 4) left, top, right, bottom as fractions of the image; NaN where there is none.
+        weights: (B,) of the images' losses.
+    """
+    known = ~np.isnan(boxes[:, 0])
+    weighed = np.where(known, weights, 0)
+    total = weighed.sum()
+    shares = weighed / total if total > 0 else weighed
+    # -1 … 1 … 3 back to 0 … 1 … 0: there and, mirrored, back.
+    there = torch.remainder(sampling_grid(plan, form) + 1, 4)
+    place = torch.minimum(there, 4 - there) / 2  # (B, side, side, 2) fractions of the stored square
+    corners = to_device(boxes.astype(np.float32), form.device)[:, None, None]  # (B, 1, 1, 4)
+    # Comparisons with NaN are false: an image without a box is outside nowhere.
+    outside = ((place < corners[..., :2]) | (place > corners[..., 2:])).any(dim=3)
+    return HeadMasks(outside[:, None], to_device(shares.astype(np.float32), form.device))
+
+
 Channels = tuple[float, float, float]
+
+_ROUNDING = 1e-9
 
 _IMAGES_PER_THREAD = 4
 """Images a pass and thread on the CPU: so few stay in its cache between the steps of the pass."""
@@ -40,6 +85,13 @@ class ViewFormat:
     device: torch.device
     evaluation: tuple[EvaluationView, ...] = ("centre",)
     """V: in which views an image is evaluated."""
+    store_scale: float | None = None
+    """`data.store_scale`."""
+
+    @property
+    def stored_side(self) -> int:
+        """Pixels a side of the squares that views are cut from."""
+        return stored_side(self.side, self.store_scale)
 
     @property
     def as_shown(self) -> ViewFormat:
@@ -66,7 +118,7 @@ def plain_views(store: ImageStore, positions: NDArray[np.int64], form: ViewForma
 
 
 def plain_views_of(squares: Sequence[Square], form: ViewFormat) -> Tensor:
-    """The same views of images that no store holds; `stored_side(form.side)` is the squares' side."""
+    """The same views of images that no store holds; `form.stored_side` is the squares' side."""
     pixels = to_device(np.stack([square.pixels for square in squares]), form.device)
     return _plain(pixels, np.array([(square.width, square.height) for square in squares]), form)
 
@@ -91,7 +143,7 @@ def augmented_views(
 ) -> Tensor:
     """(B, 3, side, side) float32 normalised random views, channels-last; arguments as `plan_views`."""
     plan = plan_views(store, positions, boxes, keys, augmentation, form.side, seed, spared)
-    return render(store.gather(positions, form.device), plan, form)
+    return render(store.gather_parts(positions, boxes, form.device), plan, form)
 
 
 def plan_views(
@@ -113,7 +165,7 @@ def plan_views(
         side: of the views in pixels.
         spared: (B,) true for images to be shown as the plain crop of their box; None spares none.
     """
-    sizes, windows = store.sizes[positions].astype(np.float64), boxes.astype(np.float64)
+    sizes, windows = store.parts(positions, boxes)
     plan = draw_plan(
         augmentation,
         sizes,
@@ -127,14 +179,15 @@ def plan_views(
 def render(squares: Tensor, plan: ViewPlan, form: ViewFormat) -> Tensor:
     """Carry out a plan on (B, 3, S, S) uint8 squares: (B, 3, side, side) float32 normalised, channels-last.
 
-    Pixels are sampled bilinearly and once, however many moves the plan has. What lies outside the image is
-    its mirror image: unlike black corners it has no edge that a network could learn, and it keeps the
-    picture's border sharp.
+    Pixels are sampled bilinearly and once, however many moves the plan has; where they are taken two or more
+    pixels of the square apart, from a square halved as often as that takes, so that none falls between them.
+    What lies outside the image is its mirror image: unlike black corners it has no edge that a network could
+    learn, and it keeps the picture's border sharp.
     """
     shape = (len(plan), 3, form.side, form.side)
     views = torch.empty(shape, device=form.device, memory_format=torch.channels_last)
-    on_cpu = form.device.type == "cpu"
-    chunk = _IMAGES_PER_THREAD * torch.get_num_threads() if on_cpu else max(1, len(plan))
+    at_once = max(1, len(plan))
+    chunk = at_once if runs_ahead(form.device) else _IMAGES_PER_THREAD * torch.get_num_threads()
     for start in range(0, len(plan), chunk):
         rows = slice(start, start + chunk)
         _render_into(views[rows], squares[rows], plan.rows(rows), form)
@@ -142,10 +195,7 @@ def render(squares: Tensor, plan: ViewPlan, form: ViewFormat) -> Tensor:
 
 
 def _render_into(views: Tensor, squares: Tensor, plan: ViewPlan, form: ViewFormat) -> None:
-    grid = sampling_grid(plan, form)
-    pixels = F.grid_sample(
-        squares.to(torch.float32), grid, mode="bilinear", padding_mode="reflection", align_corners=False
-    )
+    pixels = _sampled(squares.to(torch.float32), sampling_grid(plan, form), _halvings(squares, plan, form))
     if plan.recolours:
         pixels = _recoloured(pixels, plan)
     mean, std = np.array(form.mean), np.array(form.std)
@@ -154,6 +204,32 @@ def _render_into(views: Tensor, squares: Tensor, plan: ViewPlan, form: ViewForma
     torch.addcmul(shift, pixels, scale, out=views)
     if plan.erased is not None:
         _erase(views, plan.erased)
+
+
+def _halvings(squares: Tensor, plan: ViewPlan, form: ViewFormat) -> NDArray[np.int64]:
+    """(B,) how often each square is halved, so that a view's pixels are not twice as far apart as its own."""
+    steps = np.hypot(plan.matrices[:, 0, :2], plan.matrices[:, 1, :2]).min(axis=1)
+    apart = np.maximum(steps * squares.shape[-1] / form.side, 1.0)
+    halvings: NDArray[np.int64] = np.floor(np.log2(apart) + _ROUNDING).astype(np.int64)
+    return halvings
+
+
+def _sampled(squares: Tensor, grid: Tensor, halvings: NDArray[np.int64]) -> Tensor:
+    found = []
+    groups = np.unique(halvings).tolist()
+    for count in groups:
+        chosen = to_device(np.flatnonzero(halvings == count), squares.device)
+        some, points = (squares, grid) if len(groups) == 1 else (squares[chosen], grid[chosen])
+        if count:
+            some = F.interpolate(some, size=-(-some.shape[-1] // 2**count), mode="area")
+        sampled = F.grid_sample(some, points, mode="bilinear", padding_mode="reflection", align_corners=False)
+        found.append((chosen, sampled))
+    if len(found) == 1:
+        return found[0][1]
+    pixels = torch.empty((len(squares), *found[0][1].shape[1:]), device=squares.device)
+    for chosen, sampled in found:
+        pixels[chosen] = sampled
+    return pixels
 
 
 def sampling_grid(plan: ViewPlan, form: ViewFormat) -> Tensor:

@@ -4,22 +4,23 @@
 turns `[optimizer]` into rates.
 """
 
-from workbench.model.architecture import LayerGroup
-from workbench.model.backbones import build, skeleton
-from workbench.model.check import check_batch, check_network, look_at_network
-from workbench.model.classifier import ImageClassifier
-from workbench.model.cut import Cut, find_cut
+from workbench.model.backbones import balance, build, skeleton
+from workbench.model.classifier import ImageClassifier, LayerGroup, TrunkPart, set_noise
+from workbench.model.cut import FOLDING, Cut, find_cut, frozen_copy
 from workbench.model.finetune import (
     GroupTuning,
     Tuning,
+    check_batch,
+    check_network,
+    check_weights,
+    group_rates,
     is_trunk_fixed,
+    look_at_network,
+    parameter_groups,
     tune,
     unlocked_groups,
 )
-from workbench.model.fold import FOLDING, frozen_copy
-from workbench.model.noise import set_noise
-from workbench.model.rates import group_rates, parameter_groups
-from workbench.model.weights import put_back, weights_id
+from workbench.model.weights import part_id, put_back, tensors_id, weights_id
 
 __all__ = [
     "FOLDING",
@@ -27,19 +28,24 @@ __all__ = [
     "GroupTuning",
     "ImageClassifier",
     "LayerGroup",
+    "TrunkPart",
     "Tuning",
+    "balance",
     "build",
     "check_batch",
     "check_network",
+    "check_weights",
     "find_cut",
     "frozen_copy",
     "group_rates",
     "is_trunk_fixed",
     "look_at_network",
     "parameter_groups",
+    "part_id",
     "put_back",
     "set_noise",
     "skeleton",
+    "tensors_id",
     "tune",
     "unlocked_groups",
     "weights_id",

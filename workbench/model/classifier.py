@@ -3,14 +3,130 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torchvision.ops import StochasticDepth
 
-from workbench.model.architecture import Architecture, LayerGroup
+from workbench.support.errors import UserError
+
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_TIMMS_NORMS = ("RmsNorm", "SimpleNorm")
+"""How the names of timm's own classes of that kind begin."""
+
+Tensors = Mapping[str, Tensor]
+Triple = tuple[float, float, float]
+
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerGroup:
+    """A named slice of a network that is frozen, tuned and given a learning rate as one.
+
+    Args:
+        name: what recipes call it, such as "layer4".
+        parts: dotted names of modules or tensors under the root that the group is used with; everything below
+            a named module belongs to the group.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+
+    def holds(self, dotted: str) -> bool:
+        """Whether the module or tensor of that dotted name belongs to this group."""
+        return any(dotted == part or dotted.startswith(f"{part}.") for part in self.parts)
+
+    def named_parameters(self, root: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+        """(dotted name, parameter) of the group, in the root's order."""
+        return ((name, value) for name, value in root.named_parameters() if self.holds(name))
+
+    def named_modules(self, root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+        """(dotted name, module) of the group, in the root's order."""
+        return ((name, module) for name, module in root.named_modules() if self.holds(name))
+
+    def batch_norms(self, root: nn.Module) -> list[tuple[str, _BatchNorm]]:
+        """(dotted name, module) of the group's batch norms, in the root's order."""
+        return [(name, module) for name, module in self.named_modules(root) if isinstance(module, _BatchNorm)]
+
+    def layer_norms(self, root: nn.Module) -> list[tuple[str, nn.Module]]:
+        """(dotted name, module) of the group's layer, group and RMS norms, in the root's order."""
+        return [
+            (name, module)
+            for name, module in self.named_modules(root)
+            if isinstance(module, _NORMS) or type(module).__name__.startswith(_TIMMS_NORMS)
+            if any(True for _ in module.parameters(recurse=False))
+        ]
+
+    def parameter_count(self, root: nn.Module) -> int:
+        """Number of scalars in the group's parameters."""
+        return sum(value.numel() for _, value in self.named_parameters(root))
+
+    def under(self, prefix: str) -> LayerGroup:
+        """The same group seen from a module that holds the present root as `prefix`."""
+        return LayerGroup(self.name, tuple(f"{prefix}.{part}" for part in self.parts))
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkPart:
+    """A published trunk whose features a classifier sees; most see one alone, which is the trunk itself."""
+
+    backbone: str
+    path: str
+    """The module's dotted name in the classifier's trunk; "" for the whole."""
+    feature_width: int
+    mean: Triple
+    std: Triple
+    """How its own weights want pixels normalised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Modules of a trunk that run one after the other, and what it does then: it can be cut between them."""
+
+    modules: tuple[str, ...]
+    """Their dotted names under the trunk."""
+    tail: Callable[[nn.Module, Tensor], Tensor]
+    """(trunk, the last module's maps) -> features (B, D)."""
+
+
+def _as_they_are(tensors: Tensors) -> Tensors:
+    return tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A backbone without its head, and what must be known to feed it, tune it and load weights into it.
+
+    Args:
+        name: as in `model.backbone`.
+        trunk: images (B, 3, H, W) float32, normalised -> features (B, feature_width) float32.
+        groups: input to output, without the head; parts are names under `trunk`.
+        mean, std: of the RGB channels in [0, 1] that the published weights were trained with.
+        native_size: side in pixels of the images that the published weights were trained for.
+        discards: name prefixes of published tensors that have no place here: the old head, auxiliary heads.
+        translate: renames a published layout's tensors to the trunk's.
+        parts: the trunks that it is made of, where these are several.
+        chain: how it may be cut, if it may: what frozen groups make of an image can then be kept.
+    """
+
+    name: str
+    trunk: nn.Module
+    feature_width: int
+    groups: tuple[LayerGroup, ...]
+    native_size: int
+    mean: Triple = IMAGENET_MEAN
+    std: Triple = IMAGENET_STD
+    discards: tuple[str, ...] = ()
+    translate: Callable[[Tensors], Tensors] = _as_they_are
+    parts: tuple[TrunkPart, ...] = ()
+    chain: Chain | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +139,14 @@ class PublishedHead:
     """(K,) float32 on the CPU."""
 
 
+@runtime_checkable
+class HeadedTrunk(Protocol):
+    """A trunk that knows the published head itself, such as several side by side, whose scales decide it."""
+
+    @property
+    def published_head(self) -> PublishedHead | None: ...
+
+
 class ImageClassifier(nn.Module):
     """trunk -> dropout -> linear.
 
@@ -33,8 +157,8 @@ class ImageClassifier(nn.Module):
         trunk: images (B, 3, H, W) float32, normalised by `mean` and `std` -> features (B, D).
         head: dropout and linear layer, features (B, D) -> logits (B, C).
         groups: input to output, the last is "head"; every parameter and buffer is in exactly one.
-        backbone, mean, std, feature_width, native_size: see `Architecture`.
-        published_head: the old head, where the weights came with one; not in the state dict.
+        backbone, mean, std, feature_width, native_size, chain: see `Architecture`.
+        parts: the trunks whose features these are, in their order; a single one for most.
         weights_notes: what to tell of the weights file, such as which of its entries was read.
 
     Raises:
@@ -60,10 +184,23 @@ class ImageClassifier(nn.Module):
         self.std = architecture.std
         self.feature_width = architecture.feature_width
         self.native_size = architecture.native_size
-        self.published_head: PublishedHead | None = None
+        self.chain = architecture.chain
+        self.parts = architecture.parts or (
+            TrunkPart(self.backbone, "", self.feature_width, self.mean, self.std),
+        )
+        self._published_head: PublishedHead | None = None
         self.weights_notes: tuple[str, ...] = ()
         self._held: list[nn.Module] = []
         _refuse_gaps(self)
+
+    @property
+    def published_head(self) -> PublishedHead | None:
+        """The old head, where the weights came with one, for features as the trunk now scales them."""
+        return self.trunk.published_head if isinstance(self.trunk, HeadedTrunk) else self._published_head
+
+    @published_head.setter
+    def published_head(self, head: PublishedHead | None) -> None:
+        self._published_head = head
 
     @property
     def classes(self) -> int:
@@ -150,3 +287,116 @@ def _refuse_gaps(classifier: ImageClassifier) -> None:
         owners = [group.name for group in classifier.groups if group.holds(name)]
         if len(owners) != 1:
             raise ValueError(f"{classifier.backbone}: tensor {name} is in the groups {owners}, not in one")
+
+
+# Where torchvision's and timm's blocks keep their drop path: a module, or nothing when its rate was 0.
+_SLOTS = ("stochastic_depth", "stochastic_dropout", "drop_path", "drop_path1", "drop_path2")
+# Blocks without one: the modules whose output is added to the block's input.
+_BRANCHES: dict[str, tuple[str, ...]] = {
+    "torchvision.models.resnet.BasicBlock": ("bn2",),
+    "torchvision.models.resnet.Bottleneck": ("bn3",),
+    "torchvision.models.mobilenetv2.InvertedResidual": ("conv",),
+    "torchvision.models.mobilenetv3.InvertedResidual": ("block",),
+    "torchvision.models.mnasnet._InvertedResidual": ("layers",),
+    "torchvision.models.regnet.ResBottleneckBlock": ("f",),
+    "torchvision.models.vision_transformer.EncoderBlock": ("dropout", "mlp"),
+}
+# What blocks call the fact that they add their input; blocks without such a word always do.
+_ADDS_INPUT = ("use_res_connect", "apply_residual", "has_skip")
+
+
+class _DropBranch:
+    """A forward hook that sends a residual branch's output through the block's drop path.
+
+    An object, not a closure, so that a deep copy of the network hooks the copy's own drop path.
+    """
+
+    def __init__(self, drop_path: nn.Module) -> None:
+        self.drop_path = drop_path
+
+    def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        """The branch's output, with whole samples (first dimension) set to 0 while training."""
+        dropped: Tensor = self.drop_path(output)
+        return dropped
+
+
+def set_noise(classifier: ImageClassifier, dropout: float, stochastic_depth: float) -> None:
+    """Set the head's dropout and the trunk's stochastic depth, replacing what they were; 0 switches off.
+
+    Block i of n (from 0) drops its residual branch, a sample at a time, with probability
+    stochastic_depth · i / (n − 1): the linear decay rule of Huang et al. 2016. Blocks that do not add their
+    input are not counted. Parameters, buffers and the names in `state_dict` stay as they are.
+
+    Raises:
+        UserError: if stochastic depth is asked of a network without residual blocks.
+    """
+    head_dropout: Any = classifier.head.get_submodule("dropout")
+    head_dropout.p = dropout
+    blocks = _drop_paths(classifier.trunk, insert=stochastic_depth > 0)
+    if stochastic_depth > 0 and not blocks:
+        raise UserError(
+            f"{classifier.backbone} has no residual blocks for stochastic depth {stochastic_depth} to act on",
+            where="model.stochastic_depth",
+            allowed="0 for this backbone",
+        )
+    for module in classifier.trunk.modules():
+        # Also those of blocks that do not add their input, which hold a rate and never use it.
+        if isinstance(module, StochasticDepth):
+            module.p = 0.0
+    last = max(len(blocks) - 1, 1)
+    for index, block in enumerate(blocks):
+        rate = stochastic_depth * (index / last if len(blocks) > 1 else 1.0)
+        for drop_path in block:
+            drop_path.p = rate
+
+
+def noisy_modules(root: nn.Module) -> list[nn.Module]:
+    """The modules under `root` that add noise in training mode: dropouts and drop paths with a rate."""
+    return [
+        module
+        for module in root.modules()
+        if isinstance(module, _DropoutNd | StochasticDepth) and float(module.p) > 0
+    ]
+
+
+def _drop_paths(trunk: nn.Module, *, insert: bool) -> list[list[Any]]:
+    """The drop paths of each residual block, in depth order; made where there are none if `insert`."""
+    blocks = []
+    for block in list(trunk.modules()):
+        if not all(getattr(block, word, True) for word in _ADDS_INPUT):
+            continue
+        slots = [slot for slot in _SLOTS if _is_slot(block, slot)]
+        if insert and not slots:
+            slots = _graft(block)
+        if insert:
+            for slot in slots:
+                if not isinstance(getattr(block, slot), StochasticDepth):
+                    setattr(block, slot, StochasticDepth(0.0, "row"))
+        paths = [getattr(block, slot) for slot in slots if isinstance(getattr(block, slot), StochasticDepth)]
+        if paths:
+            blocks.append(paths)
+    for paths in blocks:
+        for path in paths:
+            path.train(trunk.training)
+    return blocks
+
+
+def _is_slot(block: nn.Module, name: str) -> bool:
+    value = getattr(block, name, _ABSENT)
+    # timm's ResNet blocks say None for "no drop path"; others hold an Identity.
+    return value is None or isinstance(value, nn.Module)
+
+
+_ABSENT = object()
+
+
+def _graft(block: nn.Module) -> list[str]:
+    kind = f"{type(block).__module__}.{type(block).__name__}"
+    branches = _BRANCHES.get(kind, ())
+    if not branches:
+        return []
+    drop_path = StochasticDepth(0.0, "row")
+    block.add_module("drop_path", drop_path)
+    for name in branches:
+        block.get_submodule(name).register_forward_hook(_DropBranch(drop_path))
+    return ["drop_path"]

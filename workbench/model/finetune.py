@@ -2,17 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from workbench.model.classifier import ImageClassifier
-from workbench.model.noise import noisy_modules
-from workbench.recipe import Finetune
-from workbench.recipe.layer_groups import GroupChoice, LayerGroups, choose_groups
+from workbench.model.backbones import build, skeleton
+from workbench.model.classifier import ImageClassifier, noisy_modules, outputs_at
+from workbench.recipe import Finetune, Optimizer, Recipe
+from workbench.recipe.layer_groups import GroupChoice, LayerGroups, choose_groups, rates_of
 from workbench.support.errors import UserError
+
+# Weights with several dimensions that are no matrix: tokens, position embeddings and biases, layer scales.
+_SPARED = frozenset(
+    {"class_token", "cls_token", "reg_token", "dist_token", "pos_embedding", "pos_embed"}
+    | {"relative_position_bias_table", "layer_scale", "logit_scale"}
+)
+
+
+def group_rates(
+    classifier: ImageClassifier, optimizer: Optimizer, finetune: Finetune | None = None
+) -> dict[str, float]:
+    """The highest learning rate of every layer group, as `rates_of` tells it."""
+    return rates_of(layer_groups(classifier), optimizer, finetune)
+
+
+def parameter_groups(
+    classifier: ImageClassifier, optimizer: Optimizer, finetune: Finetune | None = None
+) -> list[dict[str, Any]]:
+    """Parameter groups for a torch optimiser: every parameter once, also those that are frozen now.
+
+    Frozen parameters have no gradient, so optimisers skip them at no cost, and the optimiser's state keeps
+    its shape when groups unlock later. Clear gradients with `set_to_none=True`.
+
+    Returns:
+        torch's keys "params", "lr", "weight_decay", and for reports "group" (the layer group's name) and
+        "tensors" (dotted names). A layer group comes twice, with decay and without, only where the recipe
+        has a decay.
+
+    Raises:
+        UserError: as `group_rates`.
+    """
+    rates = group_rates(classifier, optimizer, finetune)
+    spared_by_name = _names_spared_by_network(classifier.trunk)
+    entries: list[dict[str, Any]] = []
+    for group in classifier.groups:
+        named = list(group.named_parameters(classifier))
+        spared = {
+            name: parameter
+            for name, parameter in named
+            if optimizer.weight_decay > 0 and (_is_spared(name, parameter) or name in spared_by_name)
+        }
+        decayed = {name: parameter for name, parameter in named if name not in spared}
+        for members, decay in ((decayed, optimizer.weight_decay), (spared, 0.0)):
+            if members:
+                entries.append(
+                    {
+                        "params": list(members.values()),
+                        "lr": rates[group.name],
+                        "weight_decay": decay,
+                        "group": group.name,
+                        "tensors": list(members),
+                    }
+                )
+    return entries
+
+
+def _is_spared(name: str, parameter: nn.Parameter) -> bool:
+    """Biases, norms, tokens, position embeddings: decay would shrink what has no reason to be small."""
+    return parameter.ndim <= 1 or name.rsplit(".", 1)[-1] in _SPARED
+
+
+def _names_spared_by_network(trunk: nn.Module) -> frozenset[str]:
+    """timm's networks name further tensors that were trained without decay."""
+    named = getattr(trunk, "no_weight_decay", None)
+    return frozenset(f"trunk.{name}" for name in named()) if callable(named) else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +237,94 @@ def _facts(classifier: ImageClassifier, choice: GroupChoice) -> tuple[GroupTunin
             )
         )
     return tuple(facts)
+
+
+def check_network(recipe: Recipe) -> None:
+    """Refuse names and sizes that the recipe's backbone does not have; loads no weights.
+
+    Raises:
+        UserError: as `look_at_network`, or an unknown layer group, norms that it lacks, rates for groups that
+            never learn.
+    """
+    rates_of(look_at_network(recipe), recipe.optimizer, recipe.finetune)
+
+
+def look_at_network(recipe: Recipe) -> LayerGroups:
+    """The layer groups of the recipe's network, built without weights.
+
+    Raises:
+        UserError: unknown backbone or weights name, an image size it cannot take, residual blocks that it
+            lacks, views that grow though it is built for one size.
+    """
+    classifier = skeleton(recipe.model, classes=2, image_size=recipe.data.image_size)
+    _check_progressive(classifier, recipe)
+    return layer_groups(classifier)
+
+
+def check_weights(recipes: Iterable[Recipe]) -> None:
+    """See that pretrained weights are at hand and fit; published ones that are not are fetched.
+
+    Raises:
+        UserError: of all networks whose weights cannot be had, in one message.
+    """
+    models = {(recipe.model, recipe.data.image_size): None for recipe in recipes}
+    failures: dict[str, UserError] = {}  # by what they say: one file may be asked for at several sizes
+    for model, size in models:
+        if model.weights != "none":
+            try:
+                build(model, 2, seed=0, image_size=size)
+            except UserError as failure:
+                failures.setdefault(str(failure), failure)
+    errors = list(failures.values())
+    if len(errors) > 1:
+        raise UserError(
+            f"the weights of {len(errors)} networks cannot be had: "
+            + "; ".join(f"{error.what} ({error.hint})" if error.hint else error.what for error in errors),
+            where=errors[0].where,
+        )
+    if errors:
+        raise errors[0]
+
+
+def check_batch(recipe: Recipe, labelled: int) -> None:
+    """Refuse batches of one image for a network whose batch norms would see a single value a channel.
+
+    Args:
+        labelled: how many images the first stage trains on.
+
+    Raises:
+        UserError: there is such a norm.
+    """
+    if recipe.training.batch_of(labelled) > 1:
+        return  # and the last batch of an epoch is never a single image
+    classifier = skeleton(recipe.model, classes=2, image_size=recipe.data.image_size)
+    if tune(classifier, recipe.finetune).trunk_fixed:
+        return
+    for side in sorted(recipe.view_sides):
+        try:
+            outputs_at(classifier, side, training=True)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UserError(
+                f"one image of {side} pixels a side leaves batch norms of {classifier.backbone} a single "
+                "value a channel, whose spread nobody can tell",
+                where="training.batch_size" if labelled > 1 else "[pseudo_label]",
+                allowed="2 or more" if labelled > 1 else "two or more labelled images",
+                hint='or finetune.batch_norm_statistics = "frozen", or a larger data.image_size',
+            ) from error
+
+
+def _check_progressive(classifier: ImageClassifier, recipe: Recipe) -> None:
+    if not recipe.training.progressive:
+        return
+    for side in sorted(recipe.view_sides):
+        try:
+            outputs_at(classifier, side)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            size = recipe.data.image_size
+            raise UserError(
+                f"{classifier.backbone}, built for {size} pixels a side, cannot take views of {side}",
+                where="training.progressive",
+                hint="raise training.progressive, or leave it off: not every network takes views of any size",
+            ) from error

@@ -19,12 +19,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from workbench.model.architecture import Architecture, Tensors
-from workbench.model.classifier import ImageClassifier, PublishedHead
-from workbench.recipe.literals import toml_literal
+from workbench.model.classifier import Architecture, ImageClassifier, PublishedHead, Tensors, TrunkPart
 from workbench.support.clean import clean
+from workbench.support.digests import file_sha256
 from workbench.support.errors import UserError
-from workbench.support.fingerprint import file_sha256
+from workbench.support.toml_text import toml_literal
 
 # What torch's wrappers put between a module and its parts, wherever they were used.
 _BETWEEN = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
@@ -328,17 +327,29 @@ def _published_head(architecture: Architecture, tensors: Tensors) -> PublishedHe
 
 
 def weights_id(classifier: ImageClassifier) -> str:
+    """The `part_id` of a classifier's trunk; of several, SHA-256 in hex over those of all."""
+    ids = [part_id(classifier, part) for part in classifier.parts]
+    return ids[0] if len(ids) == 1 else hashlib.sha256(" ".join(ids).encode()).hexdigest()
+
+
+def part_id(classifier: ImageClassifier, part: TrunkPart) -> str:
     """SHA-256 in hex over the backbone's name and the trunk's tensors: equal ids compute equal features.
 
     Batch counters are left out, since no feature depends on them.
     """
-    digest = hashlib.sha256(classifier.backbone.encode())
-    for name, value in sorted(classifier.trunk.state_dict().items()):
-        if _last(name) == _COUNTER:
-            continue
+    tensors = classifier.trunk.get_submodule(part.path).state_dict()
+    return tensors_id(
+        part.backbone, {name: value for name, value in tensors.items() if _last(name) != _COUNTER}
+    )
+
+
+def tensors_id(name: str, tensors: Tensors) -> str:
+    """SHA-256 in hex over a name, and the names, kinds, shapes and values of tensors."""
+    digest = hashlib.sha256(name.encode())
+    for key, value in sorted(tensors.items()):
         whole = value.detach().cpu().contiguous()
-        digest.update(f"\n{name} {whole.dtype} {tuple(whole.shape)}\n".encode())
-        digest.update(memoryview(whole.reshape(-1).view(torch.uint8).numpy()))
+        digest.update(f"\n{key} {whole.dtype} {tuple(whole.shape)}\n".encode())
+        digest.update(whole.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -55,7 +55,7 @@ FIGURES = (
     Figure("1", "Validation accuracy by learning rate", "learning_rates"),
     Figure("2", "Validation accuracy by batch norms that learn", "batch_norm"),
     Figure("3", "Validation accuracy by layers that learn", "layers"),
-    Figure("5", "Validation accuracy over epochs, 1 % labelled", "table1", 0.01),
-    Figure("6", "Validation accuracy over epochs, 10 % labelled", "table1", 0.1),
-    Figure("7", "Validation accuracy over epochs, 50 % labelled", "table1", 0.5),
+    Figure("5", "Validation accuracy, 1 % labelled", "table1", 0.01),
+    Figure("6", "Validation accuracy, 10 % labelled", "table1", 0.1),
+    Figure("7", "Validation accuracy, 50 % labelled", "table1", 0.5),
 )

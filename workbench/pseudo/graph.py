@@ -1,12 +1,22 @@
-"""Label propagation: a sparse graph of nearest neighbours, and the linear system solved on it."""
+"""Labels by nearness among features: propagation through a graph, the neighbours' vote, class means."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.pseudo.pool import Pool, Voter
+from workbench.pseudo.prior import balanced, sinkhorn
+from workbench.recipe.offline import FromProbabilities
+from workbench.recipe.strategies.by_features import LabelPropagation, Prototype
+from workbench.runs.intervals import SIGNIFICANT
+from workbench.runs.paired import Pair
+
+Features = NDArray[np.float32]
 Floats = NDArray[np.float64]
 # Rows of similarities held at once: 1,024 · N · 4 bytes.
 CHUNK = 1024
@@ -121,3 +131,187 @@ def class_seeds(labels: NDArray[np.int64], nodes: int, classes: int) -> Floats:
     sizes = np.bincount(labels, minlength=classes)
     seeds[np.arange(len(labels)), labels] = 1 / sizes[labels]
     return seeds
+
+
+# Softens a classifier that is too sure of its thousand classes. Of 1, 2 and 4 the pool's labels were most
+# often right with 2 (EfficientNet-Lite0 on pets, one label a class).
+CLASS_TEMPERATURE = 2.0
+
+
+def beside_classes(features: Features, weight: Features, bias: Features) -> Features:
+    """(N, D + K) float32: each image's features, scaled to length 1, then √softmax((f·Wᵀ + b)/2).
+
+    Both halves have length 1, so a cosine of two rows is the mean of the features' cosine and of the
+    Bhattacharyya coefficient (1 − squared Hellinger distance) of the two answers.
+
+    Args:
+        features: (N, D) float32 of the trunk.
+        weight, bias: (K, D) and (K,) float32 of the classifier that was published with it.
+    """
+    logits = (features @ weight.T + bias) / CLASS_TEMPERATURE
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    answers = np.sqrt(powers / powers.sum(axis=1, keepdims=True))
+    return np.concatenate([unit_rows(features), answers.astype(np.float32)], axis=1)
+
+
+# No class is impossible to any voter: a product with 0 would be a veto.
+LEAST_VOTE = 1e-4
+
+
+def spread_labels(pool: Pool, knobs: LabelPropagation) -> Pool:
+    """The pool with (I − α𝒲)⁻¹ Y, clipped at 0 and made to sum to 1, in place of the teacher's probabilities.
+
+    Iscen et al. 2019, eq. 9 and 10. An image that no label reaches has all classes alike, not `reached`.
+    """
+    features, labelled, labels = pool.features, pool.labelled_features, pool.labels
+    assert features is not None and labelled is not None and labels is not None  # noqa: PT018
+    graph = neighbour_graph(np.concatenate([labelled, features]), knobs.neighbours, knobs.gamma)
+    classes = pool.probabilities.shape[1]
+    seeds = class_seeds(labels, len(graph.starts) - 1, classes)
+    scores = np.maximum(propagate(graph, seeds, knobs.alpha)[len(labels) :], 0)
+    sums = scores.sum(axis=1, keepdims=True)
+    # What conjugate gradient leaves where no path leads is rounding error.
+    reached = sums[:, 0] > 1e-12
+    shares = np.divide(scores, sums, out=np.full_like(scores, 1 / classes), where=reached[:, None])
+    return replace(pool, probabilities=shares.astype(np.float32), reached=reached)
+
+
+def with_votes(pool: Pool, knobs: FromProbabilities) -> Pool:
+    """The pool with p^(1 − β − γ) · z^β · m^γ, made to sum to 1: propagation and class means vote too.
+
+    A logarithmic opinion pool (Heskes 1998) with the defaults of label_propagation and of prototype. With
+    `balance = "sinkhorn"` these two are balanced before they vote: a class that gathers too many images would
+    outvote the teacher on all of them. Where no label reaches an image the others' word stands, and where a
+    voter is `unheard`; the teacher's where nobody else has a say.
+    """
+    logits = np.zeros(pool.probabilities.shape)
+    cast = np.zeros((len(logits), 1))
+    voters = [(getattr(knobs, name), word) for name, word in _voters(pool, knobs)]
+    if not voters:
+        return pool
+    own = 1 - knobs.propagation - knobs.prototypes
+    for share, voter in [(own, pool), *voters] if own > 0 else voters:
+        reached = np.ones_like(cast) if voter.reached is None else voter.reached[:, None]
+        logits += share * reached * np.log(np.maximum(voter.probabilities.astype(np.float64), LEAST_VOTE))
+        cast += share * reached
+    logits /= np.maximum(cast, 1e-12)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    voted = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return replace(pool, probabilities=np.where(cast > 0, voted, pool.probabilities))
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """How a voter and the first teacher do on validation images of which the voter says anything."""
+
+    voter: Voter
+    pair: Pair
+    """Teacher first, voter second."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the voter is worse by more than chance: it then has no vote."""
+        return self.pair.only_second < self.pair.only_first and self.pair.p < SIGNIFICANT
+
+
+def hear_voters(
+    pool: Pool,
+    knobs: FromProbabilities,
+    features: NDArray[np.float32],
+    teacher: NDArray[np.float32],
+    labels: NDArray[np.int64],
+) -> list[Hearing]:
+    """Try every voter beside the teacher on validation images, as though they lay in the pool.
+
+    Features of ImageNet put images near each other for ImageNet's reasons; where a data set's classes differ
+    by others, their vote would outvote a teacher that knows better.
+
+    Args:
+        pool: with what its voters need.
+        features: (V, D) float32 of the validation images, as the pool's.
+        teacher: (V, C) float32, what the first teacher says of them.
+        labels: (V,) int64 their true classes.
+    """
+    assert pool.features is not None  # whoever votes by them has them
+    beside = np.full(teacher.shape, 1 / teacher.shape[1], dtype=np.float32)
+    together = replace(
+        pool,
+        features=np.concatenate([pool.features, features]),
+        probabilities=np.concatenate([pool.probabilities, beside]),
+    )
+    right = teacher.argmax(axis=1) == labels
+    hearings = []
+    for name, voter in _voters(together, knobs):
+        words = voter.probabilities[len(pool.features) :]
+        said = slice(None) if voter.reached is None else voter.reached[len(pool.features) :]
+        hearings.append(Hearing(name, Pair.of(right[said], (words.argmax(axis=1) == labels)[said])))
+    return hearings
+
+
+def _voters(pool: Pool, knobs: FromProbabilities) -> Iterator[tuple[Voter, Pool]]:
+    """What is said beside the teacher, by whom the knobs give a share of the vote and who is not unheard."""
+    # Of the knobs of labels one has to be there; none counts.
+    shared: dict[str, Any] = {"labelled_fraction": 0.5}
+    if knobs.balance == "sinkhorn":
+        shared |= knobs.model_dump(include={"balance", "sinkhorn_steps"})
+    if knobs.propagation and "propagation" not in pool.unheard:
+        around = LabelPropagation.model_validate(shared)
+        yield "propagation", balanced(spread_labels(pool, around), around, None)
+    if knobs.prototypes and "prototypes" not in pool.unheard:
+        yield "prototypes", nearest_means(pool, Prototype.model_validate(shared))
+
+
+def nearest_means(pool: Pool, knobs: Prototype) -> Pool:
+    """The pool with softmax(cos(f, m_c)/T) over the refined class means in place of the teacher's word.
+
+    Soft k-means (Ren et al. 2018, eq. 4) on features of length 1, seen from the mean of them all, which tells
+    classes apart better than the origin does: labelled images belong wholly to their class. With
+    `balance = "sinkhorn"` the assignments of every refinement are balanced, as in PT-MAP (Hu et al. 2021). A
+    class without a label has no mean, so no image is ever held for it.
+    """
+    features, labelled, labels = pool.features, pool.labelled_features, pool.labels
+    assert features is not None and labelled is not None and labels is not None  # noqa: PT018
+    unit, unit_labelled = _seen_from_their_mean(features, labelled)
+    known = np.flatnonzero(np.bincount(labels, minlength=pool.probabilities.shape[1]))
+    belongs = (labels[:, None] == known[None, :]).astype(np.float64)  # (L, K)
+    given = belongs.T @ unit_labelled  # (K, D) sums of labelled features
+    prior = pool.labelled_prior[known]
+
+    def assigned(means: Floats) -> Floats:
+        shares = _nearness(unit, means, knobs.sharpness)
+        return sinkhorn(shares, prior, knobs.sinkhorn_steps) if knobs.balance == "sinkhorn" else shares
+
+    means = _to_unit(given)
+    for _ in range(knobs.refinements):
+        means = _to_unit(given + assigned(means).T @ unit)
+    probabilities = np.zeros_like(pool.probabilities)
+    probabilities[:, known] = assigned(means)
+    return replace(pool, probabilities=probabilities)
+
+
+def _seen_from_their_mean(
+    features: NDArray[np.float32], labelled: NDArray[np.float32]
+) -> tuple[Floats, Floats]:
+    """((U, D), (L, D)) rows of length 1 less the mean of all, to length 1 again.
+
+    Where all rows are alike nothing is left of them, and they stay as they were.
+    """
+    unit, unit_labelled = (unit_rows(rows).astype(np.float64) for rows in (features, labelled))
+    centre = np.concatenate([unit, unit_labelled]).mean(axis=0)
+    if np.allclose(unit, centre) and np.allclose(unit_labelled, centre):
+        return unit, unit_labelled
+    return _to_unit(unit - centre), _to_unit(unit_labelled - centre)
+
+
+def _nearness(unit: Floats, means: Floats, temperature: float) -> Floats:
+    """(U, K) softmax of cosine over temperature."""
+    logits = unit @ means.T / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _to_unit(sums: Floats) -> Floats:
+    """Means only matter by their direction, as similarity is a cosine."""
+    scaled: Floats = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return scaled

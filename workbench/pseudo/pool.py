@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict
+
+from workbench.recipe.offline import Taught
+from workbench.runs.calibration import tempered
+
+Voter = Literal["propagation", "prototypes"]
+"""Who may vote beside the teacher, by the knob that says its share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,7 @@ class Pool:
         reached: (U,) bool, the images of which `probabilities` says anything; None: all.
         marginal: (C,) float64, the average class share that distribution alignment keeps between rounds.
         prior: (C,) float64, the expected share of each class; None: all alike.
+        unheard: who has no vote in this run, whatever share the knobs say.
     """
 
     probabilities: NDArray[np.float32]
@@ -49,6 +58,7 @@ class Pool:
     reached: NDArray[np.bool_] | None = None
     marginal: NDArray[np.float64] | None = None
     prior: NDArray[np.float64] | None = None
+    unheard: tuple[Voter, ...] = ()
 
     @property
     def class_prior(self) -> NDArray[np.float64]:
@@ -95,7 +105,12 @@ class Selection:
         labelled_weight: weight of every labelled image beside them.
         marginal: (C,) float64, kept for the next round's distribution alignment; None without it.
         prior: (C,) float64, the pool's class shares that the rule expected; None where it expected none.
+        class_weights: (C,) float64, what an image of each class weighs besides: in `weights` already, of a
+            labelled image in place of the recipe's class weights; None: those.
+        unheard: who has no vote, from the first round on.
     """
+
+    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
 
     rows: NDArray[np.int64]
     targets: NDArray[np.float32]
@@ -103,9 +118,63 @@ class Selection:
     labelled_weight: float = 1.0
     marginal: NDArray[np.float64] | None = None
     prior: NDArray[np.float64] | None = None
+    class_weights: NDArray[np.float64] | None = None
+    unheard: tuple[Voter, ...] = ()
 
     @property
     def positive(self) -> NDArray[np.bool_]:
         """(K,) bool, the rows that say what an image is, not what it is not."""
         says: NDArray[np.bool_] = self.targets.max(axis=1, initial=0.0) > 0
         return says
+
+
+def hard_targets(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(K, C) one-hot float32 of each row's first choice."""
+    targets: NDArray[np.float32] = np.eye(probabilities.shape[1], dtype=np.float32)[
+        probabilities.argmax(axis=1)
+    ]
+    return targets
+
+
+def soft_targets(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """(K, C) float32 targets: the teacher's word at a temperature (Hinton et al. 2015)."""
+    return tempered(probabilities, temperature)
+
+
+def certainty(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(K,) float32 1 − H(p)/log C: 1 for one sure class, 0 for all alike (Iscen et al. 2019, eq. 11)."""
+    p = probabilities.astype(np.float64)
+    entropy = -(p * np.log(np.maximum(p, 1e-30))).sum(axis=1)
+    sure: NDArray[np.float32] = np.clip(1 - entropy / np.log(p.shape[1]), 0, 1).astype(np.float32)
+    return sure
+
+
+def inverse_frequency(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(C,) float64 ζ ∝ 1/counts, 1 on an average of the images counted; 1 for a class without any."""
+    present = counts > 0
+    weights: NDArray[np.float64] = np.where(
+        present, counts.sum() / (max(1, present.sum()) * np.maximum(counts, 1)), 1.0
+    )
+    return weights
+
+
+def selection_of(
+    pool: Pool,
+    rows: NDArray[np.int64],
+    knobs: Taught,
+    *,
+    labelled_weight: float = 1.0,
+    weights: NDArray[np.float32] | None = None,
+) -> Selection:
+    """The selection of `rows` with the targets and weights that `knobs` asks for.
+
+    Args:
+        weights: (U,) float32, what each image of the pool weighs beside `pseudo_weight`; None: 1.
+    """
+    rows = np.sort(rows)
+    chosen = pool.probabilities[rows]
+    targets = soft_targets(chosen, knobs.temperature) if knobs.targets == "soft" else hard_targets(chosen)
+    each = np.full(len(rows), knobs.pseudo_weight, dtype=np.float32)
+    if weights is not None:
+        each *= weights[rows]
+    return Selection(rows=rows, targets=targets, weights=each, labelled_weight=labelled_weight)

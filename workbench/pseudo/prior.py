@@ -7,19 +7,69 @@ was expected by more than chance would make it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.pseudo.balance import fit_temperature
-from workbench.pseudo.targets import soft_targets
+from workbench.pseudo.pool import Pool
+from workbench.recipe.offline import Taught
+from workbench.runs.calibration import fit_temperature, tempered
 
 Floats = NDArray[np.float64]
 
+# No class that has a share is ever quite impossible: else a column that is 0 could not reach its sum.
+LEAST_PROBABILITY = 1e-12
+
+
+def balanced(pool: Pool, knobs: Taught, marginal: Floats | None) -> Pool:
+    """The pool with its class frequencies made what `knobs` expects; as it is with `balance = "none"`.
+
+    Images that nothing is said of (`reached`) stay as they are and do not count.
+
+    Args:
+        marginal: (C,) the average share of each class that the round before kept, for alignment.
+    """
+    if knobs.balance == "none":
+        return pool
+    probabilities = pool.probabilities.astype(np.float64)
+    said = np.ones(len(probabilities), dtype=np.bool_) if pool.reached is None else pool.reached
+    prior = pool.labelled_prior
+    if knobs.balance == "sinkhorn":
+        probabilities[said] = sinkhorn(probabilities[said], prior, knobs.sinkhorn_steps)
+    elif said.any():
+        now = probabilities[said].mean(axis=0)
+        decay = knobs.alignment_decay
+        marginal = now if marginal is None else decay * marginal + (1 - decay) * now
+        probabilities[said] = align(probabilities[said], prior, marginal)
+    kept = marginal if knobs.balance == "align" else None
+    return replace(pool, probabilities=probabilities.astype(np.float32), marginal=kept)
+
+
+def sinkhorn(probabilities: Floats, prior: Floats, steps: int) -> Floats:
+    """(U, C) rows that sum to 1 and columns to U·prior, as near as `steps` alternations bring them.
+
+    Sinkhorn and Knopp 1967: the columns' sums first, the rows' last, so that rows always are probabilities.
+    """
+    balanced = np.maximum(probabilities, LEAST_PROBABILITY) * (prior > 0)
+    wanted = len(balanced) * prior
+    for _ in range(steps):
+        balanced *= np.divide(wanted, balanced.sum(axis=0), out=np.zeros_like(wanted), where=prior > 0)
+        balanced /= balanced.sum(axis=1, keepdims=True)
+    return balanced
+
+
+def align(probabilities: Floats, prior: Floats, marginal: Floats) -> Floats:
+    """(U, C) rows q·π/p̄, made to sum to 1 (Berthelot et al. 2020, Sec. 3.1)."""
+    ratio = np.divide(prior, np.maximum(marginal, LEAST_PROBABILITY))
+    aligned = np.maximum(probabilities, LEAST_PROBABILITY) * ratio
+    shares: Floats = aligned / aligned.sum(axis=1, keepdims=True)
+    return shares
+
+
 DRAWS = 40
 """Bootstrap draws: enough for a 95 % quantile, at a few milliseconds each."""
-_FLOOR = 1e-3
+_LEAST_SHARE = 1e-3
 """Of a uniform share: no class is ruled out by an estimate."""
 _EM_STEPS, _BIAS_STEPS = 200, 30
 _TRUST = 4
@@ -95,7 +145,7 @@ def estimate_prior(
     pool, _ = _some(pool, np.zeros(len(pool), dtype=np.int64), random)
     seen, labels = _some(seen, labels, random)
     temperature = fit_temperature(seen, labels)
-    sharp_pool, sharp_seen = (soft_targets(p, temperature).astype(np.float64) for p in (pool, seen))
+    sharp_pool, sharp_seen = (tempered(p, temperature).astype(np.float64) for p in (pool, seen))
     shares = _shares(sharp_pool, sharp_seen, labels)
     counts = np.bincount(labels, minlength=len(expected))
     chance = (expected / np.maximum(counts, 1))[
@@ -145,7 +195,7 @@ def _shares(pool: Floats, seen: Floats, labels: NDArray[np.int64]) -> Floats:
         shares = _scaled(calibrated, shares / np.maximum(source, 1e-12)).mean(axis=0)
         if np.abs(shares - before).sum() < 1e-5:
             break
-    shares = np.maximum(shares, _FLOOR / classes)
+    shares = np.maximum(shares, _LEAST_SHARE / classes)
     whole: Floats = shares / shares.sum()
     return whole
 

@@ -51,11 +51,11 @@ def _density(unit: Features) -> NDArray[np.float32]:
     return typicality
 
 
-def k_means(points: Features, count: int, seed: int) -> tuple[Ints, Features]:
-    """((N,) cluster of each point, (K, D) centres): the best of ten starts by k-means++ (Lloyd 1982)."""
+def k_means(points: Features, count: int, seed: int, *, restarts: int = RESTARTS) -> tuple[Ints, Features]:
+    """((N,) cluster of each point, (K, D) centres): the best of some starts by k-means++ (Lloyd 1982)."""
     random = np.random.default_rng(seed)
     best: tuple[float, Ints, Features] | None = None
-    for _ in range(RESTARTS):
+    for _ in range(restarts):
         centres = _spread_out(points, count, random)
         clusters, distances = _nearest(points, centres)
         for _ in range(MOST_STEPS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import tomli_w
@@ -10,8 +11,8 @@ from workbench.recipe.fields import Table, applicable
 from workbench.recipe.knobs import key_of
 from workbench.recipe.schema import Recipe
 from workbench.support.clean import clean
-from workbench.support.fingerprint import fingerprint
-from workbench.support.flat import flatten
+from workbench.support.digests import fingerprint
+from workbench.support.toml_text import flatten
 
 # Neither the words that a person finds a run by nor how often it saves itself changes what comes out.
 _NO_MATTER = ("name", "description", "tags", "training.checkpoint_seconds")
@@ -53,3 +54,23 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Table):
         return resolved(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A dotted key and its value on either side; None where the knob is not set or does not count."""
+
+    key: str
+    left: Any
+    right: Any
+
+
+def diff_recipes(left: Recipe, right: Recipe) -> list[Difference]:
+    """Every knob that counts in either recipe and is not the same in both, in the order of the schema.
+
+    Keys that only `right` has come last.
+    """
+    ours, theirs = flat(left), flat(right)
+    keys = dict.fromkeys([*ours, *theirs])
+    pairs = (Difference(key, ours.get(key), theirs.get(key)) for key in keys)
+    return [pair for pair in pairs if pair.left != pair.right]

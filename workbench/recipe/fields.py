@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from workbench.recipe.literals import toml_literal
+from workbench.support.toml_text import toml_literal
 
 ABOVE_ZERO = "above 0"
 
@@ -110,7 +110,15 @@ class Described:
     words: str
 
 
-def _tuple_from_list(value: object) -> object:
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Metadata of an annotation: text that is one of these names, which may be more with other packages."""
+
+    names: Collection[str]
+
+
+def tuple_from_list(value: object) -> object:
+    """A TOML list as the tuple that a frozen table holds; anything else as it is."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -122,22 +130,32 @@ def _refuse_stand_ins(value: object) -> object:
 
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Off = Annotated[Literal[False], BeforeValidator(_refuse_stand_ins)]
-Range = Annotated[tuple[float, float], BeforeValidator(_tuple_from_list)]
+Range = Annotated[tuple[float, float], BeforeValidator(tuple_from_list)]
 Tag = Annotated[str, Field(min_length=1, max_length=60)]
-Tags = Annotated[tuple[Tag, ...], BeforeValidator(_tuple_from_list), Field(max_length=20)]
+Tags = Annotated[tuple[Tag, ...], BeforeValidator(tuple_from_list), Field(max_length=20)]
 EvaluationView = Literal["centre", "full", "squash", "close"]
 EvaluationViews = Annotated[
     tuple[EvaluationView, ...],
-    BeforeValidator(_tuple_from_list),
+    BeforeValidator(tuple_from_list),
     Field(min_length=1, max_length=4),
     Described('a list of one or more of "centre", "full", "squash" and "close"'),
+]
+ALL_VIEWS: tuple[EvaluationView, ...] = ("centre", "full", "squash", "close")
+"""In the order in which shipped recipes name them: of each order features are kept apart."""
+RunName = Annotated[str, Field(min_length=1, max_length=400)]
+RunNames = Annotated[
+    tuple[RunName, ...],
+    BeforeValidator(tuple_from_list),
+    Field(min_length=1, max_length=16),
+    Described("a list of finished runs"),
 ]
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,64}$")]
 Names = Annotated[
     tuple[GroupName, ...],
-    BeforeValidator(_tuple_from_list),
+    BeforeValidator(tuple_from_list),
     Field(max_length=64),
     Described("a list of the backbone's layer groups"),
 ]

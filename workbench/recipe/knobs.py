@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types as at
 from pydantic.fields import FieldInfo
 
-from workbench.recipe.fields import ABOVE_ZERO, Described, Table, knob_extra
-from workbench.recipe.labels import PseudoLabel
-from workbench.recipe.literals import toml_literal
-from workbench.recipe.pseudo_label import STRATEGIES
-from workbench.recipe.schema import Recipe
+from workbench.recipe.fields import ABOVE_ZERO, Described, OneOf, Table, knob_extra
+from workbench.recipe.pseudo_label import STRATEGIES, PseudoLabel, strategy_of, table_of_strategy
+from workbench.recipe.schema import RecipeFile
+from workbench.support.toml_text import toml_literal
 
 _LISTS_OF = {str: "a list of text", float: "a list of numbers", int: "a list of whole numbers"}
 
@@ -59,16 +58,14 @@ def tables_of(field: FieldInfo) -> tuple[type[Table], ...]:
 
 def table_for(field: FieldInfo, values: object) -> type[Table] | None:
     """The table class that reads `values` under `field`; None where that cannot be told or is no table."""
-    classes = tables_of(field)
-    if len(classes) < 2:
-        return classes[0] if classes else None
-    strategy = values.get("strategy", "iterative") if isinstance(values, Mapping) else None
-    return STRATEGIES.get(strategy) if isinstance(strategy, str) else None
+    if _is_pseudo_label(field.annotation):
+        return table_of_strategy(strategy_of(values))
+    return next(iter(tables_of(field)), None)
 
 
 def known_keys() -> Iterator[tuple[tuple[str, ...], str]]:
     """(path, what it belongs to) of every key of every table; what it belongs to reads after "belongs to"."""
-    for key, field in _fields(Recipe):
+    for key, field in _fields(RecipeFile):
         yield (key,), "the top of the file"
         for table in tables_of(field):
             place = f"[{key}]"
@@ -83,20 +80,21 @@ def known_keys() -> Iterator[tuple[tuple[str, ...], str]]:
 def as_words(path: tuple[str, ...], value: Any) -> Any:
     """A value as `--set` takes it: for a knob that is a list of text, `a,b` is ["a", "b"] and `a` is ["a"].
 
-    A word of the knob's own, such as "all", and whatever is no text stay as they are.
+    A word of the knob's own, such as "all", stays as it is, as does one name for a knob that takes either,
+    and whatever is no text.
     """
     if not isinstance(value, str) or not path:
         return value
     for field in _fields_at(path):
         lists, words = _takes(field.annotation)
-        if lists and value not in words:
+        if lists and value not in words and not (takes_one_name(field.annotation) and "," not in value):
             return [word for part in value.split(",") if (word := part.strip())]
     return value
 
 
 def _fields_at(path: tuple[str, ...]) -> Iterator[FieldInfo]:
     """What the schema has at a path: several where strategies have a knob of one name."""
-    tables: list[type[Table]] = [Recipe]
+    tables: list[type[Table]] = [RecipeFile]
     for key in path[:-1]:
         fields = [field for table in tables if (field := field_of(table, key)) is not None]
         tables = [inner for field in fields for inner in tables_of(field)]
@@ -112,6 +110,15 @@ def _takes(annotation: Any) -> tuple[bool, list[str]]:
         return inner is str or get_origin(inner) is Literal, []
     parts = [_takes(part) for part in get_args(annotation)]
     return any(lists for lists, _ in parts), [word for _, words in parts for word in words]
+
+
+def takes_one_name(annotation: Any) -> bool:
+    """Whether an annotation accepts any text by itself, beside whatever else."""
+    if get_origin(annotation) is Annotated:
+        return takes_one_name(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return any(takes_one_name(part) for part in get_args(annotation))
+    return annotation is str
 
 
 def allowed_values(field: FieldInfo) -> str:
@@ -166,12 +173,24 @@ def _fields(table: type[Table]) -> Iterator[tuple[str, FieldInfo]]:
     return ((key_of(name, field), field) for name, field in table.model_fields.items())
 
 
+def _is_pseudo_label(annotation: Any) -> bool:
+    """Whether its tables are the strategies', whichever there are."""
+    return annotation is PseudoLabel or any(map(_is_pseudo_label, get_args(annotation)))
+
+
 def _tables_in(annotation: Any) -> Iterator[type[Table]]:
-    if isinstance(annotation, type) and issubclass(annotation, Table):
+    if annotation is PseudoLabel:
+        yield from STRATEGIES.values()
+    elif isinstance(annotation, type) and issubclass(annotation, Table):
         yield annotation
     elif get_origin(annotation) in (Annotated, Union, types.UnionType):
         for part in get_args(annotation):
             yield from _tables_in(part)
+
+
+def names_of(metadata: Iterable[Any]) -> tuple[str, ...]:
+    """The names that a field's metadata allow, where a registry has them."""
+    return next((tuple(rule.names) for rule in metadata if isinstance(rule, OneOf)), ())
 
 
 def _alternatives(annotation: Any, metadata: Iterable[Any]) -> list[str]:
@@ -180,6 +199,8 @@ def _alternatives(annotation: Any, metadata: Iterable[Any]) -> list[str]:
     described = [rule.words for rule in rules if isinstance(rule, Described)]
     if described:
         return described[-1:]
+    if names := names_of(rules):
+        return [toml_literal(name) for name in names]
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _alternatives(arguments[0], [*arguments[1:], *rules])

@@ -14,10 +14,10 @@ from workbench.recipe.model import Finetune, Optimizer, is_weights_file
 from workbench.recipe.schema import Recipe
 from workbench.support.caches import read_json_cache, write_json_cache
 from workbench.support.clean import clean
-from workbench.support.errors import UserError
-from workbench.support.fingerprint import file_sha256, fingerprint
-from workbench.support.nearest import nearest
+from workbench.support.digests import file_sha256, fingerprint
+from workbench.support.errors import UserError, nearest
 from workbench.support.paths import cache_home
+from workbench.support.plugins import installed_plugins
 
 _PACKAGES = ("torch", "torchvision", "timm")
 """Whose networks they are."""
@@ -196,7 +196,7 @@ def _asked_of(recipe: Recipe) -> list[object]:
     weights = "default" if model.weights == "none" or is_weights_file(model.weights) else model.weights
     sides = sorted(recipe.view_sides) if recipe.training.progressive else []
     noisy = model.stochastic_depth > 0
-    return [model.backbone, weights, noisy, recipe.data.image_size, sides]
+    return [list(model.backbones), weights, noisy, recipe.data.image_size, sides]
 
 
 @functools.cache
@@ -206,8 +206,9 @@ def _code() -> str:
     for package in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             packages[package] = version(package)
-    files = sorted((Path(workbench.__file__).parent / "model").glob("*.py"))
-    return fingerprint([packages, [file_sha256(file) for file in files]])
+    files = sorted((Path(workbench.__file__).parent / "model").rglob("*.py"))
+    others = [str(plugin) for plugin in installed_plugins("petbench.backbones")]
+    return fingerprint([packages, others, [file_sha256(file) for file in files]])
 
 
 def _known(names: Collection[str], groups: tuple[str, ...], *, where: str) -> frozenset[str]:

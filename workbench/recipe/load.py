@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,11 +16,11 @@ from workbench.recipe.model import is_weights_file
 from workbench.recipe.problems import RecipeError, placed, problem, recipe_error
 from workbench.recipe.schema import Recipe
 from workbench.recipe.source import Change, Source, dotted, read_source
+from workbench.recipe.sweep_table import SWEEP
 from workbench.support.clean import clean
-from workbench.support.errors import UserError
-from workbench.support.nearest import nearest
+from workbench.support.digests import require_sum
+from workbench.support.errors import UserError, nearest
 from workbench.support.regular_file import UnreadableFile, open_regular
-from workbench.support.sums import require_sum
 from workbench.support.toml_text import MAX_BYTES, KeyPath, too_large
 
 PATHS: tuple[KeyPath, ...] = (
@@ -41,14 +42,17 @@ def load_recipe(path: Path, overrides: Sequence[Change] = ()) -> Recipe:
         path: a TOML file of at most 64 KiB in UTF-8, or a recipe's name, as `find_recipe` takes it.
         overrides: `--set` and `--unset`, laid over the file in order.
 
-    A relative path of `PATHS` is taken from the recipe's own directory, one in `overrides` from the working
-    directory, as the shell does.
+    A relative path of `PATHS`, or of a run in `pseudo_label.teacher`, is taken from the recipe's own
+    directory, one in `overrides` from the working directory, as the shell does.
 
     Raises:
         UserError: no such file, not readable, not TOML; `RecipeError` when it does not fit the schema.
     """
     file = find_recipe(path)
-    return validated(read_source(read_recipe_text(file), clean(file), overrides), paths_from(file))
+    source = read_source(read_recipe_text(file), clean(file), overrides)
+    if _is_of_run(file):
+        _as_it_was(source.values)
+    return validated(source, paths_from(file))
 
 
 @contextmanager
@@ -69,8 +73,18 @@ def paths_from(file: Path) -> Path:
     """
     if _OWN_STREAM.fullmatch(str(file)):
         return Path()
-    is_of_run = file.name == "recipe.toml" and (file.parent / "checkpoint").is_dir()
-    return Path() if is_of_run else file.parent
+    return Path() if _is_of_run(file) else file.parent
+
+
+def _is_of_run(file: Path) -> bool:
+    return file.name == "recipe.toml" and (file.parent / "checkpoint").is_dir()
+
+
+def _as_it_was(values: dict[str, Any]) -> None:
+    """Add what runs did that are older than a knob: a run's recipe names every knob that there was."""
+    data = values.setdefault("data", {})
+    if isinstance(data, dict):
+        data.setdefault("evaluation_views", ["centre"])
 
 
 def parse_recipe(
@@ -98,10 +112,10 @@ def validated(source: Source, folder: Path | None) -> Recipe:
         RecipeError: they do not fit the schema.
         SweepGiven: they hold a [sweep].
     """
-    if "sweep" in source.values:
+    if SWEEP in source.values:
         raise SweepGiven(
             "[sweep] makes this many runs, not one",
-            where=source.place(("sweep",)),
+            where=source.place((SWEEP,)),
             hint=f"petbench sweep {source.name} runs them all",
         )
     try:
@@ -121,7 +135,24 @@ def _with_absolute_paths(recipe: Recipe, source: Source, folder: Path) -> Recipe
             meant = home.absolute() / written
             _refuse_other_place(path, source, meant, other.absolute() / written)
             tables[table] = tables[table].model_copy(update={key: str(meant)})
-    return recipe.model_copy(update=tables)
+    return _with_teachers_found(recipe.model_copy(update=tables), source, folder)
+
+
+def _with_teachers_found(recipe: Recipe, source: Source, folder: Path) -> Recipe:
+    """With absolute paths for the teachers that are told by one: a name without a slash is no path."""
+    knobs = recipe.pseudo_label
+    named = getattr(knobs, "teacher", None)
+    if knobs is None or named is None:
+        return recipe
+    home = Path() if source.is_typed(("pseudo_label", "teacher")) else folder
+    meant = tuple(run_named_from(name, home) for name in named)
+    return recipe.model_copy(update={"pseudo_label": knobs.model_copy(update={"teacher": meant})})
+
+
+def run_named_from(name: str, home: Path) -> str:
+    """A run's name as it is; its path, if that is what is given, as an absolute one counted from `home`."""
+    is_relative = os.sep in name and not name.startswith(("/", "~"))
+    return str(home.absolute() / name) if is_relative else name
 
 
 def is_relative_path(path: KeyPath, written: object) -> bool:

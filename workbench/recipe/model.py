@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.recipe.fields import (
     ABOVE_ZERO,
@@ -16,7 +16,10 @@ from workbench.recipe.fields import (
     Table,
     disagreement,
     knob,
+    tuple_from_list,
 )
+from workbench.support.clean import clean
+from workbench.support.toml_text import toml_literal
 
 _WEIGHTS_FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".tar", ".bin")
 # What model.weights may be for a network that has one set of published weights, without a name of its own.
@@ -30,20 +33,30 @@ SomeNames = Annotated[
 ]
 
 
-class Model(Table):
-    """The network: a pretrained backbone with a fresh head."""
+MOST_BACKBONES = 8
+"""Side by side; more would be a slip, and each costs memory and a pass over all images."""
+BackboneName = Annotated[str, Field(min_length=1, max_length=120)]
+SeveralBackbones = Annotated[
+    tuple[BackboneName, ...],
+    BeforeValidator(tuple_from_list),
+    Field(min_length=2, max_length=MOST_BACKBONES),
+    Described(f"a list of 2 to {MOST_BACKBONES} different names"),
+]
 
-    backbone: str = knob(
+
+class Model(Table):
+    """The network: a pretrained backbone with a fresh head, or several side by side with one head."""
+
+    backbone: BackboneName | SeveralBackbones = knob(
         "resnet152",
         help="a torchvision name, efficientnet_lite0/1/2 (extra: offline), or timm:NAME (extra: timm); "
-        "petbench backbones lists them",
-        min_length=1,
-        max_length=120,
+        "petbench backbones lists them; a list of names: one head on the features of all, which stay frozen",
     )
     weights: str = knob(
         "default",
         help='"default": the best published, "none": random, a torchvision weights name such as '
-        "IMAGENET1K_V1, or a .safetensors or .pth path, relative to the recipe's own directory",
+        "IMAGENET1K_V1, or a .safetensors or .pth path, relative to the recipe's own directory; for several "
+        'backbones "default" or "none"',
         min_length=1,
         max_length=1024,
     )
@@ -64,6 +77,45 @@ class Model(Table):
         ge=0,
         lt=1,
     )
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """The names of the backbones, of which there is mostly one."""
+        return (self.backbone,) if isinstance(self.backbone, str) else self.backbone
+
+    @property
+    def backbone_words(self) -> str:
+        """The backbones in a word or a few, for people and file names."""
+        return "+".join(self.backbones)
+
+    def single(self, backbone: str) -> Model:
+        """The same model with one of its backbones alone."""
+        return self.model_copy(update={"backbone": backbone})
+
+    @model_validator(mode="after")
+    def _several_differ(self) -> Model:
+        if isinstance(self.backbone, str):
+            return self
+        twice = next((name for name in self.backbone if self.backbone.count(name) > 1), None)
+        if twice is not None:
+            raise disagreement(
+                f"backbone names {clean(twice, 80)} twice: the second sees nothing that the first does not",
+                "backbone",
+            )
+        if self.weights not in ("default", "none"):
+            raise disagreement(
+                f'weights must be "default" or "none" for several backbones, not '
+                f"{clean(toml_literal(self.weights), 80)}: one name or file cannot be the weights of all",
+                "weights",
+                "backbone",
+            )
+        if self.stochastic_depth:
+            raise disagreement(
+                "stochastic_depth drops blocks of trunks that learn; several backbones stay frozen",
+                "stochastic_depth",
+                "backbone",
+            )
+        return self
 
     @model_validator(mode="after")
     def _entry_of_a_file(self) -> Model:
@@ -126,6 +178,18 @@ class Finetune(Table):
         ge=0,
         le=1000,
     )
+
+    @property
+    def is_head_alone(self) -> bool:
+        """Whether nothing of the trunk learns, its norms' scales and statistics included."""
+        none = ("same", "tuned", "frozen", ())
+        norms = (self.batch_norm, self.batch_norm_statistics, self.layer_norm)
+        return self.names_head_alone and all(which in none for which in norms)
+
+    @property
+    def names_head_alone(self) -> bool:
+        """Whether `layers` is the head alone; norms of the trunk may learn all the same."""
+        return self.layers == "head" or set(self.layers) == {"head"}
 
 
 class Optimizer(Table):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from workbench.recipe.fields import Table, disagreement, knob
-from workbench.recipe.labels import PseudoLabel
+from workbench.recipe.fields import RunNames, Table, disagreement, knob
+from workbench.recipe.pseudo_label import PseudoLabel
 
 _BALANCED = ("balance", ["sinkhorn", "align"])
 
@@ -26,7 +26,8 @@ TargetPrior = Literal["off", "validation", "uniform", "pool"] | Shares
 PRIOR_HELP = (
     "expected share of each class in the pool: all alike (uniform), as among the labelled images (labelled), "
     "as the teacher's word on the pool has it (estimated), or {class = share}; auto: uniform, or as labelled "
-    "where labels are a plain shuffle, unless the estimate differs from that by more than chance"
+    "where labels are a plain shuffle or all there are, unless the estimate differs from that by more than "
+    "chance"
 )
 PRIOR_SOURCE = "Saerens et al. 2002; Alexandari et al. 2020; auto: Hausser and Strimmer 2009"
 
@@ -63,6 +64,31 @@ class Offline(PseudoLabel):
         5, help="epochs that the student trains in a round", unit="epochs", ge=1, le=10_000
     )
     noise: Noise = knob(Noise(), help="the student's noise: {policy, dropout, stochastic_depth}")
+    target_prior: TargetPrior = knob(
+        "validation",
+        help="share of each class where the model will be used, which the student's loss is adjusted to "
+        "(logit adjustment): as among the validation images (with data.label_folds the labelled ones), all "
+        "alike, as in the pool, or {class = share}; off: it learns the mixture that it is taught. The images "
+        "that choose epochs, rounds and between teacher and student are weighted for the same mixture",
+        source="Menon et al. 2021, eq. 10, with the share met in the denominator",
+    )
+
+    gives_negative_labels: ClassVar[bool] = False
+    """Whether a rule may say of an image what it is not."""
+
+    @property
+    def labellings(self) -> int:
+        """How often the pool is labelled, each time for a student."""
+        return 1
+
+    @property
+    def starts_fresh(self) -> bool:
+        """Whether each student starts from the pretrained weights: `student`, of strategies that offer it."""
+        return getattr(self, "student", "continue") == "fresh"
+
+    def pool_share(self, number: int) -> float | None:
+        """Share of the pool that labelling `number`, from 1, chooses; None where the teacher decides."""
+        return None
 
 
 class InRounds(Offline):
@@ -87,6 +113,11 @@ class InRounds(Offline):
         le=100,
     )
 
+    @property
+    def labellings(self) -> int:
+        """A labelling a round."""
+        return self.rounds
+
 
 class Taught(Offline):
     """Strategies that give every chosen image one class, or a probability of each."""
@@ -100,13 +131,6 @@ class Taught(Offline):
         only_if=("targets", ["soft"]),
         gt=0,
         le=100,
-    )
-    target_prior: TargetPrior = knob(
-        "validation",
-        help="share of each class where the model will be used, which the student's loss is adjusted to "
-        "(logit adjustment): as among the validation images, all alike, as in the pool, or {class = share}; "
-        "off: it learns the mixture that it is taught",
-        source="Menon et al. 2021, eq. 10, with the share met in the denominator",
     )
     balance: Literal["none", "sinkhorn", "align"] = knob(
         "none",
@@ -136,6 +160,11 @@ class Taught(Offline):
         lt=1,
     )
 
+    @property
+    def expects_classes(self) -> bool:
+        """Whether what is chosen, or what the student's loss is told, depends on the pool's class prior."""
+        return self.target_prior not in ("off", "pool") or self.balance != "none"
+
     @model_validator(mode="before")
     @classmethod
     def _by_its_former_name(cls, values: Any) -> Any:
@@ -150,6 +179,14 @@ class Taught(Offline):
 class FromProbabilities(Taught):
     """Strategies that go by the teacher's probabilities."""
 
+    teacher: RunNames | None = knob(
+        None,
+        help="finished runs, ensembles among them, that label the pool together by the mean of their "
+        "log-probabilities, in place of a teacher that this run trains: ids, names or paths. None may have "
+        "learned from a label that is hidden here, or from an image that validates or tests this run",
+        source='Hinton et al. 2015, distillation, with targets = "soft"',
+        unset="a teacher of its own",
+    )
     calibrate: bool = knob(
         False,
         help="first divide the teacher's logits by the temperature that fits the validation images best",
@@ -159,7 +196,7 @@ class FromProbabilities(Taught):
         0.0,
         help="share β of the vote that label propagation over the trunk's features has beside the teacher: "
         "probabilities ∝ p^(1 − β − γ) · z^β · m^γ, with z of label_propagation's default graph; 0: none; "
-        "1: it alone",
+        "1: it alone. Whoever is clearly worse than the first teacher on validation images has no vote",
         source="Heskes 1998, logarithmic opinion pool; Iscen et al. 2019",
         ge=0,
         le=1,
@@ -172,6 +209,11 @@ class FromProbabilities(Taught):
         le=1,
     )
     similarity: Similarity = knob("features", help=SIMILARITY_HELP, source=SIMILARITY_SOURCE)
+
+    @property
+    def is_taught_by_runs(self) -> bool:
+        """Whether `teacher` names some."""
+        return self.teacher is not None
 
     @model_validator(mode="after")
     def _votes_add_up(self) -> FromProbabilities:

@@ -1,12 +1,60 @@
-"""Online strategies: the student labels every batch of the pool as it trains; `train.objectives` has each."""
+"""What online strategies share: the student labels every batch of the pool as it trains."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from workbench.recipe.fields import ABOVE_ZERO, Probability, knob
-from workbench.recipe.labels import PseudoLabel
-from workbench.recipe.training import Augmentation
+from workbench.recipe.fields import Probability, knob
+from workbench.recipe.pseudo_label import PseudoLabel
+from workbench.recipe.training import Augmentation, batches_of
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """How far back a running average looks unless the recipe says: a share of the student's steps.
+
+    Published decays are made for runs of a million steps; in one of a hundred they never leave the start.
+    """
+
+    share: float
+    most: float
+    """The published decay, which long runs come to."""
+
+    def decay(self, steps: int) -> float:
+        """Over a student of so many steps: 1 − 1/window, at least 0, which is no average."""
+        return min(self.most, 1 - 1 / max(1.0, self.share * steps))
+
+    @property
+    def words(self) -> str:
+        """For whoever leaves the knob out."""
+        return (
+            f"looks back over {self.share:g} of the student's steps: 1 − {1 / self.share:g}/steps, "
+            f"from 0 up to {self.most:g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """How long something rises unless the recipe says: a share of the student's epochs."""
+
+    share: float
+
+    @property
+    def words(self) -> str:
+        """For whoever leaves the knob out."""
+        return f"{self.share:g} of the student's epochs"
+
+
+EMA = Average(0.1, 0.999)
+MOMENTUM = Average(0.1, 0.999)
+EARLY_EMA = Average(0.01, 0.99)
+"""The published early window is a tenth of the late one."""
+BASELINE = Average(0.1, 0.99)
+CONSISTENCY_RAMP = Ramp(0.25)
+"""Tarvainen and Valpola 2017, App. B.1: 40,000 of 150,000 steps."""
+UDA_RAMP = Ramp(0.1)
 
 
 class Online(PseudoLabel):
@@ -32,6 +80,55 @@ class Online(PseudoLabel):
         ge=1,
         le=64,
     )
+
+    views: int = knob(
+        0,
+        help="views of either kind an image has in all, taken in turn; layer groups that never change see "
+        "each once, and what they make of it is kept for all runs, so that training late layers costs those "
+        "alone; 0: every epoch draws anew",
+        ge=0,
+        le=100,
+    )
+
+    BY_LENGTH: ClassVar[Mapping[str, Average | Ramp]] = {}
+    """Knobs that follow from the student's length where the recipe leaves them out."""
+
+    def student_ema(self, usual: float) -> float | None:
+        """Decay of the average that is evaluated of the student; None: as `pace` has it.
+
+        Args:
+            usual: `training.ema`.
+        """
+        return usual
+
+    @property
+    def last_epochs(self) -> int:
+        """Epochs on the labelled images that end the run."""
+        return 0
+
+    def steps_an_epoch(self, pool: int, batch: int) -> int:
+        """Of a student: an epoch goes once through the pool, beside `batch` labelled images a step."""
+        return batches_of(pool, self.unlabelled_ratio * batch)
+
+    def pace(self, steps_an_epoch: int) -> dict[str, float]:
+        """What the knobs that were left out come to in a student of such epochs, by name."""
+        left_out = {name: rule for name, rule in self.BY_LENGTH.items() if getattr(self, name) is None}
+        return {
+            name: self._paced(name, rule, steps_an_epoch * self.epochs_per_round)
+            for name, rule in left_out.items()
+        }
+
+    def _paced(self, name: str, rule: Average | Ramp, steps: int) -> float:
+        if isinstance(rule, Ramp):
+            return rule.share * self.epochs_per_round
+        return rule.decay(steps)
+
+    def given(self, name: str) -> float:
+        """A knob's value, which is there once the pace is known."""
+        value: float | None = getattr(self, name)
+        if value is None:
+            raise ValueError(f"{name} follows from the student's length, which is not known yet")
+        return value
 
     def second_view(self, weak: Augmentation) -> Augmentation:
         """How the second view of an unlabelled image is drawn; the first is drawn as `weak` says."""
@@ -80,6 +177,8 @@ class TwoViews(Online):
 class Consistency(TwoViews):
     """FixMatch and what follows it: the weak view's first choice teaches the strong view."""
 
+    BY_LENGTH: ClassVar[Mapping[str, Average | Ramp]] = {"ema": EMA}
+
     unlabelled_weight: float = knob(
         1.0,
         help="weight of the unlabelled loss, λ",
@@ -87,211 +186,15 @@ class Consistency(TwoViews):
         ge=0,
         le=1000,
     )
-    ema: float = knob(
-        0.999,
-        help="decay a step of the average of the student's weights that is evaluated; a run of a few hundred "
-        "steps wants 0.99, or the average stays near the start; 0: off",
-        source="Sohn et al. 2020, FixMatch, App. B.3",
+    ema: float | None = knob(
+        None,
+        help="decay a step of the average of the student's weights that is evaluated; 0: off",
+        unset=EMA.words,
+        source="Sohn et al. 2020, FixMatch, App. B.3: 0.999",
         ge=0,
         lt=1,
     )
 
-
-class FixMatch(Consistency):
-    """A strong view learns the weak view's first choice, where that is sure enough."""
-
-    source: ClassVar[str] = "Sohn et al. 2020, FixMatch"
-
-    strategy: Literal["fixmatch"] = knob("fixmatch", help="weak view teaches strong view, above a threshold")
-    threshold: float = knob(
-        0.95,
-        help="least confidence of a weak view that teaches, τ; above 1: none does",
-        source="Sohn et al. 2020, FixMatch, Sec. 4",
-        ge=0,
-        le=2,
-    )
-
-
-class FlexMatch(Consistency):
-    """FixMatch with a lower threshold for classes that are learned more slowly."""
-
-    source: ClassVar[str] = "Zhang et al. 2021, FlexMatch"
-
-    strategy: Literal["flexmatch"] = knob("flexmatch", help="a threshold a class, by how far it has learned")
-    threshold: float = knob(
-        0.95,
-        help="threshold of the class learned best, τ; others have τ·β/(2 − β)",
-        source="Zhang et al. 2021, FlexMatch, Eq. 7 and 11",
-        ge=0,
-        le=2,
-    )
-
-
-class FreeMatch(Consistency):
-    """Thresholds follow the model's own confidence, overall and by class; a loss keeps classes in balance."""
-
-    source: ClassVar[str] = "Wang et al. 2023, FreeMatch"
-
-    strategy: Literal["freematch"] = knob("freematch", help="thresholds that adapt by themselves")
-    momentum: float = knob(
-        0.999,
-        help="of the averages that make the thresholds, which start at 1/C; a run of a few hundred steps "
-        "wants 0.99, or nearly everything passes",
-        source="Wang et al. 2023, FreeMatch, Eq. 5 to 8",
-        ge=0,
-        lt=1,
-    )
-    fairness_weight: float = knob(
-        0.001,
-        help="weight of the class-fairness loss; 0.01 with more than about 4 labels a class",
-        source="Wang et al. 2023, FreeMatch, Eq. 11 and App. C",
-        ge=0,
-        le=10,
-    )
-
-
-class SoftMatch(Consistency):
-    """Every image of the pool counts, with a weight that falls off below the mean confidence."""
-
-    source: ClassVar[str] = "Chen et al. 2023, SoftMatch"
-
-    strategy: Literal["softmatch"] = knob("softmatch", help="a soft weight by confidence, no threshold")
-    momentum: float = knob(
-        0.999,
-        help="of the confidence's mean and variance and of the class shares; a run of a few hundred steps "
-        "wants 0.99",
-        source="Chen et al. 2023, SoftMatch, Eq. 8",
-        ge=0,
-        lt=1,
-    )
-    sigmas: float = knob(
-        2.0,
-        help="the weight is exp(−n²·min(p − μ, 0)²/(2σ²)) with this n",
-        source="Chen et al. 2023, SoftMatch, App. A",
-        gt=0,
-        le=100,
-    )
-    uniform_alignment: bool = knob(
-        True,
-        help="weigh by confidences after scaling classes to be equally frequent, so that rare ones count",
-        source="Chen et al. 2023, SoftMatch, Sec. 3.3",
-    )
-
-
-class MeanTeacher(Online):
-    """The student agrees with the average of its own past weights on another view of the same image."""
-
-    source: ClassVar[str] = "Tarvainen and Valpola 2017, Mean Teacher"
-
-    strategy: Literal["mean_teacher"] = knob("mean_teacher", help="agree with the average of the weights")
-    consistency: float = knob(
-        100.0,
-        help="highest weight of the mean squared difference between the two softmaxes, averaged over images "
-        "and classes",
-        source="Tarvainen and Valpola 2017, App. B.1",
-        ge=0,
-        le=100_000,
-    )
-    rampup_epochs: float = knob(
-        5.0,
-        help="the weight rises as exp(−5(1 − t)²) over so many epochs; the teacher forgets faster meanwhile",
-        unit="epochs",
-        source="Tarvainen and Valpola 2017, App. B.1",
-        ge=0,
-        le=10_000,
-    )
-    early_ema: float = knob(
-        0.99,
-        help="decay a step of the teacher's weights during the ramp-up",
-        source="Tarvainen and Valpola 2017, App. B.1",
-        ge=0,
-        lt=1,
-    )
-    late_ema: float = knob(
-        0.999,
-        help="decay a step of the teacher's weights afterwards",
-        source="Tarvainen and Valpola 2017, App. B.1",
-        ge=0,
-        lt=1,
-    )
-
-
-class MetaPseudoLabels(TwoViews):
-    """A teacher labels for a student and learns from whether that helped the student on labelled images."""
-
-    source: ClassVar[str] = "Pham et al. 2021, Meta Pseudo Labels"
-
-    strategy: Literal["meta_pseudo_labels"] = knob(
-        "meta_pseudo_labels", help="the teacher learns from how the student fares"
-    )
-    labels: Literal["sampled", "argmax"] = knob(
-        "sampled",
-        help="hard labels that the teacher draws from its probabilities, or its first choices; soft ones are "
-        "not offered, since with soft targets of its own the feedback h has zero gradient",
-        source="Pham et al. 2021, Sec. 2 and App. A",
-    )
-    feedback: bool = knob(
-        True,
-        help="false: the ablation h = 0, a teacher that never hears of its student; run both, with several "
-        "seeds, before you credit the feedback",
-        source="Pham et al. 2021, Eq. 12",
-    )
-    baseline: float = knob(
-        0.01,
-        help="rate of the average feedback that is taken off each step's, so that only better or worse than "
-        "usual counts",
-        source="Pham et al. 2021, reference implementation",
-        only_if=("feedback", [True]),
-        gt=0,
-        le=1,
-    )
-    uda_weight: float = knob(
-        8.0,
-        help="highest weight of the teacher's own consistency loss (UDA), λ",
-        source="Pham et al. 2021, reference implementation",
-        ge=0,
-        le=1000,
-    )
-    uda_temperature: float = knob(
-        0.7,
-        help="sharpens the weak view's probabilities that teach the strong view",
-        source="Pham et al. 2021, reference implementation",
-        only_if=("uda_weight", ABOVE_ZERO),
-        gt=0,
-        le=100,
-    )
-    uda_threshold: float = knob(
-        0.6,
-        help="least confidence of a weak view that teaches the teacher",
-        source="Pham et al. 2021, reference implementation",
-        only_if=("uda_weight", ABOVE_ZERO),
-        ge=0,
-        le=2,
-    )
-    uda_rampup_epochs: float = knob(
-        5.0,
-        help="the weight rises linearly from 0 over so many epochs",
-        unit="epochs",
-        only_if=("uda_weight", ABOVE_ZERO),
-        ge=0,
-        le=10_000,
-    )
-    finetune_epochs: int = knob(
-        5,
-        help="epochs on the labelled images that end the run, since until then the student saw no true "
-        "label; kept where they are better on validation; 0: none",
-        unit="epochs",
-        source="Pham et al. 2021, Sec. 2",
-        ge=0,
-        le=10_000,
-    )
-
-
-ONLINE: dict[str, type[Online]] = {
-    "mean_teacher": MeanTeacher,
-    "fixmatch": FixMatch,
-    "flexmatch": FlexMatch,
-    "freematch": FreeMatch,
-    "softmatch": SoftMatch,
-    "meta_pseudo_labels": MetaPseudoLabels,
-}
+    def student_ema(self, usual: float) -> float | None:
+        """Its own knob."""
+        return self.ema

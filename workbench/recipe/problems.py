@@ -17,16 +17,16 @@ from workbench.recipe.knobs import (
     field_of,
     key_of,
     known_keys,
+    names_of,
+    table_for,
     tables_of,
 )
-from workbench.recipe.literals import toml_kind, toml_literal
 from workbench.recipe.pseudo_label import STRATEGIES
-from workbench.recipe.schema import Recipe
+from workbench.recipe.schema import RecipeFile
 from workbench.recipe.source import Source, dotted
 from workbench.support.clean import clean
-from workbench.support.errors import UserError
-from workbench.support.nearest import nearest
-from workbench.support.toml_text import KeyPath
+from workbench.support.errors import UserError, nearest
+from workbench.support.toml_text import KeyPath, toml_kind, toml_literal
 
 MOST_SHOWN = 8
 
@@ -70,11 +70,11 @@ class _Place:
     """Where pydantic found something: the dotted path, and what the schema has there."""
 
     path: KeyPath = ()
-    holder: type[Table] = Recipe
+    holder: type[Table] = RecipeFile
     """The table whose key is the last of `path`."""
     field: FieldInfo | None = None
     """The field of that key; None where the schema has no such key."""
-    inside: type[Table] | None = Recipe
+    inside: type[Table] | None = RecipeFile
     """The table at `path` itself, where it is one."""
     is_entry: bool = False
     """Whether the last key is an entry of `field`, a knob that is a dictionary."""
@@ -91,11 +91,16 @@ class _Finding:
         return self.at.path
 
 
-def recipe_error(error: ValidationError, source: Source) -> RecipeError:
-    """All that pydantic found wrong with `source`'s values, in the order of the file's lines."""
+def recipe_error(error: ValidationError, source: Source, around: KeyPath = ()) -> RecipeError:
+    """All that pydantic found wrong with `source`'s values, in the order of the file's lines.
+
+    Args:
+        around: the table that was validated; the whole recipe unless given.
+    """
     findings: dict[tuple[KeyPath, str], _Finding] = {}
     for details in error.errors(include_url=False, include_input=False):
-        for finding in _findings(details):
+        details["loc"] = (*around, *details["loc"])
+        for finding in _findings(details, source):
             # The arms of a union complain one by one about the same value: the first speaks for all.
             said = finding.context["said"] if finding.kind == "disagreement" else ""
             findings.setdefault((finding.path, said), finding)
@@ -113,12 +118,13 @@ def placed(error: UserError, source: Source) -> UserError:
     if isinstance(error, RecipeError) or not (is_table or path[:2] in {known for known, _ in known_keys()}):
         return error
     what = f"{error.where if is_table else dotted(path)}: {error.what}"
-    found = problem(path, source, what, allowed=error.allowed, hint=error.hint)
+    hint = " ".join(error.hint.split())  # a list of runs, a line each, goes on one
+    found = problem(path, source, what, allowed=error.allowed, hint=hint)
     return RecipeError(source.name, [found], 1)
 
 
-def _findings(details: ErrorDetails) -> Iterator[_Finding]:
-    at = _locate(details["loc"])
+def _findings(details: ErrorDetails, source: Source) -> Iterator[_Finding]:
+    at = _locate(details["loc"], source)
     context: dict[str, Any] = details.get("ctx", {})
     if details["type"] == "ignored_knob":
         for key, because, belongs in context["ignored"]:
@@ -130,8 +136,8 @@ def _findings(details: ErrorDetails) -> Iterator[_Finding]:
         yield _Finding(at, details["type"], context)
 
 
-def _locate(location: tuple[int | str, ...]) -> _Place:
-    """The place of a pydantic location, without union arms, tags and positions in lists."""
+def _locate(location: tuple[int | str, ...], source: Source) -> _Place:
+    """The place of a pydantic location, without union arms and positions in lists."""
     place = _Place()
     parts = iter(location)
     for part in parts:
@@ -140,12 +146,9 @@ def _locate(location: tuple[int | str, ...]) -> _Place:
         key, holder = str(part), place.inside
         field = field_of(holder, key)
         place = _Place((*place.path, key), holder, field, None)
-        classes = () if field is None else tables_of(field)
-        if len(classes) == 1:
-            place = replace(place, inside=classes[0])
-        elif classes:
-            tag = next(parts, None)
-            place = replace(place, inside=None if tag is None else STRATEGIES[str(tag)])
+        table = None if field is None else table_for(field, _value_at(place.path, source))
+        if table is not None:
+            place = replace(place, inside=table)
         elif field is not None and get_origin(field.annotation) is dict:
             entry = next(parts, None)
             if entry is not None:
@@ -158,7 +161,7 @@ def _explain(finding: _Finding, source: Source) -> Problem:
     match finding.kind:
         case "extra_forbidden":
             return _unknown_key(finding.at, source)
-        case "union_tag_invalid":
+        case "unknown_strategy":
             strategy = (*path, "strategy")
             return _wrong_value(strategy, source, allowed=_listed(STRATEGIES), choices=STRATEGIES)
         case "ignored_knob":
@@ -219,11 +222,15 @@ def _disagreement(finding: _Finding, source: Source) -> Problem:
 
 
 def _is_written(path: KeyPath, source: Source) -> bool:
+    return _value_at(path, source) is not None
+
+
+def _value_at(path: KeyPath, source: Source) -> Any:
+    """None where nothing is written, as TOML has no such value."""
     try:
-        source.value(path)
+        return source.value(path)
     except KeyError:
-        return False
-    return True
+        return None
 
 
 def _wrong_value(
@@ -260,7 +267,7 @@ def _choices(field: FieldInfo) -> list[str]:
             for part in get_args(annotation):
                 yield from words(part)
 
-    return list(words(field.annotation))
+    return [*words(field.annotation), *names_of(field.metadata)]
 
 
 def _listed(choices: Iterable[str]) -> str:

@@ -69,6 +69,16 @@ class Augmentation(Table):
             or self.erasing
         )
 
+    def is_drawn_once(self, copies: int) -> bool:
+        """Whether a training image looks the same in every epoch; `copies` is `data.augmented_copies`."""
+        return (copies > 0 or not self.changes_images) and self.mixing == "none"
+
+
+def batches_of(images: int, batch: int) -> int:
+    """Batches an epoch: the last may be smaller; one that would hold a single image joins that before it."""
+    whole, rest = divmod(images, batch)
+    return max(1, whole + (rest > 1))
+
 
 class Training(Table):
     """How long and in what arithmetic."""
@@ -77,8 +87,22 @@ class Training(Table):
         20, help="passes over the labelled images (supervised run, or the teacher)", ge=1, le=10_000
     )
     batch_size: int = knob(64, help="images an optimiser step", unit="images", ge=1, le=65_536)
-    precision: Literal["auto", "fp32", "bf16"] = knob(
-        "auto", help="auto times the real model and takes the faster; may choose bf16 for inference alone"
+    precision: Literal["auto", "fp32", "bf16", "fp16", "emulated_bf16"] = knob(
+        "auto",
+        help="auto times the real model on a CPU and takes the faster of fp32 and bf16, maybe for inference "
+        "alone; on a GPU it takes bf16 where that is native, else fp16 with loss scaling. A GPU that only "
+        "emulates bf16 refuses bf16 and accepts emulated_bf16",
+        source="loss scaling: Micikevicius et al. 2018",
+    )
+    tf32: bool = knob(
+        False,
+        help="let a GPU that has it compute float32 products and convolutions in TF32, 10 bits instead of "
+        "23, several times as fast; matters where precision is fp32",
+    )
+    deterministic: bool = knob(
+        False,
+        help="the same bits from the same step also on a GPU, at a cost in speed; "
+        "an operation that has no such way ends the run. A CPU does so anyway",
     )
     class_weights: Literal["none", "balanced"] = knob(
         "none",

@@ -5,13 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
+from workbench.runs.intervals import share_words
+from workbench.support.stages import StageName as StageName
+from workbench.support.stages import stage_words as stage_words
+
 SplitName = Literal["train", "val", "test"]
-StageName = Literal["probe", "fit", "teacher", "student"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A later attempt goes on from here; whatever the record tells beyond is done again."""
+
+    kind: ClassVar[str] = "resumed"
+    stage: StageName
+    round: int
+    epoch: int
+    """Epochs of the stage that are done."""
+    step: int
+    """Optimiser steps since the stage began that are done; with neither it begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """A stage of training begins: `probe` (head first), `fit` (supervised), `teacher`, `student`."""
+    """A stage of training begins."""
 
     kind: ClassVar[str] = "stage"
     stage: StageName
@@ -56,6 +72,13 @@ class EpochDone:
     learning_rate: float
     images_per_second: float
     seconds: float
+    images: int = 0
+    """That the accuracy is of; 0 in records that do not say."""
+
+    @property
+    def words(self) -> str:
+        """`88.42 % (86.0–90.5)`: the accuracy with its 95 % interval."""
+        return share_words(self.accuracy, self.images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +142,7 @@ class Message:
     text: str
 
 
-Event = StageStarted | StepDone | EpochDone | ConfusionSeen | RoundLabelled | PoolTaught | Message
+Event = Resumed | StageStarted | StepDone | EpochDone | ConfusionSeen | RoundLabelled | PoolTaught | Message
 
 
 class Reporter(Protocol):

@@ -14,14 +14,26 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, time
 from enum import StrEnum
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from workbench.runs.ensemble import Ensemble, Member, read_ensemble
+from workbench.runs.events import RoundLabelled
 from workbench.runs.keys import values_of
-from workbench.runs.summary import RunSummary
+from workbench.runs.layout import RunDirectory
+from workbench.runs.profile import Profile, read_profile
+from workbench.runs.provenance import read_provenance
+from workbench.runs.results import Confusion, LabelsUsed, Results, most_confused, read_results
+from workbench.runs.run_history import RunHistory, read_history
+from workbench.runs.summary import Reading, RunSummary, summarise
+from workbench.runs.values import title_of, value_words
 from workbench.support.clean import clean
+
+if TYPE_CHECKING:
+    from workbench.runs.calibration import Reliability
 
 _FIRST = ("id", "name", "status", "created", "ended", "tags", "note")
 _MARKDOWN_COLUMNS = ("name", "status", "created", "val.accuracy", "test.accuracy", "teacher.test.accuracy")
@@ -43,8 +55,9 @@ def export_runs(summaries: Sequence[RunSummary], form: ExportFormat) -> str:
         return record_text("runs", {"runs": [run_record(summary) for summary in summaries]})
     rows = [values_of(summary) for summary in summaries]
     if form is ExportFormat.MARKDOWN:
+        titles = [title_of(key) for key in _MARKDOWN_COLUMNS]
         return markdown_table(
-            _MARKDOWN_COLUMNS, ([row.get(key) for key in _MARKDOWN_COLUMNS] for row in rows)
+            titles, ([value_words(key, row.get(key)) for key in _MARKDOWN_COLUMNS] for row in rows)
         )
     keys = {key for row in rows for key in row}
     columns = [*_FIRST, *sorted(keys - set(_FIRST))]
@@ -66,6 +79,15 @@ def run_record(summary: RunSummary) -> dict[str, Any]:
         "note": summary.note,
         "archived": summary.archived,
         "queue_position": summary.queue_position,
+        "slurm": {
+            "job": summary.ticket.job,
+            "open": summary.ticket.is_open,
+            "held": summary.ticket.is_held,
+            "requeued": summary.ticket.requeued,
+            "awaited": summary.awaited,
+        }
+        if summary.ticket
+        else None,
         "progress": {
             "stage": progress.stage,
             "round": progress.round,
@@ -133,12 +155,12 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """RFC 4180 CSV with a header; text that a spreadsheet would take for a formula gets an apostrophe."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow([_csv_cell(column) for column in columns])
-    writer.writerows([_csv_cell(value) for value in row] for row in rows)
+    writer.writerow([csv_cell(column) for column in columns])
+    writer.writerows([csv_cell(value) for value in row] for row in rows)
     return text.getvalue()
 
 
-def _csv_cell(value: Any) -> str | int | float:
+def csv_cell(value: Any) -> str | int | float:
     if value is None:
         return ""
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -171,3 +193,88 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value.isoformat(" ") if isinstance(value, datetime) else clean(value)
+
+
+_MOST_CONFUSED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """One run in full; `results` is None until it has finished."""
+
+    summary: RunSummary
+    results: Results | None
+    confused: tuple[Confusion, ...]
+    """The most confused test pairs."""
+    rounds: tuple[RoundLabelled, ...]
+    """What the teachers labelled, also of a run that still goes."""
+    warnings: tuple[str, ...]
+    provenance: Mapping[str, Any]
+    profile: Profile | None
+    """Of the latest attempt that was profiled."""
+    ensemble: Ensemble | None
+    """Whose word it averages; None of a run that trained."""
+    member_labels: tuple[LabelsUsed | None, ...] = ()
+    """Of each member of the ensemble; None where what is kept of it is damaged."""
+    reliability: Reliability | None = None
+    """Of the final model; None of a run that goes, or whose validation predictions are lost."""
+
+
+def read_page(run: RunDirectory) -> RunPage:
+    """Read everything that `runs show` tells; damaged files are told among the warnings, the rest is shown.
+
+    Raises:
+        FileNotFoundError: the run is gone.
+    """
+    summary = summarise(run)
+    read = Reading()
+    results = read(run.results, lambda: read_results(run.results), None)
+    history = read(run.metrics, lambda: read_history(run.metrics), RunHistory())
+    provenance = read(run.provenance, lambda: read_provenance(run), dict[str, Any]())
+    ensemble = read(run.ensemble, lambda: read_ensemble(run), None)
+    member_labels = [_labels_of(run, member, read) for member in ensemble.members] if ensemble else []
+    problems = [summary.problem] if summary.problem else []
+    # The summary looks at some of these files too, and each is told once.
+    problems += [told for told in read.problems if told.partition(" ")[0] not in summary.problem]
+    return RunPage(
+        summary=summary,
+        results=results,
+        confused=tuple(most_confused(results.test.confusion, results.classes, _MOST_CONFUSED))
+        if results
+        else (),
+        rounds=history.rounds,
+        warnings=tuple(dict.fromkeys([*problems, *(results.warnings if results else ()), *history.warnings])),
+        provenance=provenance,
+        profile=read_profile(run),
+        ensemble=ensemble,
+        member_labels=tuple(member_labels),
+        reliability=None if results is None else _reliability(run, results),
+    )
+
+
+def _reliability(run: RunDirectory, results: Results) -> Reliability | None:
+    from workbench.runs.calibration import reliability_of  # numpy, which the app's table of runs does without
+
+    return reliability_of(run, results)
+
+
+def _labels_of(run: RunDirectory, member: Member, read: Reading) -> LabelsUsed | None:
+    kept = RunDirectory(run.path / member.folder).results
+    results = read(kept, lambda: read_results(kept), None)
+    return None if results is None else results.labels
+
+
+def page_record(page: RunPage) -> dict[str, Any]:
+    """The page as a JSON object: the run's record with results, rounds, warnings and provenance."""
+    return {
+        **run_record(page.summary),
+        "results": finite_json(asdict(page.results)) if page.results else None,
+        "most_confused": [asdict(pair) for pair in page.confused],
+        "rounds": [finite_json(asdict(event)) for event in page.rounds],
+        "warnings": list(page.warnings),
+        "provenance": finite_json(dict(page.provenance)),
+        "profile": asdict(page.profile) if page.profile else None,
+        "ensemble": finite_json(asdict(page.ensemble)) if page.ensemble else None,
+        "reliability": asdict(page.reliability) if page.reliability else None,
+        "member_labels": [None if used is None else asdict(used) for used in page.member_labels],
+    }

@@ -1,4 +1,4 @@
-"""Which run a user means: an id or a part of one, `latest`, `@2`, or a path."""
+"""Which run a user means: an id or a part of one, `latest`, `@2`, or a path; which runs a recipe names."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.runs.layout import RunDirectory, run_directories
-from workbench.support.clean import clean
-from workbench.support.errors import UserError
-from workbench.support.nearest import nearest
-from workbench.support.slug import slug
+from workbench.runs.status import RunStatus, status_of
+from workbench.support.clean import clean, slug
+from workbench.support.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from workbench.recipe import Recipe
 
 _LISTED = 8
 _FORMS = (
@@ -29,9 +32,14 @@ def find_run(runs_home: Path, query: str) -> RunDirectory:
     Raises:
         UserError: no run or more than one matches; near or matching ids are listed.
     """
-    if os.sep in query or query in (".", ".."):
+    if is_path(query):
         return _at_path(query)
     return choose(run_directories(runs_home), query, where=str(runs_home))
+
+
+def is_path(query: str) -> bool:
+    """Whether it names a run by where it lies."""
+    return os.sep in query or query in (".", "..")
 
 
 def choose(runs: Sequence[RunDirectory], query: str, *, where: str) -> RunDirectory:
@@ -113,3 +121,63 @@ def _listing(runs: Sequence[RunDirectory]) -> str:
 
 def _quoted(query: str) -> str:
     return f"'{clean(query, 80)}'"
+
+
+TEACHER_KEY = "pseudo_label.teacher"
+
+
+def teacher_names(recipe: Recipe) -> tuple[str, ...] | None:
+    """What `pseudo_label.teacher` names; None where a run trains a teacher of its own, or has none."""
+    # Here, as the app's first paint finds runs without the recipe's schema.
+    from workbench.recipe.offline import FromProbabilities
+
+    knobs = recipe.pseudo_label
+    return knobs.teacher if isinstance(knobs, FromProbabilities) else None
+
+
+def named_teachers(recipe: Recipe, runs_home: Path, own: RunDirectory | None = None) -> list[RunDirectory]:
+    """The runs that `pseudo_label.teacher` names, in its order; none where it names none.
+
+    Args:
+        own: the run that they are to teach, if it has begun: no name means it.
+
+    Raises:
+        UserError: there is no such run, it is not finished, or it is named twice.
+    """
+    found: list[RunDirectory] = []
+    for name in teacher_names(recipe) or ():
+        run = _find(runs_home, name, own)
+        if run.path.resolve() in [one.path.resolve() for one in found]:
+            raise UserError(
+                f"{clean(run.id)} is named twice: it would count double",
+                where=TEACHER_KEY,
+                allowed="every finished run once",
+                hint=f"leave '{clean(name, 80)}' out",
+            )
+        if own is not None and run.path.resolve() == own.path.resolve():
+            raise UserError(
+                f"'{clean(name, 80)}' is this run itself", where=TEACHER_KEY, allowed="finished runs"
+            )
+        status = status_of(run)
+        if status is not RunStatus.FINISHED or not run.results.exists():
+            raise UserError(
+                f"{clean(run.id)} is not finished: it is {status.value}",
+                where=TEACHER_KEY,
+                allowed="finished runs",
+                hint=f"petbench runs show {run.handle} tells how far it is"
+                if status.is_active
+                else f"petbench resume {run.handle} goes on with it",
+            )
+        found.append(run)
+    return found
+
+
+def _find(runs_home: Path, name: str, own: RunDirectory | None) -> RunDirectory:
+    try:
+        if is_path(name):
+            return find_run(runs_home, name)
+        mine = None if own is None else own.path.resolve()
+        others = [run for run in run_directories(runs_home) if run.path.resolve() != mine]
+        return choose(others, name, where=str(runs_home))
+    except UserError as error:
+        raise UserError(error.what, where=TEACHER_KEY, allowed=error.allowed, hint=error.hint) from error

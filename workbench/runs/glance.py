@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.runs.epochs import EpochReader
-from workbench.runs.events import EpochDone, Event, Message, StageStarted
-from workbench.runs.metrics import read_events
+from workbench.runs.ensemble import is_ensemble
 from workbench.runs.results import read_top
+from workbench.runs.run_history import HistoryReader, RunHistory, read_history
 from workbench.runs.summary import RunSummary, problem_of
 
 if TYPE_CHECKING:
-    from workbench.runs.remaining import Going
+    from workbench.runs.estimate import Going
 
 _KEPT = 400
 """Runs remembered: what a person scrolls through."""
-_LAST_EPOCHS = 5
-_TOLD = (Message.kind, StageStarted.kind, EpochDone.kind)
-"""Lines that are looked at for warnings and damage; steps, most of a file, are not."""
 _LARGEST_BYTES = 64 * 2**20
 """A longer record of a run that has ended is not read for a curve of ten characters."""
 
@@ -46,61 +40,74 @@ class Glances:
     """
 
     def __init__(self) -> None:
-        self._readers: dict[str, EpochReader] = {}
+        self._readers: dict[str, HistoryReader] = {}
         self._ended: OrderedDict[tuple[str, float | None], Glance] = OrderedDict()
 
     def look(self, summary: RunSummary) -> Glance:
         """The run as it is now; one whose metrics cannot be read shows nothing."""
         if summary.status.is_active:
-            reader = self._readers.setdefault(summary.id, EpochReader())
+            reader = self._readers.setdefault(summary.id, HistoryReader(summary.run.metrics))
             return _glance(summary, _read(reader, summary))
         self._readers.pop(summary.id, None)
         key = (summary.id, summary.ended.ended if summary.ended else None)
-        found = self._ended.pop(key, None) or _glance(summary, _read(EpochReader(), summary))
+        found = self._ended.pop(key, None)
+        if found is None:
+            found = _glance(summary, _read(HistoryReader(summary.run.metrics), summary))
         self._ended[key] = found
         while len(self._ended) > _KEPT:
             self._ended.popitem(last=False)
         return found
 
 
-def _read(reader: EpochReader, summary: RunSummary) -> Sequence[Event]:
+def _read(reader: HistoryReader, summary: RunSummary) -> RunHistory:
     path = summary.run.metrics
     try:
         if not summary.status.is_active and path.stat().st_size > _LARGEST_BYTES:
-            return ()
-        return reader.read(path)
+            return RunHistory()
+        return reader.read()
     except OSError:
-        return ()
+        return RunHistory()
 
 
-def _glance(summary: RunSummary, events: Sequence[Event]) -> Glance:
-    epochs = [event for event in events if isinstance(event, EpochDone)]
-    stages = [event for event in events if isinstance(event, StageStarted)]
-    if not stages:
+def _glance(summary: RunSummary, history: RunHistory) -> Glance:
+    if not history.stages:
         return _NOTHING
-    accuracies = tuple(event.accuracy for event in epochs if event.split == "val")
+    accuracies = tuple(epoch.accuracy for epoch in history.epochs("val"))
     if not summary.status.is_running:
         return Glance(accuracies, None)
     # Here, since it brings the recipe's schema with it, which a table of ended runs does without.
-    from workbench.runs.remaining import going, planned_stages
+    from workbench.runs.estimate import epoch_seconds, going, planned_stages, recipe_of_run
 
-    now = stages[-1]
-    passed = [e for e in epochs if (e.stage, e.round) == (now.stage, now.round) and e.split != "test"]
-    done = max((e.epoch for e in passed if e.split == "val"), default=0)
-    planned = planned_stages(summary.recipe, stages, ())
-    return Glance(accuracies, going(planned, now, done, _epoch_seconds(passed)))
-
-
-def _epoch_seconds(passed: Sequence[EpochDone]) -> float | None:
-    """How long an epoch takes with its validation: the middle of the last few."""
-    seconds: dict[int, float] = {}
-    for event in passed:
-        seconds[event.epoch] = seconds.get(event.epoch, 0.0) + event.seconds
-    return statistics.median(list(seconds.values())[-_LAST_EPOCHS:]) if seconds else None
+    now = history.stages[-1]
+    validated = history.epochs("val", now)
+    done = validated[-1].epoch if validated else 0
+    planned = planned_stages(recipe_of_run(summary.run), history.stages, history.rounds)
+    passed = (*history.epochs("train", now), *validated)
+    seconds = epoch_seconds((event.epoch, event.seconds) for event in passed)
+    return Glance(accuracies, going(planned, now, done, seconds))
 
 
-def warnings_of(summary: RunSummary) -> tuple[str, ...]:
-    """What a person should read of the run, as its results and its messages say; each once."""
+@dataclass(frozen=True, slots=True)
+class CloserLook:
+    """What is read of one run alone, when a person stops at it."""
+
+    warnings: tuple[str, ...] = ()
+    """What a person should read of it, as its results and its messages say; each once."""
+    epochs: str = ""
+    """Of its plan, in a few words; empty where today's schema cannot read its recipe."""
+
+
+def look_closer(summary: RunSummary) -> CloserLook:
+    """Read a run's warnings and its plan; what cannot be read is left out or said as a warning."""
+    # Here, since it brings the recipe's schema with it, which a table of ended runs does without.
+    from workbench.recipe.plan import epochs_words, plan
+    from workbench.runs.estimate import recipe_of_run
+
+    recipe = None if is_ensemble(summary.run) else recipe_of_run(summary.run)
+    return CloserLook(_warnings(summary), "" if recipe is None else epochs_words(plan(recipe)))
+
+
+def _warnings(summary: RunSummary) -> tuple[str, ...]:
     run = summary.run
     try:
         head = read_top(run.results)
@@ -108,15 +115,13 @@ def warnings_of(summary: RunSummary) -> tuple[str, ...]:
         head = {}
     concluded = head.get("warnings", [])
     try:
-        size = run.metrics.stat().st_size
-        tail = read_events(run.metrics, kinds=_TOLD) if size <= _LARGEST_BYTES else None
-        records, skipped = ([], 0) if tail is None else (tail.records, tail.skipped)
+        is_long = run.metrics.stat().st_size > _LARGEST_BYTES
+        history = RunHistory() if is_long else read_history(run.metrics)
+        skipped = history.skipped
         damage = [f"metrics.jsonl: {skipped:,} line{'s' * (skipped != 1)} cannot be read"] if skipped else []
     except FileNotFoundError:
-        records, damage = [], []
+        history, damage = RunHistory(), []
     except OSError as error:
-        records, damage = [], [problem_of(run.metrics, error)]
-    said = [record.event for record in records]
-    texts = [event.text for event in said if isinstance(event, Message) and event.level == "warning"]
+        history, damage = RunHistory(), [problem_of(run.metrics, error)]
     told = map(str, concluded) if isinstance(concluded, list) else ()
-    return tuple(dict.fromkeys([*damage, *told, *texts]))
+    return tuple(dict.fromkeys([*damage, *told, *history.warnings]))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 
 from workbench.runs.results import EVALUATIONS
-from workbench.runs.summary import RunSummary
+from workbench.runs.summary import BOUNDS, RunSummary
 from workbench.support.clean import clean
-from workbench.support.errors import UserError
-from workbench.support.nearest import nearest
+from workbench.support.errors import UserError, nearest
 
 Value = str | int | float | bool | datetime | list[str]
 
@@ -34,6 +33,8 @@ _FIELDS = (
 _METRICS = ("accuracy", "loss", "macro_f1", "top5", "calibration_error")
 _NUMBERS = (
     *(f"{name.replace('_', '.')}.{metric}" for name in EVALUATIONS for metric in _METRICS),
+    *(f"{name.replace('_', '.')}.{bound}" for name in EVALUATIONS for bound in BOUNDS),
+    *(f"labels.{use}" for use in ("training", "choosing", "testing")),
     "probe.val.accuracy",
     "round.pseudo_label_accuracy",
     "round.coverage",
@@ -144,3 +145,29 @@ def _endings(key: str) -> list[str]:
     """`a.b.c`, `b.c` and `c`: every way to write a key short."""
     parts = key.split(".")
     return [".".join(parts[start:]) for start in range(len(parts))]
+
+
+NEWEST_FIRST = "-created"
+
+
+def sort_runs(summaries: Sequence[RunSummary], by: str) -> list[RunSummary]:
+    """Sorted by a key, downwards with `-` in front; runs without a value come last either way.
+
+    Raises:
+        UserError: no such key.
+    """
+    key = resolve_key(by.removeprefix("-"), keys_of(summaries), where="sort")
+    held = [(values_of(summary).get(key), summary) for summary in sorted(summaries, key=lambda s: s.id)]
+    with_value = [(rank_of(value), summary) for value, summary in held if value is not None]
+    with_value.sort(key=lambda pair: pair[0], reverse=by.startswith("-"))
+    return [summary for _, summary in with_value] + [summary for value, summary in held if value is None]
+
+
+def rank_of(value: Value) -> tuple[int, float, str]:
+    """Numbers before dates before text, so that values of different kinds still have an order."""
+    if isinstance(value, datetime):
+        return 1, value.timestamp(), ""
+    if isinstance(value, int | float):
+        # NaN compares with nothing: a loss that is none goes with the largest.
+        return 0, float("inf") if value != value else value, ""
+    return 2, 0.0, " ".join(map(str, value)).casefold() if isinstance(value, list) else value.casefold()

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from workbench.support.atomic import atomic_write
+from workbench.support.atomic import atomic_folder, atomic_write, forsaken_folders
+from workbench.support.clean import slug
+from workbench.support.digests import SUMS
 from workbench.support.errors import UserError
-from workbench.support.slug import slug
-from workbench.support.sums import SUMS
 
 PROFILE = "profile.json"
 TRACE = "trace.json"
+MEMBERS = "members"
+"""The folder of an ensemble that holds what it keeps of its runs."""
 OF_ATTEMPTS = (
     *("process.json", "exit.json", "provenance.toml", "dirty.patch", "split.json", "corrections.toml"),
-    *("results.toml", PROFILE, TRACE, SUMS),
+    *("teachers.toml", "results.toml", PROFILE, TRACE, SUMS),
 )
 """Files of the run's own folder that only its attempts write; notes and the like are written at any time."""
 
 _ID = re.compile(r"(?P<stamp>\d{8}-\d{6})-(?P<slug>[a-z0-9_-]+)-(?P<hex>[0-9a-f]{4})", re.IGNORECASE)
 _STAMP = "%Y%m%d-%H%M%S"
+_STAMP_LENGTH = len("20260101-120000")
 _ATTEMPTS = 20
 
 
@@ -105,6 +109,11 @@ class RunDirectory:
         return self.path / "control.json"
 
     @property
+    def ticket(self) -> Path:
+        """The job that Slurm has, or had, for it."""
+        return self.path / "slurm.json"
+
+    @property
     def checkpoint(self) -> Path:
         """The directory of the newest checkpoints."""
         return self.path / "checkpoint"
@@ -123,6 +132,16 @@ class RunDirectory:
     def label_issues(self) -> Path:
         """How its labels were judged, and its near-duplicates, once somebody looked for them."""
         return self.path / "label-issues.json"
+
+    @property
+    def ensemble(self) -> Path:
+        """Whose word it averages; only an ensemble of runs has one."""
+        return self.path / "ensemble.toml"
+
+    @property
+    def teachers(self) -> Path:
+        """The finished runs that taught it, where it had no teacher of its own."""
+        return self.path / "teachers.toml"
 
     @property
     def results(self) -> Path:
@@ -187,37 +206,78 @@ def create_run(runs_home: Path, name: str, recipe_toml: str, now: datetime) -> R
     Raises:
         UserError: when `runs_home` is a file or cannot be written.
     """
-    try:
+    with _made_there(runs_home):
         runs_home.mkdir(parents=True, exist_ok=True)
-        run = _make_directory(runs_home, f"{now.astimezone():{_STAMP}}-{slug(name)}")
+        run = RunDirectory(_taken(_free_names(runs_home, name, now)))
         try:
-            for folder in ("checkpoint", "predictions", "pseudo"):
-                (run.path / folder).mkdir()
-            atomic_write(run.recipe, recipe_toml)
+            _begin(run, recipe_toml)
         except OSError:
             shutil.rmtree(run.path, ignore_errors=True)
             raise
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError("the runs directory is a file", where=str(runs_home), hint=_CHOOSE) from error
-    except OSError as error:
-        raise UserError(
-            f"cannot make a run there: {error.strerror or error}", where=str(runs_home), hint=_CHOOSE
-        ) from error
     return run
+
+
+def create_whole_run(
+    runs_home: Path, name: str, recipe_toml: str, now: datetime, fill: Callable[[RunDirectory], None]
+) -> RunDirectory:
+    """As `create_run`, for what is finished in one go: the run appears with all that `fill` puts into it.
+
+    Nothing is left of one that fails; of one that was killed a hidden folder, which the next call removes.
+
+    Args:
+        fill: is given the directory while it is hidden and not yet called by its id.
+
+    Raises:
+        UserError: as `create_run`; also where what `fill` writes cannot be written.
+    """
+    with _made_there(runs_home):
+        runs_home.mkdir(parents=True, exist_ok=True)
+        for left, _ in forsaken_folders(runs_home):
+            shutil.rmtree(left, ignore_errors=True)
+        path = next(path for path in _free_names(runs_home, name, now) if not os.path.lexists(path))
+        with atomic_folder(path) as draft:
+            run = RunDirectory(draft)
+            _begin(run, recipe_toml)
+            fill(run)
+    return RunDirectory(path)
 
 
 _CHOOSE = "choose another with --runs-dir DIR or PETBENCH_RUNS"
 
 
-def _make_directory(runs_home: Path, stem: str) -> RunDirectory:
-    for _ in range(_ATTEMPTS):
-        path = runs_home / f"{stem}-{secrets.token_hex(2)}"
-        try:
+@contextlib.contextmanager
+def _made_there(runs_home: Path) -> Iterator[None]:
+    """What the system says of the runs directory, in words."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FileExistsError | NotADirectoryError) and not runs_home.is_dir():
+            raise UserError("the runs directory is a file", where=str(runs_home), hint=_CHOOSE) from error
+        raise UserError(
+            f"cannot make a run there: {error.strerror or error}", where=str(runs_home), hint=_CHOOSE
+        ) from error
+
+
+def _begin(run: RunDirectory, recipe_toml: str) -> None:
+    for folder in ("checkpoint", "predictions", "pseudo"):
+        (run.path / folder).mkdir()
+    atomic_write(run.recipe, recipe_toml)
+
+
+def _taken(paths: Iterable[Path]) -> Path:
+    """The first that is not there yet, made. Raises: OSError."""
+    for path in paths:
+        with contextlib.suppress(FileExistsError):
             path.mkdir()
-        except FileExistsError:
-            continue
-        return RunDirectory(path)
-    raise OSError(f"no free name for {stem} after {_ATTEMPTS} tries")
+            return path
+    raise OSError("no free name")
+
+
+def _free_names(runs_home: Path, name: str, now: datetime) -> Iterator[Path]:
+    """Paths to try, of one second."""
+    stem = f"{now.astimezone():{_STAMP}}-{slug(name)}"
+    for _ in range(_ATTEMPTS):
+        yield runs_home / f"{stem}-{secrets.token_hex(2)}"
 
 
 def run_directories(runs_home: Path) -> list[RunDirectory]:
@@ -236,7 +296,28 @@ def run_directories(runs_home: Path) -> list[RunDirectory]:
         raise UserError("the runs directory is a file", where=str(runs_home), hint=_CHOOSE) from error
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror or error}", where=str(runs_home)) from error
-    return [RunDirectory(runs_home / name) for name in sorted(names, reverse=True)]
+    return [RunDirectory(runs_home / name) for name in newest_first(runs_home, names)]
+
+
+def newest_first(runs_home: Path, names: Iterable[str]) -> list[str]:
+    """By the second in their ids; runs of one second, as a script makes them, by when they were begun."""
+    ordered: list[str] = []
+    for _, of_one_second in itertools.groupby(
+        sorted(names, reverse=True), key=lambda name: name[:_STAMP_LENGTH]
+    ):
+        together = list(of_one_second)
+        if len(together) > 1:
+            together.sort(key=lambda name: _begun(runs_home / name / "recipe.toml"), reverse=True)
+        ordered += together
+    return ordered
+
+
+def _begun(recipe: Path) -> int:
+    """When a run's recipe was written, ns: once, before anything else of it."""
+    try:
+        return recipe.lstat().st_mtime_ns
+    except OSError:
+        return 0  # it is gone meanwhile
 
 
 def visible_directories(folder: Path) -> Iterator[str]:

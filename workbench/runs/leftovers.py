@@ -12,22 +12,22 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from workbench.runs.find import choose
 from workbench.runs.layout import OF_ATTEMPTS, RunDirectory, run_directories
-from workbench.runs.process import is_local, is_over, read_exit, read_process
+from workbench.runs.process import ensure_unattended, is_local, is_over, read_exit, read_process
 from workbench.runs.results import read_results
 from workbench.runs.status import RunStatus, status_of
-from workbench.runs.trash import trashed_runs
-from workbench.support.atomic import temporaries
+from workbench.support.atomic import forsaken_folders, temporaries
+from workbench.support.digests import file_sha256
 from workbench.support.errors import UserError
-from workbench.support.fingerprint import file_sha256
 from workbench.support.identity import process_id
-from workbench.support.locks import locked, try_lock
+from workbench.support.locks import beside, locked, try_lock
 from workbench.support.regular_file import read_text
 
 Kind = Literal["temporary file", "checkpoint", "cache", "trash"]
@@ -70,6 +70,10 @@ def find_leftovers(runs_home: Path, others: Sequence[Path], cache: Path, wanted:
         UserError: the runs directory cannot be read.
     """
     found = [one for run in run_directories(runs_home) for one in of_run(run)]
+    found += [
+        _leftover(path, "temporary file", f"{name} was never finished")
+        for path, name in sorted(forsaken_folders(runs_home))
+    ]
     for folder in dict.fromkeys((runs_home / "reviews", cache, *others)):
         found += _old_temporaries(folder, _DEPTH)
     return [*found, *_old_caches(cache, wanted), *_old_trash(runs_home, wanted)]
@@ -110,6 +114,9 @@ def remove(leftovers: Sequence[Leftover], runs_home: Path) -> Iterator[tuple[Lef
                 yield one, _remove_cache(one.path)
             elif one.kind == "trash":
                 yield one, _remove_trashed(one.path)
+            elif one.path.is_dir() and not one.path.is_symlink():
+                shutil.rmtree(one.path)
+                yield one, ""
             elif run is None:
                 one.path.unlink(missing_ok=True)
                 yield one, ""
@@ -130,7 +137,7 @@ def _remove_of_run(one: Leftover, run: RunDirectory) -> str:
 def _remove_cache(path: Path) -> str:
     """Held by the locks that its users take to fill it, so that none is filling it now."""
     with contextlib.ExitStack() as held:
-        for lock in (path / "lock", path.with_name(f".{path.name}.lock")):
+        for lock in (path / "lock", beside(path)):
             if lock.exists():
                 descriptor = try_lock(lock)
                 if descriptor is None:
@@ -139,7 +146,7 @@ def _remove_cache(path: Path) -> str:
         if path in _mapped([path]):
             return "it is in use"
         shutil.rmtree(path)
-        path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
+        beside(path).unlink(missing_ok=True)
     return ""
 
 
@@ -300,3 +307,96 @@ def _names(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))  # noqa: PTH208 - names are all that is asked for
     except OSError:
         return []
+
+
+TRASH = ".trash"
+_ACTIVE = {
+    RunStatus.QUEUED: "queued",
+    RunStatus.STARTING: "starting",
+    RunStatus.STOPPING: "being stopped",
+}
+
+
+def move_to_trash(
+    runs: Sequence[RunDirectory], told: Callable[[str], None] = lambda _: None
+) -> list[RunDirectory]:
+    """Move runs to the trash beside them, once all are seen to be movable; returns where they lie now.
+
+    Args:
+        told: hears what takes long: lost runs of other machines are watched for a while.
+
+    Raises:
+        UserError: a run is running, is in the trash or has a namesake there, or it cannot be moved.
+    """
+    runs = list(dict.fromkeys(runs))
+    for run in runs:
+        if run.path.parent.name == TRASH:
+            raise UserError("it is in the trash already", where=run.id)
+        if not run.path.is_dir():
+            raise UserError("the run is not there any more", where=str(run.path))
+        status = status_of(run)
+        if status.is_active:
+            raise UserError(
+                f"it is {_ACTIVE.get(status, 'running')}", where=run.id, hint=_stop_first(run, status)
+            )
+    ensure_unattended(runs, told)
+    return [_move(run, run.path.parent / TRASH / run.id) for run in runs]
+
+
+def trashed_runs(runs_home: Path) -> list[RunDirectory]:
+    """What the trash holds, newest run first."""
+    return run_directories(runs_home / TRASH)
+
+
+def restore_run(runs_home: Path, query: str) -> RunDirectory:
+    """Bring the run of the trash that `query` names (as in `find_run`, less paths) back.
+
+    Raises:
+        UserError: no or more than one such run, or its place is taken.
+    """
+    trash = runs_home / TRASH
+    run = choose(trashed_runs(runs_home), query, where=str(trash))
+    return _move(run, runs_home / run.id)
+
+
+def empty_trash(runs_home: Path, told: Callable[[str], None] = lambda _: None) -> int:
+    """Delete for good what the trash holds; returns how many entries went.
+
+    Args:
+        told: as of `move_to_trash`.
+
+    Raises:
+        UserError: a run in it is running, or something cannot be deleted.
+    """
+    trash = runs_home / TRASH
+    if trash.is_symlink():
+        raise UserError("the trash is a link to somewhere else and is not emptied", where=str(trash))
+    ensure_unattended(trashed_runs(runs_home), told)  # moved there by hand while they ran
+    entries = list(trash.iterdir()) if trash.is_dir() else []
+    for entry in entries:
+        try:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        except OSError as error:
+            raise UserError(f"cannot be deleted: {error.strerror}", where=str(entry)) from error
+    return len(entries)
+
+
+def _stop_first(run: RunDirectory, status: RunStatus) -> str:
+    if status is RunStatus.STOPPING:
+        return "wait until it has ended"
+    return f"petbench stop {run.handle} {'takes it out' if status is RunStatus.QUEUED else 'ends it'} first"
+
+
+def _move(run: RunDirectory, target: Path) -> RunDirectory:
+    try:
+        target.parent.mkdir(exist_ok=True)
+        # A rename would replace an empty directory silently, so look first.
+        if os.path.lexists(target):
+            raise UserError(f"{target.parent} already has a run of this name", where=run.id)
+        run.path.rename(target)
+    except OSError as error:
+        raise UserError(f"cannot be moved: {error.strerror}", where=str(run.path)) from error
+    return RunDirectory(target)

@@ -15,14 +15,16 @@ from types import TracebackType
 from typing import Any, BinaryIO, get_args
 
 from workbench.runs.events import Event, Reporter
+from workbench.support.records import validated
 from workbench.support.regular_file import UnreadableFile, open_regular, open_to_append, parse_json
 from workbench.support.units import human_bytes
-from workbench.support.validate import validated
 
 LARGEST_BYTES = 4 * 2**30
 """Of a thousand classes an epoch takes 2 MB."""
 _LONGEST_LINE = 64 * 2**20
 """Of a confusion of five thousand classes."""
+_HEAD_BYTES = 96
+"""By which a file is known again."""
 _MOST_EPOCHS = 2**24
 _END_OF_TIME = 2.0**35  # in seconds since 1970
 _LINE_START = re.compile(rb'\{"t":[^,"]*,"kind":"(\w+)"')
@@ -163,6 +165,75 @@ def read_events(
     except OSError as error:
         raise UnreadableFile(path, f"cannot be read: {error.strerror or error}") from error
     return tail
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a reader that reads on has found."""
+
+    records: list[Record]
+    anew: bool
+    """Whether it is of another file in the place of the one before: what that one told is void."""
+    moved: bool
+    """Whether any of the file was read."""
+    skipped: int
+    """Of all that was read of this file, the lines that are no event."""
+    share: float
+    """How much of the file has been read; a last line that is still being written counts as read."""
+
+
+class MetricsReader:
+    """Reads one file on: a look costs what is new in it. One that was replaced or cut off is read anew.
+
+    Args:
+        kinds: as `read_events`.
+        at_once: bytes of a look, about; None: all there are.
+    """
+
+    def __init__(
+        self, path: Path, *, kinds: Collection[str] | None = None, at_once: int | None = None
+    ) -> None:
+        self._path, self._kinds, self._at_once = path, kinds, at_once
+        self._offset = self._size = self._skipped = 0
+        self._identity: tuple[int, bytes] | None = None
+
+    def read(self) -> News:
+        """What has come since the last look.
+
+        Raises:
+            UnreadableFile: the file is there and cannot be read.
+        """
+        anew = self._look()
+        if self._size == self._offset:
+            return News([], anew, False, self._skipped, 1.0)
+        tail = read_events(self._path, self._offset, kinds=self._kinds, limit=self._at_once)
+        moved = tail.offset != self._offset
+        self._offset = tail.offset
+        self._skipped += tail.skipped
+        left = self._size - self._offset
+        whole = left < (self._at_once or left + 1)
+        return News(tail.records, anew, moved, self._skipped, 1.0 if whole else self._offset / self._size)
+
+    def _look(self) -> bool:
+        """See how long the file is; whether it is another than the one that was read."""
+        try:
+            with open_regular(self._path) as stream:
+                now = os.fstat(stream.fileno())
+                head = stream.read(_HEAD_BYTES)
+        except FileNotFoundError:
+            return self._start_over(None, 0)
+        # The same file has the same number and still begins as it did.
+        old = self._identity
+        if old is None or old[0] != now.st_ino or not head.startswith(old[1]) or now.st_size < self._offset:
+            return self._start_over((now.st_ino, head), now.st_size)
+        self._identity, self._size = (now.st_ino, head), now.st_size
+        return False
+
+    def _start_over(self, identity: tuple[int, bytes] | None, size: int) -> bool:
+        """Forget what was read of another file; whether there was any."""
+        had = self._offset > 0
+        self._offset, self._size, self._identity, self._skipped = 0, size, identity, 0
+        return had
 
 
 def _rest_of_line(stream: BinaryIO) -> int:

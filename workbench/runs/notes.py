@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tomli_w
@@ -15,9 +15,9 @@ from workbench.support.atomic import atomic_write, sweep_temporaries
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.locks import locked
+from workbench.support.records import plain, validated
 from workbench.support.regular_file import UnreadableFile
 from workbench.support.toml_text import read_toml
-from workbench.support.validate import validated
 
 _TAG_LIMIT = 60
 _NOTE_LIMIT = 10_000
@@ -100,7 +100,8 @@ def _changed(
         if tag not in old.tags:
             has = ", ".join(clean(t) for t in old.tags) or "none given by hand"
             raise UserError(f"no tag '{clean(tag)}' to remove", where=run.id, allowed=has)
-    return Notes(
+    return replace(
+        old,
         tags=tuple(tag for tag in dict.fromkeys((*old.tags, *add)) if tag not in remove),
         note=old.note if note is None else note,
         archived=old.archived if archived is None else archived,
@@ -118,7 +119,7 @@ def _unless_damaged(run: RunDirectory) -> Notes:
 
 def _edited(path: Path, old: Notes, new: Notes) -> str:
     """The file's text with what changed; what else a person wrote there, comments too, stays."""
-    values = {"tags": list(new.tags), "note": new.note, "archived": new.archived}
+    before, values = plain(old), plain(new)
     if not path.exists():
         return tomli_w.dumps(values)
     import tomlkit
@@ -129,7 +130,7 @@ def _edited(path: Path, old: Notes, new: Notes) -> str:
     with contextlib.suppress(TOMLKitError, ValueError, TypeError):
         document = tomlkit.parse(text)
         for key, value in values.items():
-            if key not in document or value != (list(old.tags) if key == "tags" else getattr(old, key)):
+            if key not in document or value != before[key]:
                 document[key] = value
         edited = tomlkit.dumps(document)
         if tomllib.loads(edited) == expected:

@@ -15,8 +15,8 @@ from workbench.runs.predictions import Predictions, load_predictions
 from workbench.runs.results import read_results
 from workbench.runs.status import status_of
 from workbench.support.clean import clean
+from workbench.support.digests import is_listed
 from workbench.support.errors import UserError
-from workbench.support.sums import is_listed
 
 SplitName = Literal["val", "test"]
 
@@ -51,7 +51,10 @@ class Opinion:
     label_margin: float | None = None
     """That probability less the best other class's; None likewise."""
     issue: bool | None = None
-    """Whether confident learning counts the image as another class than the given one; None likewise."""
+    """Whether the given label is likely wrong, by the rule of the search; None likewise."""
+    too_few: int | None = None
+    """Of an image that would be an issue if more labels told of it: how many its given class has, or the one
+    that it seems to be; None of all others."""
     twin: str | None = None
     """Id of an image that looks nearly the same; None where there is none, or labels are not judged."""
 
@@ -68,6 +71,8 @@ class Opinions:
     rows: tuple[Opinion, ...]
     classes: tuple[str, ...]
     """Every class there is, or in a round of an unfinished run every class that occurs."""
+    rule: str = ""
+    """By which given labels were judged; empty where they were not."""
 
 
 def split_opinions(run: RunDirectory, split: SplitName, *, teacher: bool = False) -> Opinions:

@@ -2,14 +2,64 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.runs.mcnemar import mcnemar, sign_flip
+from workbench.runs.intervals import Interval, paired_difference
 from workbench.runs.predictions import Predictions
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided p of McNemar's exact test.
+
+    Args:
+        only_first: images that the first model alone got right.
+        only_second: images that the second model alone got right.
+
+    Returns: the chance that a fair coin divides the discordant images at least as unevenly; 1 without any.
+
+    Raises:
+        ValueError: a count below nought.
+    """
+    if only_first < 0 or only_second < 0:
+        raise ValueError(f"counts of images cannot be {only_first} and {only_second}")
+    discordant = only_first + only_second
+    tail = _fair_coin(discordant)[: min(only_first, only_second) + 1]
+    return min(1.0, 2.0 * math.fsum(tail.tolist()))
+
+
+def sign_flip(differences: NDArray[np.int64]) -> float:
+    """Two-sided p of the exact randomisation test on the sum of paired differences (Fisher 1935, §21).
+
+    If neither model is better, an image's difference is as likely to be d as −d. The sum's distribution over
+    all 2^N signs is a convolution of one binomial a size of difference. For differences of −1, 0 and 1 this
+    is `mcnemar`.
+
+    Args:
+        differences: (N,) int64, an image's right answers of the second models less those of the first.
+    """
+    sizes, counts = np.unique(np.abs(differences[differences != 0]), return_counts=True)
+    chances = np.ones(1)  # of the sum of the positive differences, over 0 … total
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        spaced = np.zeros(size * count + 1)
+        spaced[::size] = _fair_coin(count)
+        chances = np.convolve(chances, spaced)
+    total = len(chances) - 1
+    sums = 2 * np.arange(total + 1) - total
+    return min(1.0, math.fsum(chances[np.abs(sums) >= abs(int(differences.sum()))].tolist()))
+
+
+def _fair_coin(tosses: int) -> NDArray[np.float64]:
+    """The chance of 0 … `tosses` heads: (tosses + 1,) float64."""
+    log_half = tosses * math.log(0.5)
+    whole = math.lgamma(tosses + 1)
+    heads = range(tosses + 1)
+    logs = [whole - math.lgamma(k + 1) - math.lgamma(tosses - k + 1) + log_half for k in heads]
+    return np.exp(np.array(logs, np.float64)).astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +98,33 @@ def answers_of(predictions: Predictions, classes: Sequence[str]) -> Answers:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """Two models on the same images, by how many each got right."""
+
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+
+    @classmethod
+    def of(cls, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Pair:
+        """Of (N,) whether each image came out right."""
+        counts = np.bincount(2 * first.astype(np.int64) + second, minlength=4).tolist()
+        neither, only_second, only_first, both = counts
+        return cls(both, only_first, only_second, neither)
+
+    @property
+    def p(self) -> float:
+        """McNemar's exact two-sided test."""
+        return mcnemar(self.only_first, self.only_second)
+
+    @property
+    def interval(self) -> Interval:
+        """Of the second's accuracy less the first's."""
+        return paired_difference(self.both, self.only_first, self.only_second, self.neither)
+
+
+@dataclass(frozen=True, slots=True)
 class PairedTest:
     """One model against another on the images that both were tested on."""
 
@@ -62,6 +139,10 @@ class PairedTest:
     """Images that the run alone got right."""
     p: float
     """McNemar's exact two-sided test."""
+    interval: Interval
+    """Of the run's accuracy less the baseline's: 95 %, paired (Newcombe's method 10)."""
+    p_holm: float
+    """`p` adjusted for all runs that are tested against the baseline (`intervals.holm`)."""
 
     @property
     def difference(self) -> float:
@@ -84,14 +165,16 @@ def paired_test(baseline: Answers, run: Answers) -> PairedTest | NotPaired:
     if not len(here):
         return NotPaired("they share no test image")
     first, second = baseline.right[here], run.right[there]
-    only_baseline, only_run = int((first & ~second).sum()), int((second & ~first).sum())
+    pair = Pair.of(first, second)
     return PairedTest(
         images=len(here),
         left_out=left_out,
-        both_right=int((first & second).sum()),
-        only_baseline=only_baseline,
-        only_run=only_run,
-        p=mcnemar(only_baseline, only_run),
+        both_right=pair.both,
+        only_baseline=pair.only_first,
+        only_run=pair.only_second,
+        p=pair.p,
+        p_holm=pair.p,
+        interval=pair.interval,
     )
 
 

@@ -13,10 +13,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.support.clean import clean
+from workbench.runs.layout import RunDirectory
+from workbench.support.clean import as_word, clean
+from workbench.support.digests import require_sum, summed_path
 from workbench.support.errors import UserError
 from workbench.support.regular_file import UnreadableFile, open_regular
-from workbench.support.sums import require_sum, summed_path
 from workbench.support.units import human_bytes
 
 _ENCRYPTED = 0x1  # bit of a zip member's flags
@@ -33,6 +34,14 @@ class Predictions:
     """(N, C) float32; rows sum to 1."""
     labels: NDArray[np.int64]
     """(N,) int64."""
+
+    def of_known_label(self) -> Predictions:
+        """Those of the images whose truth is known."""
+        known = np.flatnonzero(self.labels >= 0)
+        if len(known) == len(self.labels):
+            return self
+        ids = tuple(self.ids[row] for row in known.tolist())
+        return Predictions(ids, self.probabilities[known], self.labels[known])
 
 
 def save_predictions(
@@ -83,6 +92,25 @@ def load_predictions(path: Path) -> Predictions:
     except Exception as error:  # what zipfile and numpy raise of odd bytes is in no list of theirs
         said = clean(error, 200) or type(error).__name__
         raise UserError(f"damaged predictions: {said}", where=clean(path)) from error
+
+
+def finished_predictions(run: RunDirectory, split: str) -> Predictions:
+    """What a finished run's model said of a split, which every such run has kept.
+
+    Args:
+        split: as `Evaluated.predictions` names it, such as `val` and `teacher-test`.
+
+    Raises:
+        UserError: the file is gone or damaged.
+    """
+    try:
+        return load_predictions(run.predictions(split))
+    except FileNotFoundError as error:
+        raise UserError(
+            "its predictions are gone",
+            where=clean(error.filename),
+            hint=f"petbench resume {as_word(run.handle)} writes them anew, from its weights",
+        ) from error
 
 
 def _array(archive: zipfile.ZipFile, name: str, size: int) -> NDArray[Any]:

@@ -68,10 +68,14 @@ class ProcessRecord:
     supervisor_ticks: int = 0
     namespace: str = ""
     """Whose pids these are; empty in records of before containers were told apart."""
+    sweep_pid: int = 0
+    """Of the sweep that gave its worker the run: when it goes, the worker ends. 0 for any other run."""
+    sweep_ticks: int = 0
 
     def __post_init__(self) -> None:
         """Raises: ValueError, for numbers that no petbench wrote."""
-        pids, ticks = (self.pid, self.supervisor_pid), (self.start_ticks, self.supervisor_ticks)
+        pids = (self.pid, self.supervisor_pid, self.sweep_pid)
+        ticks = (self.start_ticks, self.supervisor_ticks, self.sweep_ticks)
         if not all(0 <= pid <= _LARGEST_PID for pid in pids) or min(ticks) < 0 or self.attempt < 1:
             raise ValueError("no process")
         if not 0 <= self.started <= _LATEST:
@@ -90,6 +94,11 @@ class ProcessRecord:
         if not self.supervisor_pid:
             return None
         return ProcessId(self.boot_id, self.supervisor_pid, self.supervisor_ticks)
+
+    @property
+    def sweep(self) -> ProcessId | None:
+        """The sweep whose worker this is; None for any other run."""
+        return ProcessId(self.boot_id, self.sweep_pid, self.sweep_ticks) if self.sweep_pid else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +124,13 @@ def write_process(
     pid: int | None = None,
     role: Role = "trainer",
     seen: Signs | None = None,
+    sweep: ProcessId | None = None,
     told: Callable[[str], None] = lambda _: None,
 ) -> ProcessRecord:
     """Claim `run` for a new attempt of process `pid` (this one unless given).
 
     Args:
+        sweep: the one whose worker it is.
         seen: what `ensure_unattended` found a moment ago; else it is asked now.
 
     Raises:
@@ -140,6 +151,8 @@ def write_process(
                 raise _moving(run, previous)
         attempt = 1 + max(previous.attempt if previous else 0, ended.attempt if ended else 0)
         record = _record(owner, attempt, device, role)
+        if sweep is not None:
+            record = replace(record, sweep_pid=sweep.pid, sweep_ticks=sweep.start_ticks)
         # What was wanted of another attempt, or of a run that a stranger packed, is no wish about this one.
         run.control.unlink(missing_ok=True)
         write_record(run.process, record)
@@ -292,7 +305,7 @@ def is_petbench_of(run: RunDirectory, process: ProcessId) -> bool:
         return not Path("/proc/self").exists()  # no /proc here, so nobody to ask
 
 
-_BEFORE_DIRECTORY = (b"workbench.jobs.supervisor", b"--run-dir")
+_BEFORE_DIRECTORY = (b"workbench.jobs.supervisor", b"workbench.jobs.slurm_job", b"--run-dir")
 """What stands before the run's directory on the command lines of supervisors and of their trainers."""
 
 

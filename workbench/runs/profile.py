@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from workbench.runs.layout import RunDirectory
 from workbench.support.atomic import atomic_write
-from workbench.support.records import record_from
+from workbench.support.records import plain, record_from
 from workbench.support.regular_file import read_json
 from workbench.support.spans import Kept, Part, Recorder, Sums
 
@@ -55,7 +55,7 @@ def save_profile(run: RunDirectory, recorder: Recorder, device: str) -> Profile:
         waits_for_device=recorder.settle is not None,
         trace_shortest_seconds=recorder.shortest_kept,
     )
-    atomic_write(run.profile, json.dumps(asdict(profile), indent=2) + "\n")
+    atomic_write(run.profile, json.dumps(plain(profile), indent=2) + "\n")
     atomic_write(run.trace, json.dumps(chrome_trace(recorder.kept), separators=(",", ":")) + "\n")
     return profile
 
@@ -71,26 +71,9 @@ def _rows(sums: Sums) -> tuple[PartTime, ...]:
 def read_profile(run: RunDirectory) -> Profile | None:
     """The run's profile; None where it has none or it is damaged."""
     try:
-        values = read_json(run.profile, _LIMIT_BYTES)
-        if not isinstance(values, dict):
-            return None
-        parts, beside = (
-            tuple(record_from(row, PartTime) for row in values[key]) for key in ("parts", "beside")
-        )
-        facts = record_from(values, _Facts)
-        return Profile(parts=parts, beside=beside, **asdict(facts))
-    except (OSError, ValueError, TypeError, KeyError):
+        return record_from(read_json(run.profile, _LIMIT_BYTES), Profile)
+    except (OSError, ValueError):
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """A profile without its rows."""
-
-    wall_seconds: float
-    device: str
-    waits_for_device: bool
-    trace_shortest_seconds: float
 
 
 def chrome_trace(kept: list[Kept]) -> dict[str, Any]:

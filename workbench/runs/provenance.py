@@ -17,9 +17,9 @@ import tomli_w
 import workbench
 from workbench.runs.layout import RunDirectory
 from workbench.support.clean import clean
+from workbench.support.digests import require_sum, summed_write
 from workbench.support.errors import UserError
 from workbench.support.regular_file import UnreadableFile
-from workbench.support.sums import require_sum, summed_write
 from workbench.support.toml_text import read_toml
 
 _PACKAGES = (

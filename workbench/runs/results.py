@@ -6,19 +6,22 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 
+from workbench.runs.ensemble import is_ensemble
+from workbench.runs.intervals import Interval, of_share, overlap, share_words
 from workbench.runs.layout import RunDirectory
 from workbench.support.clean import clean
+from workbench.support.digests import require_sum, summed_write
 from workbench.support.errors import UserError
+from workbench.support.records import plain, validated
 from workbench.support.regular_file import UnreadableFile, read_text
-from workbench.support.sums import require_sum, summed_write
 from workbench.support.toml_text import as_toml
-from workbench.support.validate import validated
+from workbench.support.units import in_percent, p_words, points, points_words
 
 _LIMIT_BYTES = 256 * 2**20
 """Six confusions of a thousand classes are 18 MB."""
@@ -40,6 +43,16 @@ class Evaluation:
     """None for a class with no image in the split."""
     confusion: tuple[tuple[int, ...], ...]
     """Counts; rows are true classes, columns predictions."""
+    accuracy_interval: Interval = field(default=(0.0, 1.0))
+    """Of the accuracy, 95 %; it follows from the images, whatever was given."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "accuracy_interval", of_share(self.accuracy, self.images))
+
+    @property
+    def words(self) -> str:
+        """`91.23 % (89.8–92.4)`."""
+        return share_words(self.accuracy, self.images)
 
     @property
     def told_top5(self) -> float | None:
@@ -69,14 +82,68 @@ class RoundResult:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelsUsed:
+    """How many true labels went into a run, by what they were used for. The pool's count for nothing: they
+    are hidden, and only score pseudo-labels."""
+
+    training: int
+    choosing: int
+    """Validation images: they choose epochs, rounds, and between teacher and student."""
+    testing: int
+
+    @property
+    def words(self) -> str:
+        """`37 for training, 736 for choosing, 1,837 for testing`."""
+        choosing = f"{self.choosing:,} for choosing" if self.choosing else "the same for choosing, in folds"
+        return f"{self.training:,} for training, {choosing}, {self.testing:,} for testing"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The temperature that makes a model's confidence right on validation, and the errors with and without.
+
+    Expected calibration errors over bins of equal mass (`runs/calibration.py`).
+    """
+
+    temperature: float
+    """What logits are divided by (Guo et al. 2017); 1 also where the images tell none."""
+    images: int
+    """Validation images that it was fitted to."""
+    val_error_before: float
+    """On the very images that the temperature is fitted to."""
+    val_error: float
+    test_error_before: float | None = None
+    """None where the test predictions are lost."""
+    test_error: float | None = None
+
+    def words(self, judged_by: str) -> str:
+        """`temperature 0.504: calibration error 0.188 → 0.012 on 736 validation images, … on test`.
+
+        Args:
+            judged_by: `Results.judged_by`.
+        """
+        words = (
+            f"temperature {self.temperature:.3f}: calibration error {self.val_error_before:.3f} → "
+            f"{self.val_error:.3f} on {self.images:,} {judged_by}"
+        )
+        if self.test_error is not None and self.test_error_before is not None:
+            words += f", {self.test_error_before:.3f} → {self.test_error:.3f} on test"
+        return words
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluated:
     """One of a run's models on validation and test images."""
 
-    name: str
+    name: Literal["model", "teacher", "student"]
     """`model` of a supervised run, `teacher` or `student` of one with pseudo-labels."""
     val: Evaluation
     test: Evaluation
     is_final: bool
+
+    def predictions(self, split: Literal["val", "test"]) -> str:
+        """The name of what it says of a split (`RunDirectory.predictions`)."""
+        return split if self.is_final else f"{self.name}-{split}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +172,9 @@ class Results:
     """How many of the labelled images are not the data set's own; None where all are."""
     extra_unlabelled: int | None = None
     """Likewise of the unlabelled ones."""
+    label_folds: int = 0
+    """In how many folds the labelled images themselves chose, so that `val` is what models say of them that
+    they did not teach; 0: validation images chose."""
     teacher_val: Evaluation | None = None
     teacher_test: Evaluation | None = None
     student_val: Evaluation | None = None
@@ -112,11 +182,26 @@ class Results:
     student_test: Evaluation | None = None
     student_test_p: float | None = None
     """Two-sided p of McNemar's exact test, student against teacher on the test images."""
+    student_test_interval: Interval | None = None
+    """Of the student's accuracy less the teacher's on the test images: 95 %, paired."""
+    student_val_interval: Interval | None = None
+    """The same on the validation images, which chose between them."""
+    weighted_val: tuple[float, float] | None = None
+    """Validation accuracy of teacher and best student with the classes mixed as `pseudo_label.target_prior`
+    has them, where that, and not `val`, chose."""
     probe_val_accuracy: float | None = None
     rounds: tuple[RoundResult, ...] = ()
     warnings: tuple[str, ...] = ()
+    calibration: Calibration | None = None
+    """Of the final model; None of runs of before: `calibration_from` reads it off their predictions."""
     weights_sha256: str = ""
     """Of `checkpoint/final.safetensors`: equal for runs with equal outcome."""
+    labels: LabelsUsed = field(default=LabelsUsed(0, 0, 0))
+    """They follow from the counts above, whatever was given."""
+
+    def __post_init__(self) -> None:
+        used = LabelsUsed(self.labelled, 0 if self.label_folds else self.val.images, self.test.images)
+        object.__setattr__(self, "labels", used)
 
     @property
     def models(self) -> tuple[Evaluated, ...]:
@@ -134,6 +219,22 @@ class Results:
             Evaluated("student", student_val, student_test, False),
         )
 
+    def model(self, *, teacher: bool = False) -> Evaluated:
+        """The final model; or the teacher, whether it is that or not.
+
+        Raises:
+            ValueError: there was none.
+        """
+        for model in self.models:
+            if model.name == "teacher" if teacher else model.is_final:
+                return model
+        raise ValueError("the run had no teacher")
+
+    @property
+    def judged_by(self) -> str:
+        """What chose among epochs, rounds and models, in words for people."""
+        return "labelled images, out of fold" if self.label_folds else "validation images"
+
     @property
     def predictions(self) -> tuple[str, ...]:
         """Names of the predictions that go with them: each model's on validation and test images."""
@@ -147,12 +248,57 @@ class Results:
         """The student beside the teacher on the test images, in one line; empty without a teacher."""
         if len(self.models) < 2:
             return ""
-        from workbench.runs.mcnemar import p_words  # it brings numpy, which listing runs does without
-
         teacher, student = self.models
-        points = 100 * (student.test.accuracy - teacher.test.accuracy)
+        change = points(student.test.accuracy - teacher.test.accuracy)
         p = "" if self.student_test_p is None else f", McNemar's p {p_words(self.student_test_p)}"
-        return f"student less teacher on the {student.test.images:,} test images: {points:+.2f} points{p}"
+        within = self.student_test_interval
+        interval = "" if within is None else f" ({points_words(within)})"
+        return (
+            f"student less teacher on the {student.test.images:,} test images: {change} points{interval}{p}"
+        )
+
+    @property
+    def choice_words(self) -> str:
+        """Which model validation chose, and what it cannot tell apart; empty without a choice.
+
+        `chosen by 736 validation images: the student, by +3.53 points (+1.2 to +5.9)`.
+        """
+        if len(self.models) < 2:
+            return ""
+        teacher, student = self.models
+        final = next(model for model in self.models if model.is_final)
+        told = f"chosen by {self.val.images:,} {self.judged_by}"
+        if self.weighted_val is not None:
+            before, after = map(in_percent, self.weighted_val)
+            return (
+                f"{told}, weighted as pseudo_label.target_prior mixes the classes: the {final.name}; "
+                f"teacher {before}, student {after}"
+            )
+        told += f": the {final.name}; student less teacher "
+        if final is student and (teacher.val.accuracy, -teacher.val.loss) > (
+            student.val.accuracy,
+            -student.val.loss,
+        ):  # finished runs taught, whose weights this run does not have
+            told = f"by {self.val.images:,} validation images, student less the runs that taught "
+        told += f"{points(student.val.accuracy - teacher.val.accuracy)} points"
+        within = self.student_val_interval
+        if within is not None:
+            told += f" ({points_words(within)})"
+            told += ", which may be chance" if within[0] <= 0 <= within[1] else ""
+        alike = self._rounds_alike(student.val)
+        if alike:
+            named = f"rounds {', '.join(map(str, alike[:-1]))} and {alike[-1]}"
+            told += f"; the intervals of {named if len(alike) < len(self.rounds) else 'all rounds'} overlap"
+        return told
+
+    def _rounds_alike(self, student: Evaluation) -> list[int]:
+        """The rounds whose students' validation intervals overlap with the best student's and its own."""
+        alike = [
+            row.round
+            for row in self.rounds
+            if overlap(of_share(row.student_val_accuracy, student.images), student.accuracy_interval)
+        ]
+        return alike if len(alike) > 1 else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +333,7 @@ def write_results(path: Path, results: Results) -> None:
     TOML has no null: a key whose value is None is left out, and in `recall` it is nan. A class named with
     bytes that are no Unicode text has `?` for them. The first line promises a checksum in the last.
     """
-    values = {key: value for key, value in asdict(results).items() if value is not None}
+    values = {key: value for key, value in plain(results).items() if value is not None}
     evaluations = {name: values.pop(name) for name in EVALUATIONS if name in values}
     rounds = [{k: v for k, v in row.items() if v is not None} for row in values.pop("rounds")]
     parts = [tomli_w.dumps(values, multiline_strings=False)]
@@ -246,6 +392,30 @@ def read_results(path: Path) -> Results:
         raise _damaged(path, error.reason) from error
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged(path, error) from error
+
+
+def trained_model(run: RunDirectory, *, teacher: bool = False) -> tuple[Results, Evaluated]:
+    """A finished run's results and the model that is asked for.
+
+    Raises:
+        UserError: the run has no results yet, or had no teacher; its results are damaged.
+    """
+    if not run.results.exists():
+        raise UserError(
+            "the run has no trained model: it has not reached its results",
+            where=clean(run.id),
+            hint=f"petbench resume {run.handle} goes on with it; petbench runs show {run.handle} tells more",
+        )
+    results = read_results(run.results)
+    try:
+        return results, results.model(teacher=teacher)
+    except ValueError:
+        raise UserError(
+            "an ensemble of runs has no teacher"
+            if is_ensemble(run)
+            else "the run had no teacher: it trained without pseudo-labels",
+            where=clean(run.id),
+        ) from None
 
 
 def _damaged(path: Path, why: object) -> UserError:

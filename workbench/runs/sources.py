@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workbench.runs.issue_file import OUT_OF_FOLD
-from workbench.runs.issue_opinions import issue_opinions
+from workbench.runs.label_issues import OUT_OF_FOLD, issue_opinions
 from workbench.runs.layout import RunDirectory
 from workbench.runs.opinions import Opinions, SplitName, round_opinions, split_opinions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from enum import StrEnum
 
-from workbench.runs.control import STOP_SIGNALS, read_request
+from workbench.runs.attempt_control import STOP_SIGNALS, read_request
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import (
     STALE_SECONDS,
@@ -19,6 +19,8 @@ from workbench.runs.process import (
     read_process,
     seconds_still,
 )
+from workbench.runs.ticket import Ticket, read_ticket
+from workbench.support.identity import is_running
 
 INTERRUPTED = 130
 
@@ -27,7 +29,7 @@ class RunStatus(StrEnum):
     """The states of a run."""
 
     QUEUED = "queued"
-    """Its supervisor waits for a device."""
+    """Its supervisor waits for a device, or Slurm has its job and has not started it."""
     STARTING = "starting"
     """Its supervisor has a device; the trainer is loading."""
     LIVE = "live"
@@ -57,15 +59,33 @@ class RunStatus(StrEnum):
 
 def status_of(run: RunDirectory) -> RunStatus:
     """The state of `run` at this moment."""
-    return derive_status(run, read_process(run), read_exit(run))
+    return derive_status(run, read_process(run), read_exit(run), read_ticket(run))
 
 
-def derive_status(run: RunDirectory, process: ProcessRecord | None, ended: ExitRecord | None) -> RunStatus:
+def derive_status(
+    run: RunDirectory,
+    process: ProcessRecord | None,
+    ended: ExitRecord | None,
+    ticket: Ticket | None,
+) -> RunStatus:
     """As `status_of`, from records already read.
 
     An exit counts only for the attempt it belongs to: a resumed run is not what its earlier attempt was. A
-    run of another machine that shares the directory is alive while its times move.
+    run of another machine that shares the directory is alive while its times move. Of a run that Slurm has a
+    job for and that nobody works on, the job is yet to begin, or to go on.
     """
+    status = _status_by_process(run, process, ended)
+    if ticket is None or not ticket.is_open or status.is_active or status is RunStatus.SILENT:
+        return status
+    latest = max(process.attempt if process else 0, ended.attempt if ended else 0)
+    if latest > ticket.after and status not in (RunStatus.STOPPED, RunStatus.LOST):
+        return status
+    return RunStatus.STOPPED if ticket.is_held else RunStatus.QUEUED
+
+
+def _status_by_process(
+    run: RunDirectory, process: ProcessRecord | None, ended: ExitRecord | None
+) -> RunStatus:
     if process is None:
         return RunStatus.LOST if ended is None else _status_after(ended)
     if ended is not None and is_over(process, ended):
@@ -112,9 +132,13 @@ def _is_moving(run: RunDirectory, process: ProcessRecord) -> bool:
 
 
 def _is_orphan(run: RunDirectory, process: ProcessRecord) -> bool:
-    """A trainer whose supervisor is gone: it writes a checkpoint and ends."""
-    supervisor = process.supervisor
-    return supervisor is not None and is_local(process) and not is_at_work(run, supervisor)
+    """A trainer whose supervisor or sweep is gone: it writes a checkpoint and ends."""
+    if not is_local(process):
+        return False
+    supervisor, sweep = process.supervisor, process.sweep
+    if sweep is not None and not is_running(sweep):
+        return True
+    return supervisor is not None and not is_at_work(run, supervisor)
 
 
 def _status_after(ended: ExitRecord) -> RunStatus:

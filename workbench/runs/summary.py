@@ -5,28 +5,28 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from workbench.runs.best_epoch import best_of_run
-from workbench.runs.epochs import EpochReader
-from workbench.runs.events import EpochDone, StageStarted
+from workbench.runs.ensemble import is_ensemble, recipe_of_members
+from workbench.runs.intervals import Interval, of_share
 from workbench.runs.layout import RunDirectory
 from workbench.runs.notes import Notes, load_notes
 from workbench.runs.process import ExitRecord, ProcessRecord
 from workbench.runs.results import EVALUATIONS, read_headline
+from workbench.runs.run_history import HistoryReader, RunHistory
 from workbench.runs.status import RunStatus, derive_status
+from workbench.runs.ticket import Ticket
 from workbench.runs.waiting import position_of
 from workbench.support.clean import clean
+from workbench.support.digests import require_sum
 from workbench.support.errors import UserError
-from workbench.support.flat import flatten
 from workbench.support.records import load_record
 from workbench.support.regular_file import UnreadableFile, as_text, read_bytes
-from workbench.support.sums import require_sum
-from workbench.support.toml_text import MAX_BYTES, parse_toml
+from workbench.support.toml_text import MAX_BYTES, flatten, parse_toml
 
 T = TypeVar("T")
 _Timed = TypeVar("_Timed", ProcessRecord, ExitRecord)
@@ -41,6 +41,7 @@ _RUN_NUMBERS = (
 )
 _EXTRA_NUMBERS = ("extra_labelled", "extra_unlabelled")
 """Of a run that trained on images beside its data set."""
+_LABELS = (("choosing", "val"), ("testing", "test"))
 _SHARES = (
     "accuracy",
     "macro_f1",
@@ -54,6 +55,8 @@ _END_OF_TIME = 2.0**35
 """In seconds since 1970; a calendar ends in the year 10000."""
 _LARGEST_PROVENANCE = 2**20
 _LONGEST_PROBLEM = 300
+BOUNDS = ("accuracy_low", "accuracy_high")
+"""Beside each accuracy of a finished run the ends of its 95 % interval."""
 _ROUND_NUMBERS = ("selected", "coverage", "pseudo_label_accuracy", "flipped")
 
 
@@ -84,10 +87,11 @@ class RunSummary:
     note: str
     archived: bool
     recipe: Mapping[str, Any]
-    """Dotted keys to TOML values, of whatever schema the run was made with; empty where it cannot be read."""
+    """Dotted keys to TOML values, of whatever schema the run was made with; empty where it cannot be read. Of
+    an ensemble of runs that of the best, and as `recipe_of_members` has it."""
     metrics: Mapping[str, float]
     """Dotted keys: `val.accuracy`, `teacher.test.macro_f1`, `training_seconds`, `round.coverage` (of the last
-    round). Before there are results, `val.accuracy` is that of the epoch it would keep (`best_of_run`)."""
+    round). Before there are results, `val.accuracy` is of the epoch it would keep (`RunHistory.bests`)."""
     progress: Progress | None
     """None once there are results, and before the first event."""
     process: ProcessRecord | None
@@ -95,7 +99,11 @@ class RunSummary:
     problem: str = ""
     """What about its files cannot be read: `notes.toml: a named pipe, not a regular file`."""
     queue_position: int | None = None
-    """Of a queued run: 1 for the next."""
+    """Of a queued run: 1 for the next; None where it waits for Slurm."""
+    ticket: Ticket | None = None
+    """The job that Slurm has, or had, for it."""
+    awaited: str = ""
+    """Of a run that Slurm keeps waiting: why, in Slurm's word or about Slurm; empty until it is asked."""
     pictures: str = ""
     """What its images held (`Catalogue.pictures`); empty where that was not written down."""
 
@@ -115,6 +123,20 @@ class RunSummary:
         return self.run.handle
 
     @property
+    def waits_for_slurm(self) -> bool:
+        """Whether Slurm has its job and has not started it, or not again."""
+        return self.status is RunStatus.QUEUED and self.ticket is not None and self.ticket.is_open
+
+    @property
+    def slurm_words(self) -> str:
+        """Where a run that waits for Slurm stands: `pending in Slurm, job 12: Resources`; else empty."""
+        if not self.waits_for_slurm or self.ticket is None:
+            return ""
+        latest = max((one.attempt for one in (self.process, self.ended) if one is not None), default=0)
+        word = "requeued" if latest > self.ticket.after else "pending"
+        return f"{word} in Slurm, {self.ticket.words}{f': {self.awaited}' if self.awaited else ''}"
+
+    @property
     def val_accuracy(self) -> float | None:
         """Of the final model; before there is one, the best so far."""
         return self.metrics.get("val.accuracy")
@@ -128,6 +150,12 @@ class RunSummary:
     def teacher_test_accuracy(self) -> float | None:
         """Of the teacher of a pseudo-label run."""
         return self.metrics.get("teacher.test.accuracy")
+
+    def interval(self, key: str) -> Interval | None:
+        """The 95 % interval of an accuracy such as `test.accuracy`; None where there are no results."""
+        ends = [self.metrics.get(key.removesuffix("accuracy") + bound) for bound in BOUNDS]
+        low, high = ends
+        return None if low is None or high is None else (low, high)
 
     @property
     def keeps_teacher(self) -> bool:
@@ -145,17 +173,23 @@ class RunSummary:
     def reason(self) -> str:
         """What the latest attempt said when it ended; empty while another one is under way."""
         ended = self.ended
+        ticket = self.ticket
+        if ticket is not None and (ended is None or ended.attempt <= ticket.after):
+            if self.status is RunStatus.STOPPED and ticket.is_held:
+                return "paused"
+            if self.status is RunStatus.LOST and ticket.closed:
+                return ticket.closed
         if ended is None or (self.process is not None and ended.attempt < self.process.attempt):
             return ""
         return ended.reason
 
 
-def summarise(run: RunDirectory, epochs: EpochReader | None = None) -> RunSummary:
+def summarise(run: RunDirectory, reader: HistoryReader | None = None) -> RunSummary:
     """Read a run's small files into its summary. What cannot be read, for whatever reason, is told in
     `problem` and taken as absent: one bad run must not take a listing down.
 
     Args:
-        epochs: reads the metrics of a run that grows; whoever looks at it often keeps one for it.
+        reader: reads the metrics of a run that grows; whoever looks at it often keeps one for it.
 
     Raises:
         FileNotFoundError: the run is gone.
@@ -164,6 +198,7 @@ def summarise(run: RunDirectory, epochs: EpochReader | None = None) -> RunSummar
         raise FileNotFoundError(str(run.recipe))
     read = Reading()
     recipe = read(run.recipe, lambda: _read_recipe(run), dict[str, Any]())
+    recipe = {**recipe, **read(run.ensemble, lambda: recipe_of_members(run), dict[str, Any]())}
     pictures = read(run.provenance, lambda: _read_pictures(run), "")
     notes = read(run.notes, lambda: load_notes(run), Notes())
     process = read(run.process, lambda: _in_our_time(run.process, ProcessRecord), None)
@@ -174,11 +209,12 @@ def summarise(run: RunDirectory, epochs: EpochReader | None = None) -> RunSummar
     if metrics is not None:
         read.problems += _gone(run)
     else:
-        reader = epochs or EpochReader()
-        metrics, progress = read(run.metrics, lambda: _read_progress(run, recipe, reader), nothing)
+        history = (reader or HistoryReader(run.metrics)).read
+        metrics, progress = read(run.metrics, lambda: _progress(history(), recipe), nothing)
     recipe_tags = recipe.get("tags")
     named_tags = [str(tag) for tag in recipe_tags] if isinstance(recipe_tags, list) else []
-    status = read(run.path, lambda: derive_status(run, process, ended), RunStatus.LOST)
+    ticket = read(run.ticket, lambda: load_record(run.ticket, Ticket), None)
+    status = read(run.path, lambda: derive_status(run, process, ended, ticket), RunStatus.LOST)
     return RunSummary(
         path=run.path,
         status=status,
@@ -194,6 +230,7 @@ def summarise(run: RunDirectory, epochs: EpochReader | None = None) -> RunSummar
         ended=ended,
         problem="; ".join(read.problems),
         queue_position=queue_position(run, status),
+        ticket=ticket,
         pictures=pictures,
     )
 
@@ -227,6 +264,21 @@ def problem_of(path: Path, error: Exception) -> str:
         case _:
             reason = f"cannot be read: {error or type(error).__name__}"
     return clean(f"{path.name}: {reason}", _LONGEST_PROBLEM)
+
+
+Awaited = Callable[[Ticket], str]
+"""Why Slurm has not started a job, in a few words; empty where nobody knows."""
+
+
+def unasked(_: Ticket) -> str:
+    """Nobody has asked Slurm."""
+    return ""
+
+
+def with_awaited(summary: RunSummary, awaited: Awaited) -> RunSummary:
+    """With what Slurm says of a run that waits for it."""
+    word = awaited(summary.ticket) if summary.waits_for_slurm and summary.ticket is not None else ""
+    return summary if word == summary.awaited else replace(summary, awaited=word)
 
 
 def queue_position(run: RunDirectory, status: RunStatus) -> int | None:
@@ -294,7 +346,8 @@ def _read_results(run: RunDirectory) -> dict[str, float]:
         top = tables[""]
         numbers = {key: top[key] for key in _RUN_NUMBERS}
         numbers |= {key: top[key] for key in _EXTRA_NUMBERS if key in top}
-        numbers |= {"best.round": top["best_round"], "best.epoch": top["best_epoch"]}
+        if not is_ensemble(run):  # which has no epochs
+            numbers |= {"best.round": top["best_round"], "best.epoch": top["best_epoch"]}
         if "probe_val_accuracy" in top:
             numbers["probe.val.accuracy"] = top["probe_val_accuracy"]
         if classes := tables.get("test", {}).get("classes"):
@@ -303,6 +356,11 @@ def _read_results(run: RunDirectory) -> dict[str, float]:
             if name in tables:
                 prefix = name.replace("_", ".")
                 numbers |= {f"{prefix}.{key}": tables[name][key] for key in _EVALUATION_NUMBERS}
+                ends = of_share(tables[name]["accuracy"], tables[name]["images"])
+                numbers |= {f"{prefix}.{bound}": end for bound, end in zip(BOUNDS, ends, strict=True)}
+        used = tables.get("labels", {})
+        for key, derived in (("training", top["labelled"]), *((k, tables[t]["images"]) for k, t in _LABELS)):
+            numbers[f"labels.{key}"] = used.get(key, derived)
     except KeyError as error:
         raise UnreadableFile(run.results, f"it lacks {error.args[0]}") from error
     last = tables.get("rounds", {})
@@ -346,23 +404,19 @@ def _read_pictures(run: RunDirectory) -> str:
 _PICTURES = re.compile(r'^pictures_fingerprint = "([0-9a-f]+)"$', re.MULTILINE)
 
 
-def _read_progress(
-    run: RunDirectory, recipe: Mapping[str, Any], epochs: EpochReader
-) -> tuple[dict[str, float], Progress | None]:
-    """The numbers so far, and how far that is, of a run without results. Raises: OSError."""
-    events = epochs.read(run.metrics)
-    stages = [event for event in events if isinstance(event, StageStarted)]
-    if not stages:
+def _progress(history: RunHistory, recipe: Mapping[str, Any]) -> tuple[dict[str, float], Progress | None]:
+    """The numbers so far, and how far that is, of a run without results."""
+    if not history.stages:
         return {}, None
-    now = stages[-1]
-    validated = [event for event in events if isinstance(event, EpochDone) and event.split == "val"]
-    best = best_of_run(validated)
+    now, validated, best = history.stages[-1], history.epochs("val"), history.bests.best
     numbers = {"val.accuracy": best.accuracy, "val.last_accuracy": validated[-1].accuracy} if best else {}
-    here = (event.epoch for event in validated if (event.stage, event.round) == (now.stage, now.round))
-    return numbers, Progress(now.stage, now.round, _rounds(recipe), max(here, default=0), now.epochs)
+    here = history.epochs("val", now)
+    epoch = here[-1].epoch if here else 0
+    return numbers, Progress(now.stage, now.round, planned_rounds(recipe), epoch, now.epochs)
 
 
-def _rounds(recipe: Mapping[str, Any]) -> int:
+def planned_rounds(recipe: Mapping[str, Any]) -> int:
+    """Of the plan, whose schema a listing does without."""
     strategy = recipe.get("pseudo_label.strategy")
     if strategy is None:
         return 0

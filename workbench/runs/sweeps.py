@@ -1,4 +1,4 @@
-"""A sweep's runs among all runs: found again by what they train, and told point by point."""
+"""The runs of a sweep: which there are, what its points came to, how far the first stage of each is."""
 
 from __future__ import annotations
 
@@ -7,27 +7,36 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from workbench.recipe import Recipe, load_recipe, recipe_fingerprint
+from workbench.recipe.dump import flat
 from workbench.recipe.sweep import SweepRun
-from workbench.runs.best_epoch import best_epoch
-from workbench.runs.epochs import EpochReader
+from workbench.runs.ensemble import MEMBERS_KEY
 from workbench.runs.events import EpochDone
 from workbench.runs.index import list_runs
 from workbench.runs.layout import RunDirectory
 from workbench.runs.provenance import read_provenance
-from workbench.runs.seeds import Spread, spread
+from workbench.runs.run_history import best_epoch, read_history
+from workbench.runs.seed_groups import Spread, spread
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
 from workbench.support.errors import UserError
 from workbench.support.locks import locked
+from workbench.support.toml_text import toml_literal
 
 PRUNED = "pruned"
 """The tag of a run that its sweep gave up."""
+
+
 SameData = Callable[[Sequence[tuple[Recipe, str, str]]], Sequence[bool]]
 """Of runs as (recipe, id, the data fingerprint that it wrote down) whether each was trained on the images
 that its recipe names today, as `dataset.run_data.DataNow` tells."""
+
+
 _TELLTALE = ("seed", "data.split_seed", "model.backbone")
+
+
 _RANKS = {
     RunStatus.FINISHED: 3,
     RunStatus.STOPPED: 1,
@@ -103,10 +112,12 @@ def find_trained(home: Path, recipes: Sequence[Recipe], data: SameData) -> dict[
     """
     prints = {recipe_fingerprint(recipe): recipe for recipe in recipes}
     # Reading a recipe against the schema is slow; comparing three of its keys first is not.
-    telltales = {(r.seed, r.data.split_seed, r.model.backbone) for r in prints.values()}
+    telltales = {_telltale(flat(recipe)) for recipe in prints.values()}
     same: list[tuple[str, RunSummary]] = []
     for summary in list_runs(home):  # newest first
-        if tuple(summary.recipe.get(key) for key in _TELLTALE) not in telltales:
+        if MEMBERS_KEY in summary.recipe:  # no run of that recipe, but the mean of several
+            continue
+        if _telltale(summary.recipe) not in telltales:
             continue
         try:
             fingerprint = recipe_fingerprint(load_recipe(summary.run.recipe))
@@ -123,6 +134,11 @@ def find_trained(home: Path, recipes: Sequence[Recipe], data: SameData) -> dict[
         ):
             found[fingerprint] = summary
     return found
+
+
+def _telltale(recipe: Mapping[str, Any]) -> str:
+    """Of dotted keys: lists of backbones among their values cannot be looked up in a set."""
+    return toml_literal([recipe.get(key) for key in _TELLTALE])
 
 
 def _has_data(summary: RunSummary) -> bool:
@@ -170,10 +186,10 @@ def epochs_done(run: RunDirectory) -> int:
 
 def _first_stage(run: RunDirectory) -> list[EpochDone]:
     try:
-        events = EpochReader().read(run.metrics)
+        history = read_history(run.metrics)
     except OSError:
         return []
-    return [e for e in events if isinstance(e, EpochDone) and e.split == "val" and is_first_stage(e)]
+    return [epoch for epoch in history.epochs("val") if is_first_stage(epoch)]
 
 
 def is_first_stage(event: EpochDone) -> bool:

@@ -6,18 +6,18 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from workbench.runs.layout import RunDirectory
 from workbench.support.atomic import atomic_write
+from workbench.support.clean import slug
 from workbench.support.identity import ProcessId, is_running
 from workbench.support.locks import locked
 from workbench.support.paths import state_home
-from workbench.support.records import record_from
+from workbench.support.records import plain, record_from
 from workbench.support.regular_file import read_json
-from workbench.support.slug import slug
 
 _LIMIT_BYTES = 4 * 2**20
 """Ten thousand runs that wait."""
@@ -77,7 +77,7 @@ def read_waiting() -> tuple[Waiting, ...]:
 
 def write_waiting(waiting: Sequence[Waiting]) -> None:
     """Replace the queue; the caller holds `queue_lock`. Raises: OSError."""
-    lines = ",\n".join(json.dumps(asdict(entry)) for entry in waiting)
+    lines = ",\n".join(json.dumps(plain(entry)) for entry in waiting)
     atomic_write(jobs_home() / "queue.json", f"[\n{lines}\n]\n")
 
 
@@ -91,6 +91,6 @@ def position_of(run: RunDirectory) -> int | None:
 def _parsed(path: Path, _inode: int, _size: int, _mtime_ns: int) -> tuple[Waiting, ...]:
     try:
         rows = read_json(path, _LIMIT_BYTES)
-        return tuple(record_from(row, Waiting) for row in rows)
+        return tuple(record_from(row, Waiting) for row in rows if isinstance(rows, list))
     except (OSError, ValueError, TypeError):
         return ()

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from workbench.runs.cache import (
+from workbench.runs.index import (
     Entry,
     Stamp,
     entry_of,
@@ -24,11 +24,11 @@ from workbench.runs.cache import (
     stamp_of,
     store_entries,
 )
-from workbench.runs.epochs import EpochReader
-from workbench.runs.layout import RunDirectory, holds_recipe, visible_directories
+from workbench.runs.layout import RunDirectory, holds_recipe, newest_first, visible_directories
+from workbench.runs.run_history import HistoryReader
 from workbench.runs.status import RunStatus, derive_status
-from workbench.runs.summary import RunSummary, queue_position, summarise
-from workbench.support.fingerprint import SETTLED_NS
+from workbench.runs.summary import Awaited, RunSummary, queue_position, summarise, unasked, with_awaited
+from workbench.support.digests import SETTLED_NS
 
 _FIRST_PAGE = 200
 """Runs shown from the cache before any file is looked at: more than a screen holds."""
@@ -71,8 +71,12 @@ class _Held:
 class RunsWatch:
     """Follows one runs directory. `refresh` belongs to one thread; `look_again` and `wait` to any."""
 
+    awaited: Awaited
+    """What Slurm says of a job that it keeps waiting; asked at each look, so it answers at once."""
+
     def __init__(self, runs_home: Path) -> None:
         self._home = runs_home
+        self.awaited = unasked
         self._names: list[str] = []
         self._held: dict[str, _Held] = {}
         self._restless: dict[str, None] = {}  # a set with an order
@@ -81,7 +85,7 @@ class RunsWatch:
         self._cached: dict[str, Entry] | None = None
         self._fresh: dict[str, Entry] = {}
         self._forgotten: set[str] = set()
-        self._readers: dict[str, EpochReader] = {}
+        self._readers: dict[str, HistoryReader] = {}
         self._turn = 0
         self._home_stamp: tuple[int, int] | None = None
         self._asked: deque[str] = deque()
@@ -134,12 +138,12 @@ class RunsWatch:
         stamp = (found.st_ino, found.st_mtime_ns)
         # A directory changed a moment ago may change again without its coarse time doing so.
         if stamp != self._home_stamp or time.time_ns() - found.st_mtime_ns < SETTLED_NS:
-            self._adopt(sorted(visible_directories(self._home), reverse=True))
+            self._adopt(newest_first(self._home, visible_directories(self._home)))
             self._home_stamp = stamp
         hopeful = _turn_of(list(self._recipeless), self._turn, _TURN)
         for name in [name for name in hopeful if holds_recipe(self._home, name)]:
             self._recipeless.discard(name)
-            self._names = sorted({*self._names, name}, reverse=True)
+            self._names = newest_first(self._home, {*self._names, name})
             self._pending.appendleft(name)
 
     def _adopt(self, names: list[str]) -> None:
@@ -191,7 +195,7 @@ class RunsWatch:
             try:
                 if not holds_recipe(self._home, name):
                     raise FileNotFoundError(name)
-                summary = summarise(run, self._readers.setdefault(name, EpochReader()))
+                summary = summarise(run, self._readers.setdefault(name, HistoryReader(run.metrics)))
             except FileNotFoundError:
                 self._lack(name)
                 return
@@ -201,6 +205,7 @@ class RunsWatch:
 
     def _hold(self, name: str, summary: RunSummary, stamp: Stamp | None) -> None:
         """Keep what was read; what has settled goes into the cache."""
+        summary = with_awaited(summary, self.awaited)
         old = self._held.get(name)
         if old is None or old.summary != summary:
             self._changed.add(name)
@@ -297,7 +302,7 @@ def _kept_stamp(held: _Held | None) -> str:
 
 def _as_of_now(summary: RunSummary) -> RunSummary:
     """The same files in the light of the process table."""
-    status = derive_status(summary.run, summary.process, summary.ended)
+    status = derive_status(summary.run, summary.process, summary.ended, summary.ticket)
     position = queue_position(summary.run, status)
     if (status, position) == (summary.status, summary.queue_position):
         return summary

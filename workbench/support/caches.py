@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.support.atomic import atomic_write
+from workbench.support.locks import locked
 from workbench.support.regular_file import UnreadableFile, parse_json, read_bytes, regular_descriptor
 
 if TYPE_CHECKING:
@@ -139,21 +140,11 @@ def locked_cache(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     Raises:
         OSError: it cannot be made.
     """
-    from filelock import FileLock, Timeout
-
     make_folder(path.parent)
     if not path.is_file() or path.is_symlink():
         discard(path)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        waiting()
-        lock.acquire()
-    try:
+    with locked(path, waiting=waiting):
         yield
-    finally:
-        lock.release()
 
 
 def make_folder(folder: Path) -> None:

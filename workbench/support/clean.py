@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from shlex import quote
 
 # C0, DEL and C1 controls; bidi marks, embeddings, overrides and isolates (Trojan Source, CVE-2021-42574);
@@ -40,3 +41,13 @@ def as_word(text: object) -> str:
 def _escape(match: re.Match[str]) -> str:
     code = ord(match.group())
     return {9: r"\t", 10: r"\n", 13: r"\r"}.get(code, f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+_LIMIT = 40
+
+
+def slug(name: str) -> str:
+    """ASCII letters, digits, `_` and `-`: `Résumé [1]/../x` -> `Resume-1-x`; `run` when nothing is left."""
+    ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    safe = re.sub(r"[^A-Za-z0-9_]+", "-", ascii_only).strip("-")[:_LIMIT].strip("-")
+    return safe or "run"

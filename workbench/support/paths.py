@@ -1,4 +1,4 @@
-"""Where things are: the user's runs, the data home, the cache."""
+"""Where things are: the user's runs, the data home, the cache, the user's own settings."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def cache_home() -> Path:
 def state_home() -> Path:
     """`$PETBENCH_STATE`, else the user's state directory: what the app remembers, its log, device leases."""
     return _first(None, "PETBENCH_STATE", Path(platformdirs.user_state_dir("petbench")))
+
+
+def config_file() -> Path:
+    """`$PETBENCH_CONFIG`, else `config.toml` in the user's configuration directory; it may not be there."""
+    return _first(None, "PETBENCH_CONFIG", Path(platformdirs.user_config_dir("petbench")) / "config.toml")
 
 
 def short_path(path: Path) -> Path:

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import bisect
+import json
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.regular_file import UnreadableFile, read_text
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined with dots: `{"data": {"target": "breed"}}` -> `data.target`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flatten(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 8
@@ -292,3 +307,59 @@ class _Scanner:
 
     def refuse(self, what: str) -> None:
         raise UserError(what, where=f"{self.where}:{self.line(self.at)}")
+
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def toml_literal(value: object) -> str:
+    """`value` as one line of TOML; exact, so parsing it gives an equal value (tuples come back as lists).
+
+    Whole numbers over 64 bits, which TOML cannot hold, are written in hexadecimal: Python refuses to write
+    very long ones in decimal.
+    """
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value) if value.bit_length() <= 64 else f"{value:#x}"
+        case str():
+            return _quoted(value)
+        case datetime() | date() | time():
+            return value.isoformat()
+        case list() | tuple():
+            return "[" + ", ".join(map(toml_literal, value)) + "]"
+        case Mapping():
+            inside = ", ".join(f"{toml_key(str(k))} = {toml_literal(v)}" for k, v in value.items())
+            return "{" + inside + "}"
+        case _:
+            return str(value)
+
+
+def toml_key(key: str) -> str:
+    """A key as TOML writes it: bare where it can be, else quoted."""
+    return key if _BARE_KEY.fullmatch(key) else _quoted(key)
+
+
+def toml_kind(value: object) -> str:
+    """What a parsed TOML value is, in words."""
+    match value:
+        case bool():
+            return "true or false"
+        case int():
+            return "a whole number"
+        case float():
+            return "a number"
+        case str():
+            return "text"
+        case datetime() | date() | time():
+            return "a date or time"
+        case list():
+            return "a list"
+        case _:
+            return "a table"
+
+
+def _quoted(text: str) -> str:
+    # JSON's escapes are a subset of TOML's; JSON alone leaves DEL as it is.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", r"\u007f")

@@ -13,12 +13,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from torch import OutOfMemoryError
+import torch
 
+from workbench.compute import Trouble, trouble_of
+from workbench.jobs.control import Lifeline
 from workbench.jobs.ending import LOWER
-from workbench.jobs.lifeline import Lifeline
 from workbench.recipe import Recipe
-from workbench.runs.control import Control, read_request
+from workbench.runs.attempt_control import Control, TakenOver, Tenure, read_request
 from workbench.runs.events import Event, Message, Reporter, Silent
 from workbench.runs.layout import RunDirectory
 from workbench.runs.log import RunLog
@@ -32,12 +33,12 @@ from workbench.runs.process import (
     write_process,
 )
 from workbench.runs.results import Results
-from workbench.runs.tenure import TakenOver, Tenure
 from workbench.support.clean import clean
 from workbench.support.errors import RunFailed, UserError
+from workbench.support.identity import ProcessId
 from workbench.train.checkpoint import has_checkpoint
 from workbench.train.interrupt import Interrupted, StopRequest
-from workbench.train.memory import is_want_of_memory
+from workbench.train.memory import others_hold
 from workbench.train.run import execute
 from workbench.train.setup import Places
 
@@ -67,21 +68,22 @@ def attempt(
     lifeline: Lifeline | None = None,
     begun: Callable[[], None] = lambda: None,
     on_claim: Callable[[], None] = lambda: None,
+    sweep: ProcessId | None = None,
 ) -> Outcome:
     """Train `recipe` in `directory` to its results or to a clear end; what there is on disk stays.
 
     Args:
         begun: called once nothing can be refused any more.
         lifeline: in the background, the tie to the supervisor that claimed the attempt; it must be watched.
-        on_claim: called once the run is this process's, for all to see.
+        sweep: the one that this process is a worker of.
+        on_claim: called once the run is this process's, for all to see, and it listens to signals.
 
     Raises:
         UserError: another process runs this run, or its directory cannot be written. Any other trouble is in
             the outcome and in `exit.json`.
     """
     before = _content_of(directory)
-    claimed = _claim(directory, places, lifeline, display)
-    on_claim()
+    claimed = _claim(directory, places, lifeline, sweep, display)
     log = RunLog(directory.log)
     stop = StopRequest(patient=lifeline is not None)
     tenure = Tenure(directory, claimed, asked=stop.ask)
@@ -96,6 +98,7 @@ def attempt(
         try:
             metrics = at_work.enter_context(_opened_metrics(directory))
             with stop.listening(), tenure.kept(), _warnings_to(log):
+                on_claim()
                 files.hears(Tee(metrics, log))
                 reporter = Tee(files, _Audience(display))
                 results = execute(
@@ -121,12 +124,13 @@ def attempt(
         except TakenOver:
             outcome = Outcome(1)
         except OSError as error:
-            outcome = _outcome_of_disk(directory, log, error)
+            outcome = _outcome_of_disk(directory, log, error, places.device)
         except Exception as error:
+            trouble = trouble_of(error)
             outcome = (
-                _out_of_memory(directory, log, error)
-                if is_want_of_memory(error)
-                else _crashed(directory, log, error)
+                _crashed(directory, log, error)
+                if trouble is None
+                else _troubled(directory, log, error, trouble, places.device)
             )
         if not tenure.holds:
             return Outcome(
@@ -231,12 +235,19 @@ def _content_of(directory: RunDirectory) -> bytes:
 
 
 def _claim(
-    directory: RunDirectory, places: Places, lifeline: Lifeline | None, display: Reporter
+    directory: RunDirectory,
+    places: Places,
+    lifeline: Lifeline | None,
+    sweep: ProcessId | None,
+    display: Reporter,
 ) -> ProcessRecord:
     try:
         if lifeline is None:
             return write_process(
-                directory, str(places.device), told=lambda text: display.event(Message("info", text))
+                directory,
+                str(places.device),
+                sweep=sweep,
+                told=lambda text: display.event(Message("info", text)),
             )
         return join_attempt(directory, lifeline.attempt)
     except OSError as error:
@@ -259,10 +270,11 @@ def _take_back(
         withdraw(directory, claimed, before)
 
 
-def _outcome_of_disk(directory: RunDirectory, log: RunLog, error: OSError) -> Outcome:
+def _outcome_of_disk(directory: RunDirectory, log: RunLog, error: OSError, device: torch.device) -> Outcome:
     """A disk that is full, gone or read-only is no fault of petbench; the traceback is logged as well."""
-    if error.errno == errno.ENOMEM:
-        return _out_of_memory(directory, log, error)
+    trouble = trouble_of(error)
+    if trouble is not None:
+        return _troubled(directory, log, error, trouble, device)
     with contextlib.suppress(OSError):
         log.crash(error)
     place = f": {error.filename}" if error.filename else ""
@@ -280,16 +292,15 @@ def _outcome_of_disk(directory: RunDirectory, log: RunLog, error: OSError) -> Ou
     )
 
 
-def _out_of_memory(directory: RunDirectory, log: RunLog, error: BaseException) -> Outcome:
+def _troubled(
+    directory: RunDirectory, log: RunLog, error: BaseException, trouble: Trouble, device: torch.device
+) -> Outcome:
+    """A device or machine that cannot do what is asked of it; the traceback is logged as well."""
     with contextlib.suppress(OSError):
         log.crash(error)
-    where = "the device" if isinstance(error, OutOfMemoryError) else "this machine"
-    said = clean(str(error).strip().partition("\n")[0].rpartition("] . ")[2], 160)
-    return Outcome(
-        1,
-        reason=f"{where} is out of memory{f': {said}' if said else ''}",
-        advice=f"{LOWER}, or end other programs; then {_resume(directory)}",
-    )
+    advice = trouble.advice or f"{LOWER}, or end other programs"
+    others = others_hold(device) if trouble.kind in ("device memory", "taken") else ""
+    return Outcome(1, reason=clean(trouble.words), advice=f"{advice}{others}; then {_resume(directory)}")
 
 
 def _crashed(directory: RunDirectory, log: RunLog, error: Exception) -> Outcome:

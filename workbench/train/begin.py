@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
+from workbench.compute import accelerator_of, computes_in, float32_name
 from workbench.dataset import Catalogue, SplitSummary, load_split, save_split, split_summary
 from workbench.dataset.catalogue import is_long
 from workbench.dataset.extra import copied_images
+from workbench.dataset.generated import measured_and_tuned_on
 from workbench.dataset.review import pin_review
 from workbench.dataset.split_file import is_by_content
-from workbench.model import tune
+from workbench.model import set_noise, tune
 from workbench.recipe import Recipe
+from workbench.recipe.plan import Stage, plan
 from workbench.runs.events import Message, Reporter
 from workbench.runs.layout import RunDirectory
 from workbench.runs.provenance import read_provenance, write_provenance
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.spans import Part, spanned
+from workbench.support.units import in_percent
 from workbench.train.compiled import Compilation, choose_compilation
-from workbench.train.precision import Precision, choose_precision, timing_key
+from workbench.train.precision import Precision, agreed, choose_precision, timing_key
 from workbench.train.setup import Setup
-from workbench.train.stage import plan
 from workbench.train.state import RunState
 
 
@@ -76,7 +79,7 @@ def pin_split(directory: RunDirectory, setup: Setup, reporter: Reporter) -> None
             f"{summary.labelled_words} labelled, {summary.unlabelled_words} unlabelled, "
             f"{total.validation} validation and "
             f"{total.test} test images; {summary.covered} of {len(setup.classes)} classes labelled, "
-            f"accuracy ceiling {100 * summary.ceiling:.1f} %",
+            f"accuracy ceiling {in_percent(summary.ceiling, 1)}",
         )
     )
 
@@ -101,9 +104,11 @@ def _summary(setup: Setup) -> SplitSummary:
 
 
 @spanned(Part.OPENING, "provenance")
-def record_provenance(directory: RunDirectory, setup: Setup, command_line: Sequence[str]) -> None:
-    """Write down the code, packages, machine and data of this attempt."""
-    device = setup.device
+def record_provenance(
+    directory: RunDirectory, setup: Setup, command_line: Sequence[str], more: Mapping[str, str]
+) -> None:
+    """Write down the code, packages, machine and data of this attempt, and `more`."""
+    device, own = setup.device, accelerator_of(setup.device)
     extra = {
         "data_fingerprint": setup.catalogue.fingerprint,
         "pictures_fingerprint": setup.catalogue.pictures,
@@ -112,9 +117,12 @@ def record_provenance(directory: RunDirectory, setup: Setup, command_line: Seque
         **({"weights_fingerprint": setup.weights} if setup.weights else {}),
         **{part: str(count) for part, count in setup.extra_images.items()},
         **({"corrections_fingerprint": setup.corrections} if setup.corrections else {}),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "cuda": (torch.version.cuda or "") if device.type == "cuda" else "",
+        "device": own.label(device),
+        "cuda": own.runtime(),
+        "float32": float32_name(device),
+        **({"deterministic": "true"} if setup.recipe.training.deterministic else {}),
         "threads": str(torch.get_num_threads()),
+        **more,
     }
     write_provenance(directory, command_line, extra)
 
@@ -145,16 +153,22 @@ def require_same_weights(directory: RunDirectory, setup: Setup) -> None:
 def decide_precision(setup: Setup, reporter: Reporter) -> Precision:
     """Resolve `training.precision` for what this recipe trains, and say so."""
     recipe = setup.recipe
-    stages = plan(recipe)
-    tuning = tune(setup.classifier, recipe.finetune)  # what is frozen decides which arithmetic is faster
-    on_images = not tuning.trunk_fixed or any(not stage.sees_plain_views for stage in stages)
-    precision = choose_precision(
-        recipe.training.precision,
-        setup.classifier,
-        recipe.data.image_size,
-        setup.device,
-        trains_on_images=on_images,
-        kept=setup.places.cache / "precision" / f"{_timing_key(recipe)}.json",
+    on_images = bool(stages_on_images(setup))
+    tune(setup.classifier, recipe.finetune)  # what is frozen decides which arithmetic is faster
+    parts = setup.classifier.parts
+    # Of several trunks each is timed as it would be alone: it then shares its features with runs of it alone.
+    precision = agreed(
+        [
+            choose_precision(
+                recipe.training.precision,
+                setup.classifier if len(parts) == 1 else setup.classifier.trunk.get_submodule(part.path),
+                recipe.data.image_size,
+                setup.device,
+                trains_on_images=on_images,
+                kept=setup.places.cache / "precision" / f"{_timing_key(recipe, part.backbone)}.json",
+            )
+            for part in parts
+        ]
     )
     reporter.event(
         Message(
@@ -165,9 +179,9 @@ def decide_precision(setup: Setup, reporter: Reporter) -> Precision:
     return precision
 
 
-def _timing_key(recipe: Recipe) -> str:
+def _timing_key(recipe: Recipe, backbone: str) -> str:
     tuned = [recipe.finetune.layers, recipe.finetune.batch_norm]
-    return timing_key(recipe.model.backbone, recipe.model.weights, tuned, recipe.data.image_size)
+    return timing_key(backbone, recipe.model.weights, tuned, recipe.data.image_size)
 
 
 @spanned(Part.TRIAL, "compilation")
@@ -193,20 +207,47 @@ def decide_compilation(setup: Setup, precision: Precision, reporter: Reporter) -
     return chosen
 
 
+def stages_on_images(setup: Setup) -> list[Stage]:
+    """The stages of the plan whose every step sends images through the trunk."""
+    recipe, classifier = setup.recipe, setup.classifier
+    set_noise(classifier, recipe.model.dropout, 0.0)  # each stage says what noise it has
+    is_frozen = tune(classifier, recipe.finetune).trunk_fixed
+    set_noise(classifier, recipe.model.dropout, recipe.model.stochastic_depth)
+
+    def is_on_features(stage: Stage) -> bool:
+        frozen = is_frozen or stage.name == "probe"
+        return stage.is_on_features(trunk_fixed=frozen and not stage.stochastic_depth)
+
+    return [stage for stage in plan(recipe) if not is_on_features(stage)]
+
+
 def _steps_on_images(setup: Setup) -> int:
-    """At least so many: what rules will select of the pool is not known yet."""
-    recipe, split = setup.recipe, setup.split
-    is_fixed = tune(setup.classifier, recipe.finetune).trunk_fixed
-    batch = recipe.training.batch_of(len(split.labelled))
+    """Of all stages; what a teacher will choose of the pool is guessed."""
+    split = setup.split
+    with_head = setup.catalogue.heads_among(split.labelled)
     steps = 0
-    for stage in plan(recipe):
-        if stage.name == "probe" or (is_fixed and stage.sees_plain_views):
-            continue
-        images = len(split.labelled)
-        if stage.online is not None:
-            images = len(split.unlabelled) // stage.online.unlabelled_ratio
-        steps += stage.epochs * max(1, images // batch)
+    for stage in stages_on_images(setup):
+        labelled = stage.labelled_samples(len(split.labelled), with_head)
+        samples = labelled + int(stage.pool_share * len(split.unlabelled))
+        steps += stage.epochs * stage.steps_an_epoch(max(1, samples), len(split.unlabelled))
     return steps
+
+
+def warn_of_emulation(setup: Setup, state: RunState, reporter: Reporter) -> None:
+    """Say that a run that began in bf16 goes on on a GPU that only emulates it; it stays in bf16."""
+    device, own = setup.device, accelerator_of(setup.device)
+    chosen = state.precision
+    if chosen is None or own.times_arithmetic or computes_in("bf16", device):
+        return
+    if "bf16" in (chosen.training, chosen.inference):
+        text = f"{own.label(device)} only emulates bf16, in which this run computes: it will be slow"
+        reporter.event(Message("warning", text))
+
+
+def warn_of_cautions(setup: Setup, state: RunState, reporter: Reporter) -> None:
+    """Say aloud, once, what figures on these data do not tell."""
+    for text in setup.catalogue.cautions:
+        state.warn_once(text, reporter)
 
 
 def warn_of_copies(setup: Setup, state: RunState, reporter: Reporter) -> None:
@@ -222,9 +263,22 @@ def warn_of_copies(setup: Setup, state: RunState, reporter: Reporter) -> None:
         f"{len(found)} extra images are copies of validation or test images: {shown}"
         f"{', …' if len(found) > 3 else ''}; what measures the run should not train it"
     )
-    if text not in state.warnings:
-        state.warnings.append(text)
-        reporter.event(Message("warning", text))
+    state.warn_once(text, reporter)
+
+
+def warn_of_tuning(setup: Setup, state: RunState, reporter: Reporter) -> None:
+    """Say aloud, once, that whatever made the extra images had learned from images that measure the run."""
+    measuring = [*setup.split.validation.tolist(), *setup.split.test.tolist()]
+    ids = [setup.catalogue.records[position].id for position in measuring]
+    found = measured_and_tuned_on(setup.recipe.data.extra_labelled, ids)
+    if not found:
+        return
+    shown = ", ".join(clean(id_, 60) for id_ in found[:3])
+    text = (
+        f"the pipeline behind the extra images was tuned on {len(found)} of the images that measure this "
+        f"run: {shown}{', …' if len(found) > 3 else ''}; they are of another data.split_seed"
+    )
+    state.warn_once(text, reporter)
 
 
 def warn_of_uncovered_classes(setup: Setup, state: RunState, reporter: Reporter) -> None:
@@ -234,8 +288,6 @@ def warn_of_uncovered_classes(setup: Setup, state: RunState, reporter: Reporter)
         return
     text = (
         f"{summary.covered} of {len(setup.classes)} classes have a labelled image: "
-        f"test accuracy cannot pass {100 * summary.ceiling:.1f} %"
+        f"test accuracy cannot pass {in_percent(summary.ceiling, 1)}"
     )
-    if text not in state.warnings:
-        state.warnings.append(text)
-        reporter.event(Message("warning", text))
+    state.warn_once(text, reporter)

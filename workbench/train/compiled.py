@@ -13,6 +13,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from workbench.compute import accelerator_of
 from workbench.support.clean import clean
 from workbench.support.errors import RunFailed, UserError
 from workbench.train.precision import Precision
@@ -41,7 +42,7 @@ def check_compiler(wanted: Literal["off", "on", "auto"], device: torch.device) -
         UserError: no C++ compiler, which a CPU's code is made with.
     """
     compiler = os.environ.get("CXX", "g++")  # as torch._inductor looks for one
-    if wanted == "on" and device.type == "cpu" and shutil.which(compiler) is None:
+    if wanted == "on" and not accelerator_of(device).compiles and shutil.which(compiler) is None:
         raise UserError(
             f"no C++ compiler: {compiler} is not there",
             where="training.compile",
@@ -70,7 +71,7 @@ def choose_compilation(
     """
     if wanted != "auto":
         return Compilation(wanted == "on", "as the recipe says")
-    if device.type != "cuda":
+    if not accelerator_of(device).compiles:
         return Compilation(False, "auto compiles on a GPU only")
     trial = _Trial(network, image_size, batch_size, precision, device)
     eager = trial.seconds(trial.twin)
@@ -120,8 +121,7 @@ class _Trial:
         self.twin.zero_grad()
 
     def _now(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        accelerator_of(self._device).settle(self._device)
         return time.monotonic()
 
 

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.runs.attempt_control import Tenure
+from workbench.runs.calibration import calibration_from
 from workbench.runs.events import EpochDone, Message, Reporter, SplitName
 from workbench.runs.layout import RunDirectory
-from workbench.runs.mcnemar import mcnemar
+from workbench.runs.paired import Pair
 from workbench.runs.predictions import load_predictions, save_predictions
 from workbench.runs.results import Evaluation, Results, read_results, write_results
-from workbench.runs.tenure import Tenure
 from workbench.support.clean import clean
+from workbench.support.digests import file_sha256
 from workbench.support.errors import UserError
-from workbench.support.fingerprint import file_sha256
 from workbench.support.spans import Part, spanned
+from workbench.support.units import in_percent
 from workbench.train.checkpoint import DamagedFile, discard_checkpoints, load_tensors, save_tensors
-from workbench.train.metrics import evaluate_probabilities
+from workbench.train.evaluation import evaluate_probabilities
 from workbench.train.network import Network
-from workbench.train.state import Best, RunState, pack, under, unpack, weights_under
+from workbench.train.out_of_fold import OutOfFold
+from workbench.train.state import Best, RunState, StageProgress, pack, unpack
 
 FINAL_WEIGHTS = "final.safetensors"
 TEACHER_WEIGHTS = "teacher.safetensors"
@@ -62,8 +65,12 @@ def conclude(
     final, beside = student, None
     if teacher is not None and chosen is state.teacher:
         final, beside = teacher, student
-        _warn_of_lost_rounds(state, teacher.val, student.val, reporter)
-    split = network.setup.split
+        _warn_of_lost_rounds(state, teacher, student, reporter)
+    elif teacher is not None and state.ahead is state.teacher:
+        _warn_of_better_teachers(state, teacher, student, reporter)
+    on_val = None if teacher is None else Pair.of(teacher.val_right, student.val_right)
+    on_test = None if teacher is None else Pair.of(teacher.test_right, student.test_right)
+    split, extra = network.setup.split, network.setup.extra_images
     results = Results(
         classes=network.setup.classes,
         val=final.val,
@@ -77,17 +84,23 @@ def conclude(
         precision=_precision_words(network),
         labelled=len(split.labelled),
         unlabelled=len(split.unlabelled),
-        **network.setup.extra_images,
+        extra_labelled=extra.get("extra_labelled"),
+        extra_unlabelled=extra.get("extra_unlabelled"),
+        label_folds=network.setup.recipe.data.label_folds or 0,
         classes_covered=len(set(network.setup.taught[split.labelled].tolist())),
         weights_sha256=digest,
         teacher_val=None if teacher is None else teacher.val,
         teacher_test=None if teacher is None else teacher.test,
         student_val=None if beside is None else beside.val,
         student_test=None if beside is None else beside.test,
-        student_test_p=None if teacher is None else _difference(teacher, student),
+        student_test_p=None if on_test is None else on_test.p,
+        student_test_interval=None if on_test is None else on_test.interval,
+        weighted_val=_weighted(state),
+        student_val_interval=None if on_val is None else on_val.interval,
         probe_val_accuracy=state.probe_accuracy,
         rounds=tuple(state.rounds),
         warnings=tuple(state.warnings),
+        calibration=calibration_from(directory),
     )
     tenure.check()
     write_results(directory.results, results)
@@ -127,14 +140,14 @@ def state_concluded(directory: RunDirectory) -> RunState | None:
     if not ((folder / FINAL_WEIGHTS).exists() or directory.results.exists()):
         return None
     try:
-        tensors, plain = load_tensors(folder / CONCLUSION)
-        if plain["teacher"] is not None:
-            tensors |= under("teacher/", load_tensors(folder / TEACHER_WEIGHTS)[0])
+        state = unpack(*load_tensors(folder / CONCLUSION))
+        if state.teacher is not None and not state.taught_by_runs:
+            state.teacher = replace(state.teacher, weights=load_tensors(folder / TEACHER_WEIGHTS)[0])
         final, _ = load_tensors(folder / FINAL_WEIGHTS)
-        if not weights_under("student/", tensors):
-            tensors |= under("student/", final)
-        return unpack(tensors, plain)
-    except (DamagedFile, KeyError, TypeError) as error:
+        if state.student is not None and not state.student.weights:
+            state.student = replace(state.student, weights=final)
+        return state
+    except (DamagedFile, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"it cannot be concluded again: {clean(error)}",
             where=clean(folder),
@@ -143,18 +156,24 @@ def state_concluded(directory: RunDirectory) -> RunState | None:
 
 
 def _keep_state(directory: RunDirectory, state: RunState, tenure: Tenure) -> None:
-    tensors, plain = pack(state)
-    # Kept as the final weights, unless the teacher is the run's model.
-    kept = under("student/", weights_under("student/", tensors)) if state.best is state.teacher else {}
-    save_tensors(directory.checkpoint / CONCLUSION, kept, plain, tenure.check)
+    student = state.student
+    if student is not None and state.best is not state.teacher:  # its weights are kept as the final ones
+        student = replace(student, weights={})
+    teacher = None if state.teacher is None else replace(state.teacher, weights={})
+    told = replace(
+        state, teacher=teacher, student=student, selection=None, pool_predicted=None, progress=StageProgress()
+    )
+    save_tensors(directory.checkpoint / CONCLUSION, *pack(told), tenure.check)
 
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
     val: Evaluation
     test: Evaluation
-    right: NDArray[np.bool_]
-    """(N,) bool, the test images that it got right."""
+    val_right: NDArray[np.bool_]
+    """(V,) bool, the validation images that it got right."""
+    test_right: NDArray[np.bool_]
+    """(N,) bool, likewise of the test images."""
 
 
 def _judge(
@@ -172,11 +191,14 @@ def _judge(
     for name, best in (("teacher", state.teacher), ("student", state.student)):
         if best is None:
             continue
+        if name == "teacher" and state.taught_by_runs:
+            judged[name] = _judge_runs(directory)
+            continue
         # Predictions of the final model have no prefix; a teacher's are kept under its name too.
         prefixes = [""] if best is state.best else []
         if best is not state.best or name == "teacher":
             prefixes.append(f"{name}-")
-        judged[name] = _evaluate(directory, network, best, reporter, prefixes, tenure)
+        judged[name] = _evaluate(directory, network, best, state.out_of_fold, reporter, prefixes, tenure)
         if name == "teacher" and not again:
             _save_weights(directory, network, best, TEACHER_WEIGHTS, tenure)
         if best is state.best:
@@ -188,10 +210,22 @@ def _judge(
     return judged, digest
 
 
+def _judge_runs(directory: RunDirectory) -> _Judged:
+    """Finished runs that taught, by what was pinned of their word."""
+    val, test = (load_predictions(directory.predictions(f"teacher-{split}")) for split in ("val", "test"))
+    return _Judged(
+        evaluate_probabilities(val.probabilities, val.labels),
+        evaluate_probabilities(test.probabilities, test.labels),
+        val.probabilities.argmax(axis=1) == val.labels,
+        test.probabilities.argmax(axis=1) == test.labels,
+    )
+
+
 def _evaluate(
     directory: RunDirectory,
     network: Network,
     best: Best,
+    folds: OutOfFold | None,
     reporter: Reporter,
     prefixes: Sequence[str],
     tenure: Tenure,
@@ -199,9 +233,9 @@ def _evaluate(
     """Validation and test of the weights in `best`; predictions are saved under each prefix and the split."""
     network.reset()
     network.load(best.weights)
-    val, _ = _evaluate_split(directory, network, best, "val", reporter, prefixes, tenure)
-    test, right = _evaluate_split(directory, network, best, "test", reporter, prefixes, tenure)
-    return _Judged(val, test, right)
+    val, val_right = _evaluate_split(directory, network, best, "val", folds, reporter, prefixes, tenure)
+    test, test_right = _evaluate_split(directory, network, best, "test", None, reporter, prefixes, tenure)
+    return _Judged(val, test, val_right, test_right)
 
 
 def _evaluate_split(
@@ -209,6 +243,7 @@ def _evaluate_split(
     network: Network,
     best: Best,
     split: SplitName,
+    folds: OutOfFold | None,
     reporter: Reporter,
     prefixes: Sequence[str],
     tenure: Tenure,
@@ -216,8 +251,13 @@ def _evaluate_split(
     setup = network.setup
     positions = setup.split.validation if split == "val" else setup.split.test
     labels = setup.labels[positions]
-    module = network.evaluated(setup.classifier, trunk_fixed=network.tuning.trunk_fixed)
-    probabilities = network.probabilities(positions, module, task=f"{prefixes[-1]}{split}")
+    if folds is None:
+        module = network.evaluated(setup.classifier, trunk_fixed=network.tuning.trunk_fixed)
+        probabilities = network.probabilities(positions, module, task=f"{prefixes[-1]}{split}")
+    else:
+        # The labelled images taught this model: what models that they did not teach said of them is told.
+        positions = setup.own_labelled
+        labels, probabilities = setup.taught[positions], folds.after(best.label, best.epoch)
     ids = [setup.catalogue.records[p].id for p in positions]
     for prefix in prefixes:
         tenure.check()
@@ -226,15 +266,19 @@ def _evaluate_split(
     if split == "test":
         reporter.event(
             EpochDone(
-                best.stage, best.round, best.epoch, split, evaluation.loss, evaluation.accuracy, 0.0, 0.0, 0.0
+                best.stage,
+                best.round,
+                best.epoch,
+                split,
+                evaluation.loss,
+                evaluation.accuracy,
+                learning_rate=0.0,
+                images_per_second=0.0,
+                seconds=0.0,
+                images=evaluation.images,
             )
         )
     return evaluation, probabilities.argmax(axis=1) == labels
-
-
-def _difference(teacher: _Judged, student: _Judged) -> float:
-    """Two-sided p of the student against the teacher on the same test images."""
-    return mcnemar(int((teacher.right & ~student.right).sum()), int((student.right & ~teacher.right).sum()))
 
 
 def _save_weights(directory: RunDirectory, network: Network, best: Best, name: str, tenure: Tenure) -> str:
@@ -247,22 +291,42 @@ def _save_weights(directory: RunDirectory, network: Network, best: Best, name: s
         "backbone": classifier.backbone,
         "classes": list(network.setup.classes),
         "image_size": recipe.data.image_size,
-        "evaluation_views": list(recipe.data.evaluation_views),
+        "evaluation_views": list(recipe.evaluation_views),
         "mean": list(classifier.mean),
         "std": list(classifier.std),
     }
     return save_tensors(directory.checkpoint / name, network.classifier.state_dict(), facts, tenure.check)
 
 
-def _warn_of_lost_rounds(
-    state: RunState, teacher: Evaluation, student: Evaluation, reporter: Reporter
-) -> None:
+def _weighted(state: RunState) -> tuple[float, float] | None:
+    """Validation accuracy of teacher and best student by the mixture that is met; None: it is plain."""
+    if state.met is None or state.teacher is None or state.student is None:
+        return None
+    return state.teacher.accuracy, state.student.accuracy
+
+
+def _val_words(state: RunState, teacher: _Judged, student: _Judged) -> tuple[str, str]:
+    weighted = _weighted(state)
+    if weighted is None:
+        return teacher.val.words, student.val.words
+    first, second = (f"{in_percent(share)} as target_prior mixes it" for share in weighted)
+    return first, second
+
+
+def _warn_of_lost_rounds(state: RunState, teacher: _Judged, student: _Judged, reporter: Reporter) -> None:
+    before, after = _val_words(state, teacher, student)
+    where = "on validation" if state.out_of_fold is None else "on the labelled images, out of fold"
+    text = f"no round beat the teacher {where} ({before}, the best student {after}): keeping the teacher"
+    state.warn_once(text, reporter)
+
+
+def _warn_of_better_teachers(state: RunState, teacher: _Judged, student: _Judged, reporter: Reporter) -> None:
+    before, after = _val_words(state, teacher, student)
     text = (
-        f"no round beat the teacher on validation ({100 * teacher.accuracy:.2f} %, the best student "
-        f"{100 * student.accuracy:.2f} %): keeping the teacher"
+        f"the runs that taught are better on validation: {before} against {after}; the student is this "
+        "run's model all the same"
     )
-    state.warnings.append(text)
-    reporter.event(Message("warning", text))
+    state.warn_once(text, reporter)
 
 
 def _precision_words(network: Network) -> str:

@@ -1,9 +1,5 @@
 """Ctrl-C, SIGTERM and their kind: once, a run checkpoints at the end of the batch; twice, it ends at once.
 
-Only a person's second Ctrl-C or a second SIGTERM is meant so: a terminal that closes may send two SIGHUPs,
-and a cluster warns by SIGUSR1 before it sends SIGTERM. A signal other than these two that was ignored when
-the run began stays so, as nohup means it.
-
 In the background only the first one counts: a machine that shuts down signals trainer and supervisor, which
 passes it on, and the supervisor has SIGKILL for a trainer that does not end.
 """
@@ -16,10 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from workbench.runs.control import STOP_SIGNALS
+from workbench.jobs.control import INSISTENT, is_heard
+from workbench.runs.attempt_control import STOP_SIGNALS
 from workbench.runs.events import Event, Reporter
 
-_INSISTENT = (signal.SIGINT, signal.SIGTERM)
+BEAT_SECONDS = 1.0
+"""Between two beats of work outside the loop."""
 
 
 class Interrupted(Exception):
@@ -63,18 +61,11 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        insists = number in _INSISTENT
+        insists = number in INSISTENT
         if insists and self._insisted and not self._patient:
             raise KeyboardInterrupt
         self._insisted = self._insisted or insists
         self.signal_name = self.signal_name or signal.Signals(number).name
-
-
-def is_heard(number: signal.Signals) -> bool:
-    """Whether a signal is listened to; SIGINT also where a shell that put petbench in the background has it
-    ignored.
-    """
-    return number in _INSISTENT or signal.getsignal(number) is not signal.SIG_IGN
 
 
 class Interruptible:
@@ -97,7 +88,7 @@ class Interruptible:
         """Pass it on. Raises: Interrupted, if a signal has come."""
         self._reporter.progress(task, done, total)
         self._stop.raise_if_set()
-        if time.monotonic() - self._beaten >= 1:
+        if time.monotonic() - self._beaten >= BEAT_SECONDS:
             self._heartbeat()
             self._beaten = time.monotonic()
 

@@ -5,17 +5,66 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from workbench.loader import Samples
 from workbench.model import parameter_groups, put_back, set_noise, tune, unlocked_groups
+from workbench.recipe.plan import Stage
 from workbench.support.spans import Part, span
-from workbench.train.average import MovingAverage
+from workbench.train.loss_scale import LossScale
 from workbench.train.network import Network, changing_weights, clone_weights
 from workbench.train.objectives import Beginning, Objective, SaliencyGuided, Supervised, make_objective
 from workbench.train.optim import make_optimizer, optimizer_tensors, restore_optimizer, set_rates
-from workbench.train.stage import Stage
 from workbench.train.state import Weights, weights_under
+
+
+class MovingAverage(AveragedModel):
+    """torch's `AveragedModel` that looks through the network once, not at every step.
+
+    Buffers are averaged too: averaged weights with the last step's batch-norm statistics do not belong
+    together.
+
+    Args:
+        module: what is averaged; the same one must be given to every update.
+        decay: the average's share in an update; the first takes the weights as they are.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        super().__init__(module, multi_avg_fn=average, use_buffers=True)
+        self._decay = decay
+        self._pairs: list[tuple[list[Tensor], list[Tensor]]] = []
+        """Averages and what they follow, of one kind of number each."""
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Take the weights of `model` into the average."""
+        if not self._pairs:
+            super().update_parameters(model)
+            self._pairs = _pairs(self.module, model)
+            return
+        for averages, news in self._pairs:
+            if averages[0].is_floating_point():
+                torch._foreach_lerp_(averages, news, 1 - self._decay)
+            else:
+                for average, new in zip(averages, news, strict=True):
+                    average.copy_(average * self._decay + new * (1 - self._decay))
+        self.n_averaged += 1
+
+
+def _pairs(averaged: nn.Module, followed: nn.Module) -> list[tuple[list[Tensor], list[Tensor]]]:
+    """The tensors of two like modules, by their dtype."""
+    pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for average, new in zip(_tensors(averaged), _tensors(followed), strict=True):
+        averages, news = pairs.setdefault(average.dtype, ([], []))
+        averages.append(average.detach())
+        news.append(new.detach())
+    return list(pairs.values())
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
 
 
 class Learner:
@@ -34,10 +83,14 @@ class Learner:
         set_noise(classifier, dropout=stage.dropout, stochastic_depth=stage.stochastic_depth)
         tuning = tune(classifier, stage.finetune)
         self.trunk_fixed = tuning.trunk_fixed
-        self.on_features = tuning.trunk_fixed and stage.sees_plain_views
+        self.on_features = stage.is_on_features(trunk_fixed=tuning.trunk_fixed)
         self.module: nn.Module = classifier.head if self.on_features else classifier
         self.optimizer = make_optimizer(stage.optimizer, parameter_groups(classifier, stage.optimizer))
+        assert stage.ema is not None  # the pace is known once a stage begins
         self.average = MovingAverage(self.module, stage.ema) if stage.ema else None
+        self._mixes_batch = any(group.statistics_update for group in tuning.groups)
+        scaled = network.precision.training == "fp16" and not self.on_features
+        self.scale = LossScale(network.setup.device) if scaled else None
         self.objective = self._objective(samples, offsets)
         self._changing = frozenset(changing_weights(classifier, tuning))
         self._unlocked: int | None = None
@@ -86,6 +139,8 @@ class Learner:
             tensors |= {f"average/{name}": t for name, t in self.average.state_dict().items()}
         tensors |= {f"objective/{name}": t for name, t in self.objective.state().items()}
         tensors |= {f"optimizer/{name}": t for name, t in optimizer_tensors(self.optimizer).items()}
+        if self.scale is not None:
+            tensors |= {f"scale/{name}": t for name, t in self.scale.state().items()}
         return tensors
 
     def restore(self, tensors: Weights) -> None:
@@ -93,6 +148,8 @@ class Learner:
         self._network.load(weights_under("model/", tensors))
         restore_optimizer(self.optimizer, weights_under("optimizer/", tensors))
         self.objective.restore(weights_under("objective/", tensors))
+        if self.scale is not None:
+            self.scale.restore(weights_under("scale/", tensors))
         if self.average is not None:
             put_back(self.average, weights_under("average/", tensors))
 
@@ -114,5 +171,7 @@ class Learner:
             device=setup.device,
             label_smoothing=smoothing,
             optimizer=self._stage.optimizer,
+            mixes_batch=self._mixes_batch,
+            scales_loss=self.scale is not None,
         )
         return make_objective(self._stage.online, beginning)

@@ -8,28 +8,144 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from workbench.loader import Ahead, Batch, PoolBatch, Samples
-from workbench.runs.events import Reporter
+from workbench.compute import accelerator_of, runs_ahead
+from workbench.loader import Ahead, Batch, PoolBatch, Samples, head_boxes
+from workbench.recipe.plan import Stage
+from workbench.runs.events import Message, Reporter
 from workbench.support.errors import RunFailed
 from workbench.support.spans import Part, each, span, spanned
+from workbench.train.evaluation import Validation, validate, validation_of
 from workbench.train.feed import Feed
-from workbench.train.guidance import guiding_heads, say_guidance
+from workbench.train.host import one_thread, seed_device, seed_of
 from workbench.train.interrupt import Interrupted, StopRequest
-from workbench.train.interval import Interval
 from workbench.train.learner import Learner
+from workbench.train.loss_scale import LEAST
+from workbench.train.memory import NoRoom, drawn, others_hold
 from workbench.train.network import Network
 from workbench.train.objectives import Clock
+from workbench.train.optim import rate_multiplier
+from workbench.train.out_of_fold import Fold, choosing_labels
 from workbench.train.record import StageRecord, memory_bytes
-from workbench.train.schedule import rate_multiplier
-from workbench.train.seeding import seed_device, seed_of
-from workbench.train.stage import Stage
-from workbench.train.state import Best, RunState, Weights
-from workbench.train.step import Stepper
-from workbench.train.threads import one_thread
-from workbench.train.validation import Validation, validate
+from workbench.train.setup import Setup
+from workbench.train.state import Best, RunState, StageProgress, Weights
+from workbench.train.step import Stepped, Stepper
+
+NOBODY = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A step that the host has not looked at yet."""
+
+    stepped: Stepped
+    labelled: NDArray[np.int64]
+    """Positions of its labelled images."""
+    pool: NDArray[np.int64]
+    """And of its unlabelled ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an interval's steps came to."""
+
+    steps: list[Taken]
+    losses: list[float]
+    right: float
+    """How many first choices match the labelled targets'."""
+    skipped: list[bool]
+    """Which steps changed nothing, as a scaled gradient overflowed."""
+
+    @property
+    def images(self) -> int:
+        """Labelled and unlabelled ones."""
+        return sum(len(step.labelled) + len(step.pool) for step in self.steps)
+
+    @property
+    def counted(self) -> list[tuple[float, int]]:
+        """(loss, labelled images) of steps whose loss is a number: that of one left out may not be."""
+        each = [(loss, len(step.labelled)) for loss, step in zip(self.losses, self.steps, strict=True)]
+        return [(loss, images) for loss, images in each if np.isfinite(loss)]
+
+    @property
+    def loss(self) -> float | None:
+        """The steps' mean; None where none has one."""
+        losses = [loss for loss, _ in self.counted]
+        return sum(losses) / len(losses) if losses else None
+
+    def count_into(self, progress: StageProgress, truth: NDArray[np.int64]) -> None:
+        """Add the interval to its epoch.
+
+        Args:
+            truth: (N,) of all images; of the pool's it is read here alone, to score.
+        """
+        counted = self.counted
+        progress.count([loss for loss, _ in counted], [images for _, images in counted], self.right)
+        for step in self.steps:
+            pseudo = step.stepped.pseudo
+            if pseudo is not None:
+                weights = pseudo.weights.cpu().numpy().astype(np.float64)
+                progress.count_pool(pseudo.labels.cpu().numpy(), weights, truth[step.pool])
+
+
+class Interval:
+    """Steps one after another since the last look."""
+
+    def __init__(self) -> None:
+        self._steps: list[Taken] = []
+        self._started = time.monotonic()
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    @property
+    def seconds(self) -> float:
+        """Since the interval began."""
+        return time.monotonic() - self._started
+
+    def add(self, stepped: Stepped, batch: Batch, unlabelled: PoolBatch | None) -> None:
+        """A step has been taken; nothing waits for it."""
+        pool = NOBODY if unlabelled is None else unlabelled.positions
+        self._steps.append(Taken(stepped, batch.positions, pool))
+
+    def look(self) -> Seen:
+        """Wait for the device, and read what the steps came to."""
+        with span(Part.WAITING):
+            losses = torch.stack([step.stepped.loss for step in self._steps]).tolist()
+            right = float(torch.stack([step.stepped.right for step in self._steps]).sum())
+            flags = [step.stepped.skipped for step in self._steps]
+            given = [flag for flag in flags if flag is not None]
+            skipped = torch.stack(given).tolist() if given else [False] * len(flags)
+        return Seen(self._steps, losses, right, skipped)
+
+
+def guiding_heads(setup: Setup, stage: Stage, samples: Samples, labelled: int) -> NDArray[np.float32] | None:
+    """(K, 4) head boxes of a stage's samples as `Samples.boxes`, NaN without one; None: nothing is guided.
+
+    Only labelled images lend theirs, the first `labelled` samples: of the pool nothing but the images is
+    known.
+    """
+    if not stage.saliency_weight:
+        return None
+    heads = np.full((len(samples), 4), np.nan, dtype=np.float32)
+    heads[:labelled] = head_boxes(setup.catalogue, samples.positions[:labelled])
+    return heads
+
+
+def say_guidance(stage: Stage, heads: NDArray[np.float32] | None, wanted: float, reporter: Reporter) -> None:
+    """Tell how many images guide the stage; or that an online student is not guided though it is wanted."""
+    if heads is not None:
+        known = int((~np.isnan(heads[:, 0])).sum())
+        text = f"{known} of {len(heads)} samples have a head box: gradients beside it weigh {wanted:g}"
+    elif wanted and stage.online is not None:
+        text = f"saliency_weight does not act here: {stage.online.strategy} has a loss of its own"
+    else:
+        return
+    reporter.event(Message("info", f"{stage.label}: {text}"))
+
 
 # Steps between two looks at the losses: the only time that the host waits for the device.
 INTERVAL = 20
@@ -44,6 +160,10 @@ class Surroundings:
     heartbeat: Callable[[], None]
     save: Callable[[Weights], None]
     """Write a checkpoint: these tensors and the run's state."""
+    fold: Fold | None = None
+    """What every epoch says of these images is told. Nothing chooses: the stage keeps its last epoch."""
+    goes_on: bool = False
+    """An earlier attempt has recorded something: say where this one takes it up."""
 
 
 class StageRun:
@@ -83,6 +203,7 @@ class StageRun:
             is_compiled=state.compilation is not None and state.compilation.is_on,
         )
         self.steps = self.feed.steps
+        learner.objective.know_twins(self.feed.twin)
         self.stepper = Stepper(
             learner.module,
             learner.optimizer,
@@ -93,13 +214,20 @@ class StageRun:
             on_features=learner.on_features,
             micro_batch=state.micro_batch,
             forward=self.feed.forward(learner.module),
+            scale=learner.scale,
+            make_room=self._make_room,
         )
         self.record = StageRecord(stage, around.reporter, self.setup.device)
         # On a CPU the next batch would only take cores from the step.
-        self._prepares_ahead = self.setup.device.type == "cuda" and not self.on_features
+        self._prepares_ahead = runs_ahead(self.setup.device) and not self.on_features
         self._saved_at = time.monotonic()
+        done = self.progress.epoch * self.steps + self.progress.step
         if restored is not None:
             learner.restore(restored)
+            if done:  # the rate is recorded also where no step of the epoch is left
+                learner.set_rates(self._rate_at(done - 1))
+        if around.goes_on:
+            self.record.resumed(self.progress.epoch, done)
         self._announce(len(samples), labelled, heads)
 
     def _announce(self, samples: int, labelled: int, heads: NDArray[np.float32] | None) -> None:
@@ -107,7 +235,10 @@ class StageRun:
         recipe, feed, record = self.setup.recipe, self.feed, self.record
         beside = samples - labelled if feed.pool is None else len(self.setup.split.unlabelled)
         record.begun(labelled, beside, on_features=self.on_features)
-        record.online(self.steps, feed.batch, trunk_fixed=self.learner.trunk_fixed)
+        fixed = self.learner.trunk_fixed
+        pace = self.state.pace or {}
+        record.online(self.steps, feed.batch, trunk_fixed=fixed, keeps_maps=feed.keeps_maps, pace=pace)
+        record.slow_average(self.steps * self.stage.epochs)
         if feed.prefix is not None:
             record.prefix(feed.prefix.cut.groups, is_kept=feed.keeps_maps)
         if not self.on_features:
@@ -145,54 +276,110 @@ class StageRun:
 
     def _train_epoch(self, epoch: int) -> None:
         self.learner.begin_epoch(epoch)
+        while not self._took_all(epoch):
+            self._draw_with_less()
+
+    def _took_all(self, epoch: int) -> bool:
+        """Take the epoch's steps from where progress stands; False: there was no room to draw a batch."""
         batches = self.feed.epoch(epoch, self.progress.step)
+        try:
+            if self._prepares_ahead:
+                with contextlib.closing(Ahead(batches)) as ahead:
+                    self._train_on(epoch, drawn(each(Part.WAITING, ahead)))
+            else:
+                self._train_on(epoch, drawn(each(Part.DATA, batches)))
+        except NoRoom:
+            return False
+        return True
+
+    def _draw_with_less(self) -> None:
+        """Out of memory between two steps: a batch is a function of its number, so none is lost."""
+        device = self.setup.device
         if self._prepares_ahead:
-            with contextlib.closing(Ahead(batches)) as ahead:
-                self._train_on(epoch, each(Part.WAITING, ahead))
-        else:
-            self._train_on(epoch, each(Part.DATA, batches))
+            self._prepares_ahead = False
+            text = "out of device memory: batches are drawn one at a time from now on"
+            self.around.reporter.event(Message("warning", text))
+        elif not self._make_room():
+            raise RunFailed(
+                f"out of device memory for a batch of {self.feed.batch} images",
+                advice=f"lower training.batch_size or data.image_size{others_hold(device)}",
+            )
+        accelerator_of(device).release(device)
+
+    def _make_room(self) -> bool:
+        """Take the decoded images back from the device; False: there were none."""
+        if not self.setup.store.withdraw():
+            return False
+        accelerator_of(self.setup.device).release(self.setup.device)
+        text = "out of device memory: the decoded images go back to the host"
+        self.around.reporter.event(Message("warning", text))
+        return True
 
     def _train_on(self, epoch: int, batches: Iterator[tuple[Batch, PoolBatch | None]]) -> None:
-        """Take the epoch's steps from where progress stands."""
+        """Take the epoch's steps from where progress stands. Raises: NoRoom, after a look at what it took."""
         interval = Interval()
         of_run = self.stage.first_epoch + epoch
         seed = self.setup.recipe.seed
-        for batch, unlabelled in batches:
-            step = self.progress.step
-            total_step = (epoch - 1) * self.steps + step
-            # Dropout masks are a function of the step, like order and augmentation: resuming needs no
-            # generator state.
-            if not self.on_features or self.stage.dropout:
-                seed_device(seed_of(seed, of_run, step), self.setup.device)
-            rate = rate_multiplier(self.stage.optimizer, total_step, self.steps, self.stage.epochs)
-            self.learner.set_rates(rate)
-            stepped = self.stepper.step(batch, unlabelled, Clock(total_step, self.steps, rate))
-            self.learner.follow()
-            interval.add(stepped, batch, unlabelled)
-            self.progress.step = step + 1
-            if len(interval) == INTERVAL or step + 1 == self.steps or self._due() or self.around.stop:
-                self._settle(epoch, total_step + 1, interval)
-                interval = Interval()
-                self._checkpoint_if_due()
-                self.around.stop.raise_if_set()
-            if not self.on_features:
-                self.around.reporter.progress(f"{self.stage.label} epoch {epoch}", step + 1, self.steps)
+        try:
+            for batch, unlabelled in batches:
+                step = self.progress.step
+                total_step = (epoch - 1) * self.steps + step
+                # Dropout masks are a function of the step, like order and augmentation: resuming needs no
+                # generator state.
+                if not self.on_features or self.stage.dropout:
+                    seed_device(seed_of(seed, of_run, step), self.setup.device)
+                rate = self._rate_at(total_step)
+                self.learner.set_rates(rate)
+                stepped = self.stepper.step(batch, unlabelled, Clock(total_step, self.steps, rate))
+                self.learner.follow()
+                interval.add(stepped, batch, unlabelled)
+                self.progress.step = step + 1
+                if len(interval) == INTERVAL or step + 1 == self.steps or self._due() or self.around.stop:
+                    self._settle(epoch, total_step + 1, interval)
+                    interval = Interval()
+                    self._checkpoint_if_due()
+                    self.around.stop.raise_if_set()
+                if not self.on_features:
+                    self.around.reporter.progress(f"{self.stage.label} epoch {epoch}", step + 1, self.steps)
+        except NoRoom:
+            if len(interval):
+                self._settle(epoch, (epoch - 1) * self.steps + self.progress.step, interval)
+            raise
+
+    def _rate_at(self, step: int) -> float:
+        """What a step, counted from 0 through the stage, multiplies the learning rates by."""
+        return rate_multiplier(self.stage.optimizer, step, self.steps, self.stage.epochs)
 
     def _settle(self, epoch: int, steps_done: int, interval: Interval) -> None:
         """Wait for the device, count the interval's steps, and stop the run where a loss is not finite."""
         seen = interval.look()
-        for step, (loss, taken) in enumerate(
-            zip(seen.losses, seen.steps, strict=True), start=steps_done - len(seen.steps) + 1
+        for step, (loss, taken, was_skipped) in enumerate(
+            zip(seen.losses, seen.steps, seen.skipped, strict=True), start=steps_done - len(seen.steps) + 1
         ):
-            if not np.isfinite(loss):
+            if not np.isfinite(loss) and not was_skipped:
                 self._fail_on_loss(loss, step, taken.labelled)
+        if any(seen.skipped):
+            self._look_at_scale(seen)
         seen.count_into(self.progress, self.setup.labels)
         seconds = interval.seconds
         self.progress.seconds += seconds
         self.state.images_trained += seen.images
         self.state.training_seconds += seconds
         self.around.heartbeat()
-        self.record.steps(epoch, steps_done, seen.loss, self.learner.rate, seen.images, seconds)
+        if seen.loss is not None:
+            self.record.steps(epoch, steps_done, seen.loss, self.learner.rate, seen.images, seconds)
+
+    def _look_at_scale(self, seen: Seen) -> None:
+        """Say that steps were left out; stop the run where no scale makes their gradients fit fp16."""
+        scale = self.learner.scale
+        assert scale is not None  # nothing else leaves steps out
+        factor = scale.factor
+        self.record.skipped(sum(seen.skipped), len(seen.skipped), factor)
+        if factor < LEAST:
+            raise RunFailed(
+                f"gradients overflow in fp16 in {self.stage.label}, however little the loss is scaled",
+                advice=self._calmer(),
+            )
 
     def _fail_on_loss(self, loss: float, step: int, positions: NDArray[np.int64]) -> None:
         ids = [self.setup.catalogue.records[p].id for p in positions[:8]]
@@ -220,7 +407,9 @@ class StageRun:
         started = time.monotonic()
         module = self.learner.evaluated(epoch)
         task = f"{self.stage.label} validation"
-        seen = validate(self.network, module, trunk_fixed=self.learner.trunk_fixed, task=task)
+        seen = self._validation(epoch, module, task)
+        if self.around.fold is not None:
+            self.around.fold.hear(self.stage.label, epoch, seen.probabilities)
         if not np.isfinite(seen.loss):
             raise RunFailed(
                 f"the validation loss is {seen.loss} after epoch {epoch} of {self.stage.label}",
@@ -234,9 +423,19 @@ class StageRun:
         self.state.peak_memory_bytes = max(self.state.peak_memory_bytes, memory_bytes(self.setup.device))
         self.around.heartbeat()
 
+    def _validation(self, epoch: int, module: nn.Module, task: str) -> Validation:
+        """What the epoch is worth, by the validation images or by the models of the folds."""
+        folds, met = self.state.out_of_fold, self.state.met
+        if folds is not None:
+            return validation_of(folds.after(self.stage.label, epoch), choosing_labels(self.setup), met)
+        fold, fixed = self.around.fold, self.learner.trunk_fixed
+        on = self.setup.split.validation if fold is None else fold.positions
+        return validate(self.network, module, on, trunk_fixed=fixed, task=task, met=met)
+
     def _keep_if_best(self, epoch: int, module: nn.Module, seen: Validation) -> None:
         best = self.progress.best
-        if best is not None and best.better_than(seen.accuracy, seen.loss):
+        may_choose = self.around.fold is None
+        if best is not None and may_choose and best.better_than(seen.accuracy, seen.loss):
             self.progress.stale_epochs += 1
             return
         weights = self.learner.weights_of(module)
@@ -254,7 +453,7 @@ class StageRun:
 
     def _stopped_early(self) -> bool:
         patience = self.setup.recipe.training.early_stop
-        if not patience or self.progress.stale_epochs < patience:
+        if not patience or self.around.fold is not None or self.progress.stale_epochs < patience:
             return False
         self.record.stopped_early(patience)
         return True

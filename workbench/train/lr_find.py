@@ -8,18 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from workbench.compute import stated
 from workbench.recipe import Recipe
+from workbench.recipe.plan import Stage, plan
 from workbench.runs.events import Reporter, Silent
 from workbench.support.errors import UserError
 from workbench.train.begin import decide_precision
+from workbench.train.host import one_thread
 from workbench.train.interrupt import StopRequest
 from workbench.train.loop import StageRun, Surroundings
 from workbench.train.network import Network
 from workbench.train.run import samples_of
 from workbench.train.setup import Places, prepare
-from workbench.train.stage import Stage, plan
 from workbench.train.state import RunState
-from workbench.train.threads import one_thread
 
 SMOOTHING = 0.9
 """Weight of the past in the smoothed loss. fastai's 0.98 looks back over 50 steps, half of a test."""
@@ -43,6 +44,8 @@ class RangeTest:
     diverged: bool
     """Whether the loss ran away before the highest rate: if not, there is room above."""
     on_features: bool
+    batch_size: int
+    """Images a step: the recipe's, or all labelled ones where they do not fill a batch."""
 
     @property
     def suggestion(self) -> float:
@@ -70,6 +73,13 @@ def range_test(
     """
     if not 0 < low < high:
         raise UserError(f"from {low:g} to {high:g} is no range", allowed="0 < --low < --high")
+    with stated(tf32=recipe.training.tf32, deterministic=recipe.training.deterministic):
+        return _range_test(recipe, places, reporter, low, high, steps)
+
+
+def _range_test(
+    recipe: Recipe, places: Places, reporter: Reporter, low: float, high: float, steps: int
+) -> RangeTest:
     setup = prepare(recipe, places, reporter)
     network = Network(setup, decide_precision(setup, reporter), reporter)
     around = Surroundings(Silent(), StopRequest(), heartbeat=lambda: None, save=lambda _: None)
@@ -95,13 +105,28 @@ def range_test(
             if _has_diverged(losses):
                 break
     reporter.progress("range test", steps, steps)
-    return judge(rates[: len(losses)], losses, on_features=run.on_features, planned=steps)
+    return judge(
+        rates[: len(losses)],
+        losses,
+        on_features=run.on_features,
+        batch_size=run.feed.batch,
+        planned=steps,
+    )
 
 
 def judge(
-    rates: Sequence[float], losses: Sequence[float], *, on_features: bool = False, planned: int = 0
+    rates: Sequence[float],
+    losses: Sequence[float],
+    *,
+    on_features: bool = False,
+    batch_size: int = 1,
+    planned: int = 0,
 ) -> RangeTest:
     """What the losses of growing rates suggest.
+
+    Args:
+        batch_size: images a step.
+        planned: steps that were to be taken.
 
     Raises:
         UserError: the loss diverged before there was anything to see.
@@ -132,6 +157,7 @@ def judge(
         least_tenth=_rounded(rates[least] / 10),
         diverged=len(rates) < planned or _has_diverged(losses),
         on_features=on_features,
+        batch_size=batch_size,
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from workbench.compute import Dtype
 from workbench.loader import Samples
 from workbench.model import ImageClassifier, Tuning, find_cut, frozen_copy, put_back, tune
 from workbench.recipe import Augmentation
 from workbench.runs.events import Reporter
-from workbench.support.spans import Part, spanned
 from workbench.train.compiled import compiled
-from workbench.train.precision import Dtype, Precision
-from workbench.train.prefix import KeptMaps, Prefix, maps_of
-from workbench.train.seeding import seed_device
+from workbench.train.feature_bank import INFERENCE_BATCH, features_of
+from workbench.train.host import seed_device
+from workbench.train.inference import (
+    KeptMaps,
+    Prefix,
+    TrunkFeatures,
+    balance_trunks,
+    form_of,
+    image_batches,
+    maps_of,
+    plain_images,
+    shares_by_head,
+    shares_of,
+)
+from workbench.train.memory import Passes
+from workbench.train.precision import Precision
 from workbench.train.setup import Setup
 from workbench.train.state import Weights
-from workbench.train.trunk_features import TrunkFeatures, features_of
-from workbench.train.views import INFERENCE_BATCH, form_of, image_batches, plain_images
 
 Ints = NDArray[np.int64]
 
@@ -34,9 +45,14 @@ class Network:
     Args:
         setup: the run's fixed parts.
         precision: the arithmetic to use.
+        is_trained: the classifier is a finished run's, whose several trunks have their scales.
     """
 
-    def __init__(self, setup: Setup, precision: Precision, reporter: Reporter) -> None:
+    def __init__(
+        self, setup: Setup, precision: Precision, reporter: Reporter, *, is_trained: bool = False
+    ) -> None:
+        if not is_trained:
+            balance_trunks(setup, precision, reporter)
         self.setup = setup
         self.classifier = setup.classifier
         self.precision = precision
@@ -49,6 +65,8 @@ class Network:
         self._form = form_of(setup)
         self._cut = find_cut(setup.classifier, self.tuning)
         self._kept_maps = KeptMaps(setup.device)
+        size = self._form.images_a_pass(INFERENCE_BATCH)
+        self._passes = Passes(size, setup.device, reporter, self._kept_maps.forget)
 
     @cached_property
     def prefix(self) -> Prefix | None:
@@ -90,8 +108,14 @@ class Network:
         """(K, C, h, w) what the prefix makes of every sample's fixed view; None: too large to keep."""
         if self.training_prefix is None:
             return None
-        batches = image_batches(self.setup, samples, augmentation, INFERENCE_BATCH).in_order()
-        return maps_of(self.training_prefix, batches, len(samples))
+        passes = Passes(INFERENCE_BATCH, self.setup.device, self.reporter, self._kept_maps.forget)
+        return passes.within(partial(self._maps, self.training_prefix, samples, augmentation), len(samples))
+
+    def _maps(
+        self, prefix: Prefix, samples: Samples, augmentation: Augmentation, images_a_pass: int
+    ) -> Tensor | None:
+        batches = image_batches(self.setup, samples, augmentation, images_a_pass).in_order()
+        return maps_of(prefix, batches, len(samples))
 
     def _above_prefix(self, inputs: Tensor) -> Tensor:
         """(V·B, D) features, by the trunk as it now is, of what `_evaluation` yields."""
@@ -109,22 +133,26 @@ class Network:
             self.load(learned)
         return self._frozen
 
-    def _evaluation(self, positions: Ints) -> Iterator[tuple[Tensor, Ints]]:
+    def _evaluation(self, positions: Ints, images_a_pass: int) -> Iterator[tuple[Tensor, Ints]]:
         """Plain views of `positions` in their order: what the prefix makes of them, else the images."""
+        images = plain_images(self.setup, positions, images_a_pass)
         if self.prefix is None:
-            return plain_images(self.setup, positions)
-        prefix, images = self.prefix, plain_images(self.setup, positions)
+            return images
+        prefix = self.prefix
         return self._kept_maps.batches(positions, ((prefix.maps(views), batch) for views, batch in images))
 
     def features(self, positions: Ints, *, trunk_fixed: bool, task: str) -> Tensor:
         """(K, D) float32 features of plain views on the CPU, by the trunk as it now is."""
         if trunk_fixed:
             return self.pretrained.plain(positions).cpu()
-        parts, done = [], 0
         self.classifier.eval()
-        for inputs, batch in self._evaluation(positions):
-            found = features_of(inputs, self._above_prefix, self.precision, self.setup.device)
-            parts.append(self._form.averaged(found).cpu())
+        return self._passes.within(partial(self._features, positions, task), len(positions))
+
+    def _features(self, positions: Ints, task: str, images_a_pass: int) -> Tensor:
+        parts, done = [], 0
+        for inputs, batch in self._evaluation(positions, images_a_pass):
+            found = features_of(inputs, self._above_prefix, self._form, self.precision.inference)
+            parts.append(found.cpu())
             done += len(batch)
             self.reporter.progress(task, done, len(positions))
         return torch.cat(parts)
@@ -159,23 +187,20 @@ class Network:
         """
         module.eval()
         if isinstance(module, ImageClassifier):
-            parts, done = [], 0
-            for inputs, batch in self._evaluation(positions):
-                parts.append(self._softmax(module, inputs))
-                done += len(batch)
-                self.reporter.progress(task, done, len(positions))
-            # Copied once: a GPU would stand still while the host waits for each batch and draws the next.
-            return torch.cat(parts).cpu().numpy()
-        return self._softmax(module, self.pretrained.plain(positions)).cpu().numpy()
+            logits = module if self._cut is None else partial(self._cut.logits, module)
+            return self._passes.within(partial(self._shares, positions, logits, task), len(positions))
+        return shares_by_head(self.pretrained.plain(positions), module).cpu().numpy()
 
-    @spanned(Part.FORWARD)
-    @torch.inference_mode()
-    def _softmax(self, module: nn.Module, inputs: Tensor) -> Tensor:
-        if not isinstance(module, ImageClassifier):
-            return torch.softmax(module(inputs).float(), dim=1)
-        with self.precision.autocast(self.setup.device, "inference"):
-            logits = module(inputs) if self._cut is None else self._cut.logits(module, inputs)
-        return torch.softmax(self._form.averaged(logits.float()), dim=1)
+    def _shares(
+        self, positions: Ints, logits: Callable[[Tensor], Tensor], task: str, images_a_pass: int
+    ) -> NDArray[np.float32]:
+        parts, done = [], 0
+        for inputs, batch in self._evaluation(positions, images_a_pass):
+            parts.append(shares_of(inputs, logits, self._form, self.precision.inference))
+            done += len(batch)
+            self.reporter.progress(task, done, len(positions))
+        # Copied once: a GPU would stand still while the host waits for each batch and draws the next.
+        return torch.cat(parts).cpu().numpy()
 
 
 def changing_weights(classifier: ImageClassifier, tuning: Tuning) -> Weights:

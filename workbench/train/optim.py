@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -9,6 +10,38 @@ import torch
 from torch import Tensor
 
 from workbench.recipe import Optimizer
+
+# torch's and fastai's one-cycle: 30 % of the way up from 1/25, then down to 1/25e4 of the peak (Smith 2018).
+ONE_CYCLE_RISE = 0.3
+ONE_CYCLE_START = 1 / 25
+ONE_CYCLE_END = 1 / 25e4
+
+
+def rate_multiplier(knobs: Optimizer, step: int, steps_per_epoch: int, epochs: int) -> float:
+    """What the peak learning rate is multiplied by at `step` (from 0) of a stage of `epochs`."""
+    total = steps_per_epoch * epochs
+    if knobs.schedule == "one_cycle":
+        return _one_cycle(step, total)
+    warmup = round(knobs.warmup_epochs * steps_per_epoch)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if knobs.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+    if knobs.schedule == "step":
+        return float(knobs.step_factor ** (step // (knobs.step_epochs * steps_per_epoch)))
+    return 1.0
+
+
+def _one_cycle(step: int, total: int) -> float:
+    peak = ONE_CYCLE_RISE * total - 1
+    if step <= peak:
+        return _cosine_between(ONE_CYCLE_START, 1.0, step / peak)
+    return _cosine_between(1.0, ONE_CYCLE_END, min(1.0, (step - peak) / max(1.0, total - 1 - peak)))
+
+
+def _cosine_between(start: float, end: float, share: float) -> float:
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
+
 
 Group = dict[str, Any]
 
@@ -57,6 +90,46 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
     optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
 
 
+def begin_state(optimizer: torch.optim.Optimizer) -> None:
+    """Make what the optimiser keeps of each parameter that has a gradient and no state yet, as it would.
+
+    Made by its own `step`, group by group between updates, a state that finds no memory would leave some
+    parameters updated and others not. Here nothing has changed when that is raised.
+
+    Raises:
+        torch.OutOfMemoryError: no room for it; what was made is taken back.
+    """
+    if not FusedUpdate.knows(optimizer):
+        return
+    made: list[Tensor] = []
+    try:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None and not optimizer.state.get(parameter):
+                    made.append(parameter)
+                    first_state(optimizer, parameter, group)
+    except RuntimeError:
+        for parameter in made:
+            optimizer.state.pop(parameter, None)
+        raise
+
+
+def first_state(optimizer: torch.optim.Optimizer, parameter: Tensor, group: Group) -> Group:
+    """The parameter's state, as the optimiser begins it; a first momentum is the gradient, as from 0."""
+    state: Group = optimizer.state[parameter]
+    if not state and isinstance(optimizer, torch.optim.SGD):
+        if group["momentum"]:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+    elif not state:
+        begun = {
+            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+        state.update(begun)  # all or nothing: the second may find no memory
+    return state
+
+
 def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
     """`value` in the parameter's memory format.
 
@@ -103,7 +176,7 @@ class FusedUpdate:
 
     def _call(self, group: Group, parameters: list[Tensor]) -> Callable[[], None]:
         gradients = [self._gradients[parameter] for parameter in parameters]
-        states = [self._state(parameter, group) for parameter in parameters]
+        states = [first_state(self._optimizer, parameter, group) for parameter in parameters]
         if isinstance(self._optimizer, torch.optim.SGD):
             buffers = [state["momentum_buffer"] for state in states if group["momentum"]]
             return lambda: torch._fused_sgd_(
@@ -143,15 +216,3 @@ class FusedUpdate:
             )
 
         return call
-
-    def _state(self, parameter: Tensor, group: Group) -> Group:
-        """The parameter's state, as the optimiser begins it; a first momentum is the gradient, as from 0."""
-        state: Group = self._optimizer.state[parameter]
-        if not state and isinstance(self._optimizer, torch.optim.SGD):
-            if group["momentum"]:
-                state["momentum_buffer"] = torch.zeros_like(parameter)
-        elif not state:
-            state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
-        return state

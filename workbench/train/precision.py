@@ -6,7 +6,7 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,12 @@ from typing import Literal
 import torch
 from torch import nn
 
+from workbench.compute import Dtype, accelerator_of, autocast, computes_in
 from workbench.runs.provenance import processor_name
 from workbench.support.caches import locked_cache, read_json_cache, write_json_cache
-from workbench.support.fingerprint import fingerprint
-from workbench.train.threads import one_thread
-
-Dtype = Literal["fp32", "bf16"]
+from workbench.support.digests import fingerprint
+from workbench.support.errors import UserError
+from workbench.train.host import one_thread
 
 # bf16 must win by this much: it costs a little accuracy, and a tie should not flip between two runs.
 WORTHWHILE = 1.1
@@ -43,15 +43,31 @@ class Precision:
         self, device: torch.device, use: Literal["training", "inference"]
     ) -> AbstractContextManager[None]:
         """The autocast context of a forward pass for that use."""
-        dtype = self.training if use == "training" else self.inference
-        context: AbstractContextManager[None] = torch.autocast(
-            device.type, torch.bfloat16, enabled=dtype == "bf16"
+        return autocast(device, self.training if use == "training" else self.inference)
+
+
+Wanted = Literal["auto", "fp32", "bf16", "fp16", "emulated_bf16"]
+"""`training.precision`."""
+
+
+def check_precision(wanted: Wanted, device: torch.device) -> None:
+    """Refuse bf16 on a GPU that would only emulate it, before anything slow begins.
+
+    Raises:
+        UserError: it does.
+    """
+    own = accelerator_of(device)
+    if wanted == "bf16" and not own.times_arithmetic and not computes_in("bf16", device):
+        raise UserError(
+            f"{own.label(device)} has no bf16 of its own, and emulating it is slower than fp32",
+            where="training.precision",
+            allowed=["auto", "fp16", "fp32", "emulated_bf16"],
+            hint='"fp16" scales the loss; "emulated_bf16" takes bf16 all the same',
         )
-        return context
 
 
 def choose_precision(
-    wanted: Literal["auto", "fp32", "bf16"],
+    wanted: Wanted,
     network: nn.Module,
     image_size: int,
     device: torch.device,
@@ -61,9 +77,9 @@ def choose_precision(
 ) -> Precision:
     """Resolve `training.precision`.
 
-    `auto` takes bf16 on a GPU that has it. On a CPU it times `network` (a copy: statistics stay untouched) on
-    `TRIAL_IMAGES` random images; training and inference are decided apart, because depthwise convolutions run
-    faster forward and slower backward in bf16.
+    `auto` takes bf16 on a GPU that has it, else fp16. On a CPU it times `network` (a copy: statistics stay
+    untouched) on `TRIAL_IMAGES` random images; training and inference are decided apart, because depthwise
+    convolutions run faster forward and slower backward in bf16.
 
     Args:
         trains_on_images: False when every training step runs on cached features, so only inference matters.
@@ -71,11 +87,13 @@ def choose_precision(
             on a machine; `timing_key` names it. None: time anew.
     """
     if wanted != "auto":
-        return Precision(wanted, wanted, "as the recipe says")
-    if not has_bf16(device):
-        return Precision("fp32", "fp32", f"this {'GPU' if device.type == 'cuda' else 'CPU'} has no bf16")
-    if device.type == "cuda":
-        return Precision("bf16", "bf16", "the GPU has bf16")
+        chosen: Dtype = "bf16" if wanted == "emulated_bf16" else wanted
+        return Precision(chosen, chosen, "as the recipe says")
+    own = accelerator_of(device)
+    if not own.times_arithmetic:
+        return _native(device)
+    if not computes_in("bf16", device):
+        return Precision("fp32", "fp32", f"this {own.word} has no bf16")
     inference_gain, when = _known_gain(
         kept, "inference", lambda: _inference_trial(network, image_size, device)
     )
@@ -88,6 +106,26 @@ def choose_precision(
     return Precision(training, inference, reason)
 
 
+def _native(device: torch.device) -> Precision:
+    """The lowest arithmetic that a GPU computes in itself."""
+    word = accelerator_of(device).word
+    if computes_in("bf16", device):
+        return Precision("bf16", "bf16", f"the {word} has bf16")
+    if computes_in("fp16", device):
+        return Precision("fp16", "fp16", f"the {word} has no bf16 of its own, but fp16: the loss is scaled")
+    return Precision("fp32", "fp32", f"this {word} has neither bf16 nor a fast fp16")
+
+
+def agreed(choices: Sequence[Precision]) -> Precision:
+    """One arithmetic for several trunks: less than fp32 only where it is right for every one of them."""
+    training, inference = {c.training for c in choices}, {c.inference for c in choices}
+    return Precision(
+        training.pop() if len(training) == 1 else "fp32",
+        inference.pop() if len(inference) == 1 else "fp32",
+        "; ".join(dict.fromkeys(choice.reason for choice in choices)),
+    )
+
+
 def timing_key(backbone: str, weights: str, layers: object, image_size: int) -> str:
     """What a decision by timing depends on: processor, torch, network, which of it learns, and image size."""
     return fingerprint(
@@ -95,18 +133,15 @@ def timing_key(backbone: str, weights: str, layers: object, image_size: int) -> 
     )
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Whether the device computes in bf16 itself, without emulating it."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # torch has no public call for this in the versions we support.
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(supported and supported())
+def inference_dtype(words: str, device: torch.device) -> Dtype:
+    """What a finished run infers in on a device: as it did, where the device can; else fp32.
 
-
-def inference_dtype(words: str) -> Dtype:
-    """What a run's results say of its inference: "bf16" of "bf16" and of "fp32 training, bf16 inference"."""
-    return "bf16" if "bf16" in words.rpartition(",")[2] else "fp32"
+    Args:
+        words: what its results say: "bf16", or "fp32 training, bf16 inference".
+    """
+    of_inference = words.rpartition(",")[2]
+    dtype: Dtype = "bf16" if "bf16" in of_inference else "fp16" if "fp16" in of_inference else "fp32"
+    return dtype if computes_in(dtype, device) else "fp32"
 
 
 Trial = Callable[[bool], None]
@@ -158,7 +193,7 @@ def _inference_trial(network: nn.Module, image_size: int, device: torch.device) 
     images = _trial_images(image_size, device)
 
     def trial(bf16: bool) -> None:
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with torch.inference_mode(), autocast(device, "bf16" if bf16 else "fp32"):
             twin(images)
 
     return trial
@@ -169,7 +204,7 @@ def _training_trial(network: nn.Module, image_size: int, device: torch.device) -
     images = _trial_images(image_size, device)
 
     def trial(bf16: bool) -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with autocast(device, "bf16" if bf16 else "fp32"):
             loss = twin(images).float().square().mean()
         loss.backward()
         twin.zero_grad()

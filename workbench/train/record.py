@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import resource
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
+from workbench.compute import accelerator_of
+from workbench.recipe.fields import unmet_condition
+from workbench.recipe.plan import Stage
 from workbench.runs.events import (
     ConfusionSeen,
     EpochDone,
     Message,
     PoolTaught,
     Reporter,
+    Resumed,
     StageStarted,
     StepDone,
 )
-from workbench.train.stage import Stage
+from workbench.train.evaluation import Validation
 from workbench.train.state import StageProgress
-from workbench.train.validation import Validation
+
+MOSTLY = 0.5
+"""Share of its first weights from which on an average says little of what was learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +43,47 @@ class StageRecord:
             StageStarted(stage.name, stage.round, stage.epochs, labelled, beside, on_features)
         )
 
-    def online(self, steps: int, batch_size: int, *, trunk_fixed: bool) -> None:
+    def skipped(self, steps: int, of: int, factor: float) -> None:
+        """So many steps changed nothing; the loss is scaled by `factor` from now on."""
+        self._say(
+            f"{steps} of {of} steps were left out, as gradients overflowed in fp16: loss scale {factor:g}"
+        )
+
+    def resumed(self, epochs: int, steps: int) -> None:
+        """An attempt goes on with the stage where so many epochs and steps of it are done."""
+        self.reporter.event(Resumed(self.stage.name, self.stage.round, epochs, steps))
+
+    def online(
+        self, steps: int, batch_size: int, *, trunk_fixed: bool, keeps_maps: bool, pace: Mapping[str, float]
+    ) -> None:
         """What an epoch of an online student is made of; nothing for another stage."""
         knobs = self.stage.online
         if knobs is None:
             return
-        cost = ", though it is frozen" if trunk_fixed else ""
+        if keeps_maps:
+            views = f"{knobs.views} views of either kind an image come in turn, as the frozen groups see them"
+        else:
+            cost = ", though it is frozen: pseudo_label.views keeps some" if trunk_fixed else ""
+            views = f"their views are drawn anew and cannot be cached, so each goes through the trunk{cost}"
         self._say(
             f"{knobs.strategy}, {steps} steps an epoch of {batch_size} labelled and "
-            f"{knobs.unlabelled_ratio * batch_size} unlabelled images; their views are drawn anew and "
-            f"cannot be cached, so each goes through the trunk{cost}"
+            f"{knobs.unlabelled_ratio * batch_size} unlabelled images; {views}"
         )
+        if pace:
+            counts = {name: value for name, value in pace.items() if unmet_condition(knobs, name) is None}
+            told = ", ".join(f"{name} {value:.4g}" for name, value in counts.items())
+            self._say(f"{told}: by its {steps * self.stage.epochs} steps")
+
+    def slow_average(self, steps: int) -> None:
+        """Warn where the average that is evaluated is still mostly what the stage's `steps` began with."""
+        ema = self.stage.ema
+        if not ema or ema ** max(0, steps - 1) <= MOSTLY:
+            return
+        text = (
+            f"{self.stage.label}: ema = {ema:g} averages over {1 / (1 - ema):.0f} steps and this stage has "
+            f"{steps}: what is evaluated stays near where it began"
+        )
+        self.reporter.event(Message("warning", text))
 
     def views(self, sides: dict[int, int]) -> None:
         """How training views grow: {epoch: pixels a side from then on}; nothing where they do not."""
@@ -82,7 +118,8 @@ class StageRecord:
             loss=progress.loss_sum / images,
             accuracy=progress.right_sum / images,
             rate=rate,
-            images=progress.images + progress.pool_images,
+            images=progress.images,
+            speed=(progress.images + progress.pool_images) / max(1e-9, progress.seconds),
             seconds=progress.seconds,
         )
 
@@ -104,9 +141,16 @@ class StageRecord:
 
     def validated(self, epoch: int, seen: Validation, rate: float, seconds: float) -> None:
         """The epoch is validated."""
-        images = sum(map(sum, seen.confusion))
+        images = sum(map(sum, seen.confusion))  # seen.images are fewer where they are weighted
         self._epoch(
-            epoch, "val", loss=seen.loss, accuracy=seen.accuracy, rate=rate, images=images, seconds=seconds
+            epoch,
+            "val",
+            loss=seen.loss,
+            accuracy=seen.accuracy,
+            rate=rate,
+            images=seen.images,
+            speed=images / max(1e-9, seconds),
+            seconds=seconds,
         )
         self.reporter.event(ConfusionSeen(self.stage.name, self.stage.round, epoch, seen.confusion))
 
@@ -122,16 +166,25 @@ class StageRecord:
         accuracy: float,
         rate: float,
         images: int,
+        speed: float,
         seconds: float,
     ) -> None:
-        speed = images / max(1e-9, seconds)
         self.reporter.event(
-            EpochDone(self.stage.name, self.stage.round, epoch, split, loss, accuracy, rate, speed, seconds)
+            EpochDone(
+                self.stage.name,
+                self.stage.round,
+                epoch,
+                split,
+                loss,
+                accuracy,
+                learning_rate=rate,
+                images_per_second=speed,
+                seconds=seconds,
+                images=images,
+            )
         )
 
 
 def memory_bytes(device: torch.device) -> int:
     """The most memory used so far: a GPU's by torch's allocator, else the process's resident memory."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    return accelerator_of(device).peak_bytes(device)

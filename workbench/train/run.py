@@ -6,22 +6,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from workbench.dataset.run_data import named_shares
+from workbench.compute import accelerator_of, stated
 from workbench.loader import Samples
 from workbench.loader.samples import PLAIN
-from workbench.pseudo import logit_offsets, shrunk_shares
+from workbench.pseudo import Selection, choose, judge
+from workbench.pseudo.pool import inverse_frequency
 from workbench.recipe import Recipe
-from workbench.recipe.offline import InRounds, Offline, Taught
-from workbench.runs.events import Message, Reporter
+from workbench.recipe.offline import InRounds, Offline
+from workbench.recipe.plan import Stage, plan
+from workbench.runs.attempt_control import Tenure
+from workbench.runs.ensemble import is_ensemble
+from workbench.runs.events import Message, Reporter, Silent
+from workbench.runs.intervals import share_words
 from workbench.runs.layout import OF_ATTEMPTS, RunDirectory
-from workbench.runs.results import Results, RoundResult
-from workbench.runs.tenure import Tenure
+from workbench.runs.results import LabelsUsed, Results, RoundResult
 from workbench.support.atomic import temporaries
-from workbench.support.fingerprint import file_sha256
+from workbench.support.clean import clean
+from workbench.support.digests import file_sha256, note_sum
+from workbench.support.errors import UserError
 from workbench.support.spans import Part, spanned
-from workbench.support.sums import note_sum
 from workbench.train.begin import (
     decide_compilation,
     decide_precision,
@@ -29,23 +35,24 @@ from workbench.train.begin import (
     pin_split,
     record_provenance,
     require_same_weights,
+    warn_of_cautions,
     warn_of_copies,
+    warn_of_emulation,
+    warn_of_tuning,
     warn_of_uncovered_classes,
 )
-from workbench.train.checkpoint import discard_checkpoints, load_newest, sweep_checkpoints
+from workbench.train.checkpoint import CheckpointWriter, discard_checkpoints, load_newest, sweep_checkpoints
 from workbench.train.conclude import conclude, finished_results, state_concluded
+from workbench.train.evaluation import loss_offsets, shares_to_choose_by, validation_of
 from workbench.train.interrupt import Interruptible, StopRequest, Unrecorded
-from workbench.train.labelling import label_pool, share_right
 from workbench.train.loop import StageRun, Surroundings
 from workbench.train.network import Network
+from workbench.train.objectives import Objective
+from workbench.train.out_of_fold import Fold, OutOfFold, choosing_images, choosing_labels, judge_by_folds
 from workbench.train.setup import Places, Setup, prepare
-from workbench.train.stage import Stage, plan
 from workbench.train.state import Best, RunState, StageProgress, Weights, pack, unpack, weights_under
-from workbench.train.teacher import view_pool
-from workbench.train.writer import CheckpointWriter
-
-NO_OFFSET = 1e-4
-"""Offsets up to here are rounding: the loss is left as it is."""
+from workbench.train.taught import as_competitor, asks_runs, find_teachers, hear, pinned_word, read_teachers
+from workbench.train.teacher import label_pool, record_online, share_right, view_pool
 
 
 def execute(
@@ -71,12 +78,33 @@ def execute(
         Interrupted: after a checkpoint, when a signal has come.
         TakenOver: another attempt has the run by now.
     """
+    accelerator_of(places.device).begin_peak(places.device)
+    with stated(tf32=recipe.training.tf32, deterministic=recipe.training.deterministic):
+        return _execute(directory, recipe, places, reporter, stop, tenure, begun, command_line)
+
+
+def _execute(
+    directory: RunDirectory,
+    recipe: Recipe,
+    places: Places,
+    reporter: Reporter,
+    stop: StopRequest,
+    tenure: Tenure,
+    begun: Callable[[], None],
+    command_line: Sequence[str],
+) -> Results:
     finished = finished_results(directory, reporter)
     if finished is not None:
         begun()
         sweep_leftovers(directory)
         discard_checkpoints(directory.checkpoint)  # it may have been killed before it came to that
         return finished
+    if is_ensemble(directory):
+        raise UserError(
+            "an ensemble of runs trains nothing: its results or predictions are damaged",
+            where=clean(directory.id),
+            hint="petbench ensemble makes it anew from its runs",
+        )
     patient = Interruptible(reporter, stop, tenure.beat)
     checkpoint = load_newest(directory.checkpoint, reporter)
     concluded = state_concluded(directory) if checkpoint is None else None
@@ -91,20 +119,46 @@ def execute(
     stages = plan(recipe)
     warn_of_uncovered_classes(setup, state, reporter)
     warn_of_copies(setup, state, reporter)
+    warn_of_cautions(setup, state, reporter)
+    warn_of_emulation(setup, state, reporter)
+    warn_of_tuning(setup, state, reporter)
     network.load(weights_under("model/", tensors))
+    teachers = find_teachers(directory, setup)
     begun()
+    if recipe.data.label_folds is not None and state.out_of_fold is None:
+        state.out_of_fold = _judge_by_folds(network, stages, state, patient, stop, tenure)
+    if checkpoint is None and concluded is None:
+        split = setup.split
+        used = LabelsUsed(len(split.labelled), len(split.validation), len(split.test))
+        reporter.event(Message("info", f"labels: {used.words}"))
     tenure.check()
+    if asks_runs(recipe) and concluded is None:
+        hear(directory, setup, teachers, patient)
+        if state.teacher is None:
+            state.teacher, state.taught_by_runs = as_competitor(directory, setup, patient), True
+    if state.met is None and state.selection is None:
+        _weigh_validation(directory, network, state, reporter)
     note_sum(directory.recipe, directory.path, file_sha256(directory.recipe))
     if concluded is not None:
         sweep_leftovers(directory)
         return conclude(directory, network, state, Unrecorded(patient), tenure, again=True)
-    record_provenance(directory, setup, command_line)
+    taught_by = {"taught_by": ", ".join(t.id for t in read_teachers(directory))} if asks_runs(recipe) else {}
+    record_provenance(directory, setup, command_line, taught_by)
     sweep_leftovers(directory)
+    goes_on = tenure.attempt > 1
     with CheckpointWriter(directory.checkpoint, tenure.check) as writer:
         while state.stage_index < len(stages):
             stage = stages[state.stage_index]
             restored = tensors if within_stage else None
-            best = _train(directory, stage, network, state, writer, reporter, stop, tenure, restored)
+            around = Surroundings(
+                reporter=reporter,
+                stop=stop,
+                heartbeat=tenure.beat,
+                save=lambda tensors: _save(writer, tensors, state, within_stage=True),
+                goes_on=goes_on,
+            )
+            best = _train(directory, stage, network, state, around, tenure, restored)
+            goes_on = False
             _enter(state, stage, best, setup, reporter)
             if stage.name == "student" and isinstance(recipe.pseudo_label, InRounds):
                 _choose_teacher(recipe.pseudo_label, network, state, len(stages), reporter)
@@ -113,6 +167,44 @@ def execute(
             _save(writer, whole, state, within_stage=False)
             stop.raise_if_set()
     return conclude(directory, network, state, patient, tenure)
+
+
+def _judge_by_folds(
+    network: Network,
+    stages: Sequence[Stage],
+    state: RunState,
+    reporter: Reporter,
+    stop: StopRequest,
+    tenure: Tenure,
+) -> OutOfFold:
+    """Train the whole plan in every fold of the labelled images; nothing of it is recorded or kept."""
+
+    def train(setup: Setup, fold: Fold) -> None:
+        within = RunState(precision=state.precision, compilation=state.compilation)
+        own = Network(setup, network.precision, Silent())
+        around = Surroundings(Silent(), stop, tenure.beat, lambda _: None, fold)
+        knobs = setup.recipe.pseudo_label
+        for stage in stages:
+            if stage.round:
+                assert isinstance(knobs, Offline)  # an online student trains on images
+                pool = judge(view_pool(own, knobs, stage.round, Silent()), knobs, within.selection)
+                within.selection = choose(pool, knobs, stage.round, within.selection)
+            if stage.fresh:
+                own.reset()
+            samples, labelled = samples_of(setup, stage, within)
+            told = within.selection if stage.round else None
+            offsets = None if told is None else loss_offsets(setup, told, samples, labelled)
+            StageRun(stage, own, samples, labelled, within, around, None, offsets).run()
+            within.progress = StageProgress()
+        network.reset()
+
+    folds = network.setup.recipe.data.label_folds or 0
+    network.reset()
+    found = judge_by_folds(
+        network.setup, train, lambda done: reporter.progress("folds of the labelled images", done, folds)
+    )
+    reporter.event(Message("info", f"{folds} folds of the labelled images choose; all of them teach"))
+    return found
 
 
 def sweep_leftovers(directory: RunDirectory) -> None:
@@ -131,9 +223,7 @@ def _train(
     stage: Stage,
     network: Network,
     state: RunState,
-    writer: CheckpointWriter,
-    reporter: Reporter,
-    stop: StopRequest,
+    around: Surroundings,
     tenure: Tenure,
     restored: Weights | None,
 ) -> Best:
@@ -141,18 +231,41 @@ def _train(
     setup = network.setup
     is_offline = isinstance(setup.recipe.pseudo_label, Offline)
     if is_offline and stage.round and state.selection_round != stage.round:
-        _label(directory, stage, network, state, reporter)
+        _label(directory, stage, network, state, around.reporter)
     if stage.fresh and restored is None:
         network.reset()
-    around = Surroundings(
-        reporter=reporter,
-        stop=stop,
-        heartbeat=tenure.beat,
-        save=lambda tensors: _save(writer, tensors, state, within_stage=True),
-    )
     samples, labelled = samples_of(setup, stage, state)
-    offsets = _offsets(setup, stage, state, samples, labelled)
-    return StageRun(stage, network, samples, labelled, state, around, restored, offsets).run()
+    stage = paced(stage, setup, state, len(samples))
+    selection = state.selection if stage.round else None
+    offsets = None if selection is None else loss_offsets(setup, selection, samples, labelled)
+    run = StageRun(stage, network, samples, labelled, state, around, restored, offsets)
+    best = run.run()
+    if stage.online is not None:
+        _record_online(directory, stage, network, run.learner.objective, tenure)
+    return best
+
+
+@spanned(Part.LABELLING)
+def _record_online(
+    directory: RunDirectory, stage: Stage, network: Network, objective: Objective, tenure: Tenure
+) -> None:
+    """Write what the student, as its stage keeps it, says of the pool."""
+    setup = network.setup
+    module = network.evaluated(setup.classifier, trunk_fixed=network.tuning.trunk_fixed)
+    said = network.probabilities(setup.split.unlabelled, module, task="the student's word on the pool")
+    weights = objective.weights_now(torch.from_numpy(said).to(setup.device)).cpu().numpy()
+    tenure.check()
+    record_online(setup, directory, stage.round, said, weights)
+
+
+def paced(stage: Stage, setup: Setup, state: RunState, labelled: int) -> Stage:
+    """The stage with what follows from its length, which is decided once a run."""
+    knobs = stage.online
+    if knobs is None:
+        return stage
+    if state.pace is None:
+        state.pace = knobs.pace(stage.steps_an_epoch(labelled, len(setup.split.unlabelled)))
+    return stage.at_pace(state.pace)
 
 
 @spanned(Part.LABELLING)
@@ -162,21 +275,51 @@ def _label(
     setup = network.setup
     knobs = setup.recipe.pseudo_label
     assert isinstance(knobs, Offline)  # only their plans have rounds
-    pool = view_pool(network, knobs, stage.round, reporter)
+    asks = state.taught_by_runs and _teacher_of(state, setup) == 0
+    word = pinned_word(directory, setup) if asks else None
+    pool = view_pool(network, knobs, stage.round, reporter, word)
     state.selection = label_pool(setup, knobs, state, stage.round, pool, directory, reporter)
     state.selection_round = stage.round
+    if state.met is None:
+        _weigh_validation(directory, network, state, reporter)
+
+
+def _weigh_validation(directory: RunDirectory, network: Network, state: RunState, reporter: Reporter) -> None:
+    """Judge by the mixture that the model will meet, from now on and for the rest of the run.
+
+    The pool's mixture is first known when the first teacher has labelled it, which stands in `network` unless
+    finished runs teach; it is judged by that again. Later estimates change nothing: models are compared by
+    one measure.
+    """
+    setup = network.setup
+    state.met = shares_to_choose_by(setup, state.selection)
+    if state.met is None:
+        return
+    worth = ""
+    teacher, folds = state.teacher, state.out_of_fold
+    if teacher is not None:
+        if state.taught_by_runs:
+            said = pinned_word(directory, setup).val.probabilities
+        elif folds is not None:
+            said = folds.after(teacher.label, teacher.epoch)
+        else:
+            module = network.evaluated(setup.classifier, trunk_fixed=network.tuning.trunk_fixed)
+            said = network.probabilities(setup.split.validation, module, task="weigh validation")
+        seen = validation_of(said, choosing_labels(setup), state.met)
+        state.teacher = replace(teacher, accuracy=seen.accuracy, loss=seen.loss)
+        worth = f"; the teacher's accuracy is then {share_words(seen.accuracy, seen.images)}"
+    images = "validation images" if folds is None else "labelled images"
+    text = f"{images} choose as pseudo_label.target_prior mixes the classes, not as they are mixed"
+    reporter.event(Message("info", text + worth))
 
 
 def samples_of(setup: Setup, stage: Stage, state: RunState) -> tuple[Samples, int]:
     """(what the stage trains on, how many of it are labelled)."""
-    split, data = setup.split, setup.recipe.data
+    split = setup.split
     selection = state.selection if stage.round else None
-    weights = _class_weights(setup) * np.float32(selection.labelled_weight if selection else 1.0)
+    weights = _class_weights(setup, selection) * np.float32(selection.labelled_weight if selection else 1.0)
     labelled = Samples.of(split.labelled, setup.taught[split.labelled], len(setup.classes), weights)
-    if stage.name != "probe":  # it looks at whole, plain images only
-        labelled = labelled.with_head_crops(setup.catalogue, data.head_crops).with_copies(
-            stage.augmented_copies
-        )
+    labelled = labelled.with_head_crops(setup.catalogue, stage.head_crops).with_copies(stage.augmented_copies)
     if selection is None:
         return labelled, len(labelled)
     pseudo = Samples.soft(split.unlabelled[selection.rows], selection.targets, selection.weights)
@@ -186,46 +329,16 @@ def samples_of(setup: Setup, stage: Stage, state: RunState) -> tuple[Samples, in
     return Samples.concatenate([labelled, pseudo]), len(labelled)
 
 
-def _offsets(
-    setup: Setup, stage: Stage, state: RunState, samples: Samples, labelled: int
-) -> NDArray[np.float32] | None:
-    """(C,) float32 `pseudo_label.target_prior` as what a student's loss adds to the logits; None: nothing.
-
-    Args:
-        labelled: how many of the samples, the first ones, are labelled.
-    """
-    knobs, selection = setup.recipe.pseudo_label, state.selection
-    if not stage.round or selection is None or not isinstance(knobs, Taught) or knobs.target_prior == "off":
-        return None
-    classes = len(setup.classes)
-    uniform = np.full(classes, 1 / classes)
-    match knobs.target_prior:
-        case "uniform":
-            met = uniform
-        case "pool":
-            met = uniform if selection.prior is None else selection.prior
-        case "validation":
-            met = shrunk_shares(np.bincount(setup.labels[setup.split.validation], minlength=classes))
-        case dict():
-            met = named_shares(knobs.target_prior, setup.classes, "pseudo_label.target_prior")
-    weights = samples.weights[:labelled, None]
-    taught = (samples.targets.dense()[:labelled] * weights).sum(axis=0, dtype=np.float64)
-    # Of the pool what it is expected to be: what a rule has chosen so far is the easy classes first.
-    covered = taught > 0
-    prior = (uniform if selection.prior is None else selection.prior) * covered
-    taught += prior / prior.sum() * float(samples.weights[labelled:].sum())
-    offsets = logit_offsets(taught, met)
-    return None if np.abs(offsets).max() < NO_OFFSET else offsets
-
-
-def _class_weights(setup: Setup) -> NDArray[np.float32]:
-    """(L,) weight of each labelled image by `training.class_weights`; their mean is 1."""
+def _class_weights(setup: Setup, selection: Selection | None) -> NDArray[np.float32]:
+    """(L,) weight of each labelled image by its class: a rule's own, else by `training.class_weights`."""
     labels = setup.taught[setup.split.labelled]
-    if setup.recipe.training.class_weights == "none":
+    if selection is not None and selection.class_weights is not None:
+        by_class = selection.class_weights
+    elif setup.recipe.training.class_weights == "none":
         return np.ones(len(labels), dtype=np.float32)
-    counts = np.bincount(labels, minlength=len(setup.classes))
-    balanced = len(labels) / ((counts > 0).sum() * np.maximum(counts, 1))
-    weights: NDArray[np.float32] = balanced[labels].astype(np.float32)
+    else:
+        by_class = inverse_frequency(np.bincount(labels, minlength=len(setup.classes)))
+    weights: NDArray[np.float32] = by_class[labels].astype(np.float32)
     return weights
 
 
@@ -245,11 +358,10 @@ def _enter(state: RunState, stage: Stage, best: Best, setup: Setup, reporter: Re
             if state.student is None or not state.student.better_than(best.accuracy, best.loss):
                 state.student = best
     if stage.falls_back and best.epoch == 0:
-        share = f"{100 * best.accuracy:.2f} %"
+        share = share_words(best.accuracy, choosing_images(setup))
         before = "student" if stage.name == "fit" and stage.round else "probe"
         text = f"{stage.label}: no epoch beat the {before} on validation ({share}); keeping the {before}"
-        state.warnings.append(text)
-        reporter.event(Message("warning", text))
+        state.warn_once(text, reporter)
     state.stage_index += 1
     state.progress = StageProgress()
 
@@ -259,23 +371,24 @@ def _teacher_of(state: RunState, setup: Setup) -> int:
     knobs = setup.recipe.pseudo_label
     if isinstance(knobs, InRounds) and knobs.next_teacher == "latest":
         return len(state.rounds)
-    return 0 if state.best is None else state.best.round
+    return 0 if state.ahead is None else state.ahead.round
 
 
 def _choose_teacher(
     knobs: InRounds, network: Network, state: RunState, stages: int, reporter: Reporter
 ) -> None:
     """Let the best model on validation teach the next round; end the rounds if students keep losing."""
-    best, result = state.best, state.rounds[-1]
-    if best is None or result.improved or knobs.next_teacher == "latest":
+    best, kept, result = state.ahead, state.best, state.rounds[-1]
+    if best is None or kept is None or knobs.next_teacher == "latest":
+        return
+    if result.improved and best.round == result.round:
         return
     network.reset()
-    network.load(best.weights)
+    network.load(kept.weights)  # of other runs' there are none: a student goes on from the best student
     name = f"student of round {best.round}" if best.round else "teacher"
-    text = (
-        f"round {result.round}: the student ({100 * result.student_val_accuracy:.2f} %) is not above the "
-        f"{name} ({100 * best.accuracy:.2f} %) on validation"
-    )
+    images = choosing_images(network.setup)
+    student, other = (share_words(a, images) for a in (result.student_val_accuracy, best.accuracy))
+    text = f"round {result.round}: the student, {student}, is not above the {name}, {other}, on validation"
     if state.stage_index < stages:
         if knobs.patience and state.rounds_lost >= knobs.patience:
             state.stage_index = stages

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from workbench.dataset import Catalogue, Corrected, Split, load_split
 from workbench.dataset.catalogue import long_words
@@ -17,23 +19,140 @@ from workbench.dataset.run_data import (
     Catalogues,
     RunData,
     any_images,
+    check_label_folds,
     divide,
     network_has_a_say,
     readable_split,
 )
-from workbench.loader import ImageStore, open_store
-from workbench.model import ImageClassifier, build, check_batch, check_network, weights_id
+from workbench.dataset.split_file import as_it_was
+from workbench.loader import HeadMasks, ImageStore, ViewFormat, open_store
+from workbench.loader.views import plain_views
+from workbench.model import (
+    ImageClassifier,
+    TrunkPart,
+    build,
+    check_batch,
+    check_network,
+    frozen_copy,
+    tune,
+    weights_id,
+)
+from workbench.pseudo import most_typical
 from workbench.recipe import Recipe
 from workbench.recipe.data import Data
 from workbench.recipe.model import is_weights_file
+from workbench.recipe.pseudo_label import LABEL_POLICIES
 from workbench.runs.events import Message, Reporter
 from workbench.support.errors import UserError
 from workbench.support.spans import Part, spanned
 from workbench.train.compiled import check_compiler
-from workbench.train.memory import keep_freed_memory
-from workbench.train.places import Places as Places
-from workbench.train.twice import check_twice_differentiable
-from workbench.train.typical import TypicalImages
+from workbench.train.feature_bank import FeatureBanks, Look, features_of, view_format
+from workbench.train.host import keep_freed_memory
+from workbench.train.objectives import Labelled, SaliencyGuided, Supervised
+from workbench.train.precision import check_precision
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a run finds its data, keeps what can be computed again, and computes."""
+
+    data_home: Path
+    cache: Path
+    device: torch.device
+
+
+_TRIAL_IMAGES = 2
+
+
+def check_twice_differentiable(classifier: ImageClassifier, recipe: Recipe) -> None:
+    """Refuse saliency guidance for a network that torch cannot take through it; leaves no trace in it.
+
+    Two images of noise go through it in evaluation mode, forwards and backwards twice.
+
+    Raises:
+        UserError: a layer's gradient has no gradient of its own (MobileNetV3's hard sigmoid), or it is not
+            finite (Swin V2 normalises the zeros that it pads with).
+    """
+    if not recipe.training.saliency_weight:
+        return
+    tune(classifier, recipe.finetune)
+    side, device = recipe.data.image_size, classifier.linear.weight.device
+    images = torch.randn(_TRIAL_IMAGES, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    targets = torch.eye(classifier.classes, device=device)[torch.arange(_TRIAL_IMAGES) % classifier.classes]
+    equal = torch.full((_TRIAL_IMAGES,), 1 / _TRIAL_IMAGES, device=device)
+    everywhere = torch.ones(_TRIAL_IMAGES, 1, side, side, dtype=torch.bool, device=device)
+    batch = Labelled(images, targets, equal, 1.0, HeadMasks(everywhere, equal))
+    learning = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    classifier.eval()
+    try:
+        loss = SaliencyGuided(Supervised(), 1.0).loss(classifier, batch, None).value
+        gradients = torch.autograd.grad(loss, learning, allow_unused=True)
+    except RuntimeError as error:  # torch has no narrower class for a derivative that nobody wrote
+        if "derivative" not in str(error):
+            raise
+        raise _refused(classifier, str(error).partition("\n")[0]) from error
+    finally:
+        classifier.train()
+    if not all(bool(gradient.isfinite().all()) for gradient in gradients if gradient is not None):
+        raise _refused(classifier, "its second derivative is not finite")
+
+
+def _refused(classifier: ImageClassifier, why: str) -> UserError:
+    return UserError(
+        f"{classifier.backbone} cannot be differentiated twice: {why}",
+        where="training.saliency_weight",
+        allowed="0 with this backbone",
+        hint="ResNet, EfficientNet, ConvNeXt, ViT and Swin can",
+    )
+
+
+class TypicalImages:
+    """Chooses the images to label, by float32 features whatever the run computes in: one choice a recipe.
+
+    Args:
+        classifier: with its pretrained trunk, on the run's device.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        places: Places,
+        catalogue: Catalogue,
+        classifier: ImageClassifier,
+        store: ImageStore,
+        reporter: Reporter,
+    ) -> None:
+        self._recipe = recipe
+        self._classifier, self._store = classifier, store
+        self._form = view_format(recipe, classifier, places.device)
+        self._bank = FeatureBanks(
+            places.cache,
+            catalogue,
+            classifier,
+            self._form,
+            "fp32",
+            self._look,
+            reporter,
+        )
+
+    def __call__(self, pool: Ints, count: int) -> Ints:
+        """(count,) int64 positions of the pool; of images that cannot be read none."""
+        labels = self._recipe.pseudo_label
+        assert labels is not None and labels.representative != "off"  # noqa: PT018
+        readable = self._store.readable(pool)
+        self._bank.balance(readable)
+        features = self._bank.rows(readable).numpy()
+        rows = most_typical(features, count, labels.representative, self._recipe.data.split_seed)
+        return readable[rows]
+
+    def _look(self, part: TrunkPart, form: ViewFormat) -> Look:
+        @cache
+        def trunk() -> nn.Module:
+            return frozen_copy(self._classifier.trunk.get_submodule(part.path), form.side, "fp32")
+
+        return lambda positions: features_of(plain_views(self._store, positions, form), trunk(), form, "fp32")
 
 
 @dataclass(frozen=True)
@@ -64,6 +183,13 @@ class Setup:
         return self.places.device
 
     @property
+    def own_labelled(self) -> NDArray[np.int64]:
+        """(K,) the labelled images of the data set itself, drawn as its others were, without extra ones."""
+        labelled = self.split.labelled
+        own: NDArray[np.int64] = labelled[~self.catalogue.is_extra[labelled]]
+        return own
+
+    @property
     def extra_images(self) -> dict[str, int]:
         """How many images beside the data set train: `extra_labelled` and `extra_unlabelled`, if any do."""
         counts = {
@@ -71,29 +197,6 @@ class Setup:
             "extra_unlabelled": int(self.catalogue.is_extra[self.split.unlabelled].sum()),
         }
         return {part: count for part, count in counts.items() if count}
-
-
-def find_device(name: str) -> torch.device:
-    """`auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
-
-    Raises:
-        UserError: no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = torch.device("meta")
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"no device {name!r}", where="--device", allowed="auto, cpu, cuda, cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"no device {name!r}: torch sees {torch.cuda.device_count()} GPUs",
-            where="--device",
-            hint="petbench doctor says what is wrong with the driver",
-        )
-    return device
 
 
 def check(
@@ -148,6 +251,7 @@ def prepare(
         catalogue = Catalogues(places.data_home, reporter).open(named)
         if pinned is not None and pinned.exists():
             catalogue.know_contents(reporter)
+            catalogue = as_it_was(pinned, catalogue)
             _pinned(pinned, catalogue)
         return catalogue
 
@@ -157,12 +261,12 @@ def prepare(
     for note in classifier.weights_notes:
         reporter.event(Message("info", note))
     weights = weights_id(classifier)[:16] if recipe.model.weights != "none" else ""
-    _say_passed_over(catalogue, reporter)
+    _say_what_is_used(recipe, catalogue, reporter)
     catalogue.know_contents(reporter)
     _say_pixels(catalogue, reporter)
     store = _placed(classifier, catalogue, recipe, places, reporter)
-    if recipe.pseudo_label is not None and recipe.pseudo_label.policy == "representative":
-        # The one policy that must look at the images before it divides them.
+    labels = recipe.pseudo_label
+    if labels is not None and LABEL_POLICIES[labels.policy].looks_at_images:
         data = divide(
             recipe,
             catalogue,
@@ -171,6 +275,7 @@ def prepare(
             corrections=corrections,
         )
     split = readable_split(data.split, catalogue, store.readable, recipe)
+    check_label_folds(recipe, catalogue, split, data.corrected.taught)
     _say_small_batch(recipe, split, reporter)
     return Setup(
         recipe=recipe,
@@ -192,6 +297,7 @@ def _fit(
     recipe: Recipe, places: Places, open_data: Callable[[Data], Catalogue], corrections: Path | None
 ) -> RunData:
     """All of data and machine that may speak against a run and is quick to find out. Raises: UserError."""
+    check_precision(recipe.training.precision, places.device)
     data = divide(recipe, open_data(recipe.data), typical=any_images, corrections=corrections)
     labelled = len(data.split.labelled)
     if network_has_a_say(recipe, labelled):
@@ -209,8 +315,13 @@ def _build(recipe: Recipe, catalogue: Catalogue) -> ImageClassifier:
     return build(recipe.model, classes, seed=recipe.seed, image_size=recipe.data.image_size)
 
 
-def _say_passed_over(catalogue: Catalogue, reporter: Reporter) -> None:
-    """Say aloud which files of the data set are not used, and why."""
+def _say_what_is_used(recipe: Recipe, catalogue: Catalogue, reporter: Reporter) -> None:
+    """Say aloud how the data set was understood, and which of its files are not used and why."""
+    for line in catalogue.understood:
+        reporter.event(Message("info", line))
+    if recipe.pseudo_label is None and (pool := len(catalogue.positions("unlabelled"))):
+        text = f"{pool:,} images have no label and are not used: [pseudo_label] would learn from them"
+        reporter.event(Message("info", text))
     for line in catalogue.unused():
         reporter.event(Message("warning", line))
 
@@ -228,9 +339,17 @@ def _placed(
     classifier: ImageClassifier, catalogue: Catalogue, recipe: Recipe, places: Places, reporter: Reporter
 ) -> ImageStore:
     """The decoded images, on the run's device if they fit; puts the network there too."""
-    store = open_store(catalogue, recipe.data.image_size, cache=places.cache, reporter=reporter)
+    data = recipe.data
+    store = open_store(
+        catalogue,
+        data.image_size,
+        cache=places.cache,
+        reporter=reporter,
+        scale=data.store_scale,
+        with_heads=data.head_crops != "off",
+    )
     classifier.to(places.device).to(memory_format=torch.channels_last)
-    return store.to(places.device) if store.fits_on(places.device) else store
+    return store.near(places.device, reporter)
 
 
 def _pinned(path: Path | None, catalogue: Catalogue) -> Split | None:

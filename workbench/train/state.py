@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ConfigDict, TypeAdapter
 from torch import Tensor
 
 from workbench.pseudo import Selection
-from workbench.runs.best_epoch import stays
-from workbench.runs.events import StageName
+from workbench.runs.events import Message, Reporter, StageName, stage_words
 from workbench.runs.results import RoundResult
+from workbench.runs.run_history import stays
 from workbench.train.compiled import Compilation
+from workbench.train.out_of_fold import OutOfFold
 from workbench.train.precision import Precision
 
 Weights = dict[str, Tensor]
@@ -27,6 +30,8 @@ Weights = dict[str, Tensor]
 class Best:
     """The epoch of a stage with the best validation accuracy; ties go to the lower loss."""
 
+    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
+
     stage: StageName
     round: int
     epoch: int
@@ -34,6 +39,11 @@ class Best:
     loss: float
     weights: Weights
     """State-dict entries that training may change, on the CPU."""
+
+    @property
+    def label(self) -> str:
+        """As the stage's."""
+        return stage_words(self.stage, self.round)
 
     def better_than(self, accuracy: float, loss: float) -> bool:
         """Whether this one is kept against another; on a complete tie the other, later one is."""
@@ -108,6 +118,8 @@ class StageProgress:
 class RunState:
     """Everything a resumed run needs beside the recipe, the data and the pretrained weights."""
 
+    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
+
     stage_index: int = 0
     """Position in the plan of the stage under way."""
     progress: StageProgress = field(default_factory=StageProgress)
@@ -119,12 +131,20 @@ class RunState:
     """Images a forward pass after running out of memory; 0: the whole batch."""
     probe_accuracy: float | None = None
     teacher: Best | None = None
+    taught_by_runs: bool = False
+    """Whether other, finished runs are the teacher: it competes, and cannot be this run's model."""
     student: Best | None = None
     selection: Selection | None = None
     selection_round: int = 0
     flipped: int = 0
     """Pool images whose pseudo-label changed in that round."""
     pool_predicted: np.ndarray[Any, np.dtype[np.int64]] | None = None
+    out_of_fold: OutOfFold | None = None
+    """What chooses where no image is held out."""
+    met: NDArray[np.float64] | None = None
+    """(C,) class shares that validation is weighted for when models are chosen; None: as it is mixed."""
+    pace: dict[str, float] | None = None
+    """What an online student's knobs came to by its length; decided once, as they decide its weights."""
     rounds: list[RoundResult] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     training_seconds: float = 0.0
@@ -133,6 +153,11 @@ class RunState:
 
     @property
     def best(self) -> Best | None:
+        """The best model yet that the run can keep."""
+        return self.student if self.taught_by_runs else self.ahead
+
+    @property
+    def ahead(self) -> Best | None:
         """The best model yet on validation: the student only where it beats the teacher."""
         teacher, student = self.teacher, self.student
         if teacher is None or student is None:
@@ -145,94 +170,108 @@ class RunState:
         results = (bool(result.improved) for result in reversed(self.rounds))
         return sum(1 for _ in itertools.takewhile(operator.not_, results))
 
+    def warn_once(self, text: str, reporter: Reporter) -> None:
+        """Say it aloud, and keep it for the results; a resumed run does not say it again."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+            reporter.event(Message("warning", text))
+
 
 def weights_under(prefix: str, weights: Weights) -> Weights:
     """The entries whose names begin with `prefix`, by the rest of their names."""
     return {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
 
 
-def under(prefix: str, weights: Weights) -> Weights:
-    """The same entries, their names beginning with `prefix`: what `weights_under` takes off."""
-    return {prefix + name: tensor for name, tensor in weights.items()}
-
-
 def pack(state: RunState) -> tuple[Weights, dict[str, Any]]:
-    """Split a state into named tensors and what JSON can hold."""
+    """Split a state into named tensors and what JSON can hold, which says where each tensor belongs.
+
+    Field by field as the classes have them: one that is added is kept without another word.
+    """
     tensors: Weights = {}
-    plain: dict[str, Any] = {
-        name: getattr(state, name)
-        for name in (
-            "stage_index",
-            "micro_batch",
-            "probe_accuracy",
-            "selection_round",
-            "flipped",
-            "warnings",
-            "training_seconds",
-            "images_trained",
-            "peak_memory_bytes",
-        )
-    }
-    progress = state.progress
-    plain["progress"] = {
-        f.name: getattr(progress, f.name) for f in dataclasses.fields(progress) if f.name != "best"
-    }
-    plain["precision"] = dataclasses.asdict(state.precision) if state.precision else None
-    plain["compilation"] = dataclasses.asdict(state.compilation) if state.compilation else None
-    plain["rounds"] = [dataclasses.asdict(r) for r in state.rounds]
-    for name, best in (("best", progress.best), ("teacher", state.teacher), ("student", state.student)):
-        plain[name] = _pack_best(name, best, tensors)
-    if state.selection is not None:
-        plain["labelled_weight"] = state.selection.labelled_weight
-        for part in ("rows", "targets", "weights"):
-            tensors[f"selection/{part}"] = torch.from_numpy(getattr(state.selection, part))
-        for part in ("marginal", "prior"):
-            if getattr(state.selection, part) is not None:
-                tensors[f"selection/{part}"] = torch.from_numpy(getattr(state.selection, part))
-    if state.pool_predicted is not None:
-        tensors["pool/predicted"] = torch.from_numpy(state.pool_predicted)
+    plain: dict[str, Any] = _taken_out(_adapter().dump_python(state), "", tensors)
     return tensors, plain
 
 
-def unpack(tensors: Weights, plain: dict[str, Any]) -> RunState:
-    """The state that `pack` split. Raises: KeyError or TypeError for what it did not write."""
-    selection = None
-    if "selection/rows" in tensors:
-        parts = {part: tensors[f"selection/{part}"].numpy() for part in ("rows", "targets", "weights")}
-        for part in ("marginal", "prior"):
-            if f"selection/{part}" in tensors:
-                parts[part] = tensors[f"selection/{part}"].numpy()
-        selection = Selection(**parts, labelled_weight=plain["labelled_weight"])
-    predicted = tensors.get("pool/predicted")
-    return RunState(
-        stage_index=plain["stage_index"],
-        progress=StageProgress(**plain["progress"], best=_unpack_best("best", plain, tensors)),
-        precision=Precision(**plain["precision"]) if plain["precision"] else None,
-        compilation=Compilation(**plain["compilation"]) if plain["compilation"] else None,
-        micro_batch=plain["micro_batch"],
-        probe_accuracy=plain["probe_accuracy"],
-        teacher=_unpack_best("teacher", plain, tensors),
-        student=_unpack_best("student", plain, tensors),
-        selection=selection,
-        selection_round=plain["selection_round"],
-        flipped=plain["flipped"],
-        pool_predicted=None if predicted is None else predicted.numpy(),
-        rounds=[RoundResult(**r) for r in plain["rounds"]],
-        warnings=plain["warnings"],
-        training_seconds=plain["training_seconds"],
-        images_trained=plain["images_trained"],
-        peak_memory_bytes=plain["peak_memory_bytes"],
-    )
+def unpack(tensors: Weights, plain: Mapping[str, Any]) -> RunState:
+    """The state that `pack` split; of one that petbench 0.1.0 split too. Fields that it did not know are new.
+
+    Raises:
+        KeyError: a tensor is missing.
+        ValueError: it is no state.
+    """
+    values = _told_where(tensors, plain) if "best" in plain else plain
+    state: RunState = _adapter().validate_python(_put_back(values, tensors))
+    return state
 
 
-def _pack_best(name: str, best: Best | None, tensors: Weights) -> dict[str, Any] | None:
-    if best is None:
-        return None
-    tensors.update({f"{name}/{key}": tensor for key, tensor in best.weights.items()})
-    return {f: getattr(best, f) for f in ("stage", "round", "epoch", "accuracy", "loss")}
+@cache
+def _adapter() -> TypeAdapter[RunState]:
+    return TypeAdapter(RunState)
 
 
-def _unpack_best(name: str, plain: dict[str, Any], tensors: Weights) -> Best | None:
-    if plain[name] is None:
-        return None
-    return Best(**plain[name], weights=weights_under(f"{name}/", tensors))
+# What stands in JSON for an array of numpy's, for a tensor, and for all of either under a name.
+_ARRAY, _TENSOR, _ARRAYS, _TENSORS = "$array", "$tensor", "$arrays", "$tensors"
+
+
+def _taken_out(value: Any, name: str, tensors: Weights) -> Any:
+    """`value` with a mark for each tensor and array in it, which go to `tensors`."""
+    match value:
+        case Tensor():
+            tensors[name] = value
+            return {_TENSOR: name}
+        case np.ndarray():
+            tensors[name] = torch.from_numpy(value)
+            return {_ARRAY: name}
+        case dict():
+            whole = {
+                key: _taken_out(inner, f"{name}/{key}" if name else key, tensors)
+                for key, inner in value.items()
+            }
+            for one, many in ((_TENSOR, _TENSORS), (_ARRAY, _ARRAYS)):
+                if whole and all(isinstance(inner, dict) and one in inner for inner in whole.values()):
+                    return {many: name}
+            return whole
+        case list() | tuple():
+            return [_taken_out(inner, f"{name}/{place}", tensors) for place, inner in enumerate(value)]
+        case _:
+            return value
+
+
+def _put_back(value: Any, tensors: Weights) -> Any:
+    match value:
+        case {"$tensor": str(name)}:
+            return tensors[name]
+        case {"$array": str(name)}:
+            return tensors[name].numpy()
+        case {"$tensors": str(name)}:
+            return weights_under(f"{name}/", tensors)
+        case {"$arrays": str(name)}:
+            return {key: tensor.numpy() for key, tensor in weights_under(f"{name}/", tensors).items()}
+        case dict():
+            return {key: _put_back(inner, tensors) for key, inner in value.items()}
+        case list():
+            return [_put_back(inner, tensors) for inner in value]
+        case _:
+            return value
+
+
+def _told_where(tensors: Weights, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """What 0.1.0 wrote, with the marks that it did without."""
+
+    def best(name: str) -> dict[str, Any] | None:
+        found = plain[name]
+        return None if found is None else {**found, "weights": {_TENSORS: name}}
+
+    arrays = {name: {_ARRAY: name} for name in tensors}
+    parts = {name.partition("/")[2]: mark for name, mark in arrays.items() if name.startswith("selection/")}
+    beside = {"labelled_weight": plain.get("labelled_weight"), "unheard": plain.get("unheard", ())}
+    return {
+        **plain,
+        "progress": {**plain["progress"], "best": best("best")},
+        "teacher": best("teacher"),
+        "student": best("student"),
+        "selection": {**parts, **beside} if parts else None,
+        "pool_predicted": arrays.get("pool/predicted"),
+        "met": arrays.get("met"),
+        "out_of_fold": {"said": {_ARRAYS: "fold"}} if weights_under("fold/", tensors) else None,
+    }

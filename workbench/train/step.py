@@ -4,20 +4,100 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from workbench.compute import accelerator_of
 from workbench.loader import Batch, PoolBatch
 from workbench.runs.events import Message, Reporter
 from workbench.support.errors import RunFailed
 from workbench.support.spans import Part, span, spanned
-from workbench.train.head import head_step
+from workbench.train.loss_scale import LossScale
+from workbench.train.memory import others_hold, unless_out_of_memory
 from workbench.train.objective import matches
-from workbench.train.objectives import Clock, Labelled, Loss, Objective, Pseudo
+from workbench.train.objectives import Clock, Labelled, Loss, Objective, Pseudo, Supervised
+from workbench.train.optim import FusedUpdate, begin_state
 from workbench.train.precision import Precision
+
+
+class HeadStep:
+    """Takes the optimiser's step of softmax cross-entropy on a dropout and a linear layer.
+
+    Args:
+        head: dropout, then linear; both of the layer's tensors learn.
+        optimizer: over the head's parameters, and others that are left alone.
+        label_smoothing: as in `weighted_cross_entropy`.
+        logit_offsets: as in `Supervised`.
+    """
+
+    def __init__(
+        self,
+        head: nn.Sequential,
+        optimizer: torch.optim.Optimizer,
+        label_smoothing: float,
+        logit_offsets: Tensor | None = None,
+    ) -> None:
+        dropout, linear = head
+        assert isinstance(dropout, nn.Dropout)
+        assert isinstance(linear, nn.Linear)
+        self._dropout, self._linear = dropout, linear
+        self._smoothing = label_smoothing
+        self._offsets = logit_offsets
+        self._gradients = (torch.empty_like(linear.weight), torch.empty_like(linear.bias))
+        parameters = dict(zip((linear.weight, linear.bias), self._gradients, strict=True))
+        self._update = FusedUpdate(optimizer, parameters)
+
+    @torch.no_grad()
+    def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Returns: the batch's loss () float32, and how many first choices are the targets', () int64.
+
+        Raises:
+            torch.OutOfMemoryError: before anything has changed.
+        """
+        weight, bias = self._linear.weight, self._linear.bias
+        inputs, targets = batch.inputs, batch.targets.t()  # (B, D), (C, B)
+        if self._dropout.p and self._dropout.training:
+            inputs = torch.dropout(inputs, self._dropout.p, True)
+        given = targets
+        if self._smoothing:
+            given = targets * (1 - self._smoothing) + self._smoothing / len(targets)
+        logits = torch.addmm(bias.unsqueeze(1), weight, inputs.t())  # (C, B)
+        adjusted = logits if self._offsets is None else logits + self._offsets.unsqueeze(1)
+        log_shares = torch.log_softmax(adjusted, dim=0)
+        # Σ w·H(y, p) / W is a sum over towards · log p, and its gradient by log p is `towards` itself.
+        towards = given * (batch.weights / -batch.total_weight)
+        loss = (towards * log_shares).sum()
+        right = (logits.argmax(dim=0) == targets.argmax(dim=0)).sum()
+        towards = torch._log_softmax_backward_data(towards, log_shares, 0, torch.float32)
+        torch.mm(towards, inputs, out=self._gradients[0])
+        torch.sum(towards, dim=1, out=self._gradients[1])
+        self._update.step()
+        return loss, right
+
+
+def head_step(module: nn.Module, optimizer: torch.optim.Optimizer, objective: Objective) -> HeadStep | None:
+    """The short way for a head that learns given labels by `optimizer`; None where there is none."""
+    if not isinstance(objective, Supervised) or not objective.is_cross_entropy:
+        return None
+    if not isinstance(module, nn.Sequential) or [type(layer) for layer in module] != [nn.Dropout, nn.Linear]:
+        return None
+    if not FusedUpdate.knows(optimizer) or not all(p.requires_grad for p in module.parameters()):
+        return None
+    return HeadStep(module, optimizer, objective.label_smoothing, objective.logit_offsets)
+
+
+_LESS = {
+    "pass": "lower data.image_size, train fewer layers, or take a smaller backbone",
+    "batch": "lower training.batch_size, pseudo_label.unlabelled_ratio or data.image_size, "
+    "or train fewer layers",
+    "optimiser": 'train fewer layers, take a smaller backbone, or optimizer.name = "sgd", which keeps half',
+}
+"""What needs less memory."""
 
 START = Clock(step=0, steps=1, rate=1.0)
 
@@ -32,6 +112,8 @@ class Stepped:
     """() float32, how many first choices match the labelled targets'."""
     pseudo: Pseudo | None = None
     """What the unlabelled batch was taught."""
+    skipped: Tensor | None = None
+    """() bool, whether it changed nothing, since a scaled gradient overflowed; None where none is scaled."""
 
 
 class Stepper:
@@ -53,8 +135,16 @@ class Stepper:
         on_features: bool,
         micro_batch: int,
         forward: nn.Module | None = None,
+        scale: LossScale | None = None,
+        make_room: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`forward`: what computes the module's outputs, such as compiled code; None: the module."""
+        """Make one.
+
+        Args:
+            forward: what computes the module's outputs, such as compiled code; None: the module.
+            scale: of the loss, where fp16 wants one.
+            make_room: gives up what only saves time, and returns whether there was any.
+        """
         self.micro_batch = micro_batch
         self._module = module
         self._forward = forward or module
@@ -64,6 +154,7 @@ class Stepper:
         self._reporter = reporter
         self._objective = objective
         self._on_features = on_features
+        self._scale, self._make_room = scale, make_room
         self._head = head_step(module, optimizer, objective) if on_features else None
 
     def step(self, batch: Batch, unlabelled: PoolBatch | None = None, clock: Clock = START) -> Stepped:
@@ -74,30 +165,38 @@ class Stepper:
         """
         if self._head is not None and not self.micro_batch:
             # Out of memory, the long way knows what to do.
-            with contextlib.suppress(torch.OutOfMemoryError), span(Part.OPTIMISER, "head step"):
-                return Stepped(*self._head.step(batch))
+            with span(Part.OPTIMISER, "head step"):
+                taken = unless_out_of_memory(partial(self._head.step, batch))
+            if taken is not None:
+                return Stepped(*taken)
         self._objective.begin_step(clock)
-        while (done := self._try_gradient(batch, unlabelled)) is None:
+        # By the time that there is nothing the error has let go of the pass's tensors.
+        while (done := unless_out_of_memory(partial(self._gradient, batch, unlabelled))) is None:
             self._halve(len(batch.weights))
         self._move(len(batch.weights))
-        return done
+        return done if self._scale is None else replace(done, skipped=self._scale.skipped)
 
     @spanned(Part.OPTIMISER)
     def _move(self, batch_size: int) -> None:
         """The optimiser's step, and what the objective does after it."""
-        self._optimizer.step()
-        try:
-            with self._arithmetic():
-                self._objective.end_step(self._module)
-        except torch.OutOfMemoryError:
+        while unless_out_of_memory(self._begin_state) is None:
+            if not self._make_room():
+                self._fail("out of device memory for what the optimiser keeps of each weight", "optimiser")
+        if self._scale is None:
+            self._optimizer.step()
+        else:
+            self._scale.step(self._optimizer)
+        if unless_out_of_memory(self._end_step) is None:
             self._fail_whole(batch_size)
 
-    def _try_gradient(self, batch: Batch, unlabelled: PoolBatch | None) -> Stepped | None:
-        """`_gradient`, or None out of memory; by then the error has let go of the pass's tensors."""
-        try:
-            return self._gradient(batch, unlabelled)
-        except torch.OutOfMemoryError:
-            return None
+    def _begin_state(self) -> bool:
+        begin_state(self._optimizer)
+        return True
+
+    def _end_step(self) -> bool:
+        with self._arithmetic():
+            self._objective.end_step(self._module)
+        return True
 
     def _gradient(self, batch: Batch, unlabelled: PoolBatch | None) -> Stepped:
         self._optimizer.zero_grad(set_to_none=True)
@@ -126,7 +225,8 @@ class Stepper:
         with span(Part.FORWARD), self._arithmetic():
             found = self._objective.loss(self._forward, labelled, unlabelled)
         with span(Part.BACKWARD):
-            found.value.backward()  # type: ignore[no-untyped-call]
+            value = found.value if self._scale is None else self._scale.scaled(found.value)
+            value.backward()  # type: ignore[no-untyped-call]
         return found
 
     def _arithmetic(self) -> contextlib.AbstractContextManager[None]:
@@ -138,15 +238,13 @@ class Stepper:
         tried = min(self.micro_batch or batch_size, batch_size)
         size = tried // 2
         self._optimizer.zero_grad(set_to_none=True)
+        if (size < 2 or not self._objective.can_be_cut) and self._make_room():
+            return
         if not self._objective.can_be_cut:
             self._fail_whole(batch_size)
         if size < 2:
-            raise RunFailed(
-                f"out of device memory with {tried} images at a time",
-                advice="lower data.image_size, train fewer layers, or take a smaller backbone",
-            )
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+            self._fail(f"out of device memory with {tried} images at a time", "pass")
+        accelerator_of(self._device).release(self._device)
         self.micro_batch = size
         self._reporter.event(
             Message(
@@ -156,11 +254,11 @@ class Stepper:
         )
 
     def _fail_whole(self, batch_size: int) -> NoReturn:
-        raise RunFailed(
-            f"out of device memory with {batch_size} labelled images a step and their share of the pool",
-            advice="lower training.batch_size, pseudo_label.unlabelled_ratio or data.image_size, "
-            "or train fewer layers",
-        )
+        reason = f"out of device memory with {batch_size} labelled images a step and their share of the pool"
+        self._fail(reason, "batch")
+
+    def _fail(self, reason: str, want: Literal["pass", "batch", "optimiser"]) -> NoReturn:
+        raise RunFailed(reason, advice=_LESS[want] + others_hold(self._device))
 
 
 def _passes(images: int, micro_batch: int) -> int:

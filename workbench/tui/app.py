@@ -21,22 +21,18 @@ from workbench.runs.status import RunStatus
 from workbench.runs.watching import RunsView, RunsWatch
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
-from workbench.tui.clipboard import copy
+from workbench.support.plugins import Plugin
+from workbench.tui.app_session import Session
 from workbench.tui.faults import log_fault
-from workbench.tui.feed import GpusRead, RunsChanged, endings, feed
-from workbench.tui.few_colours import FewColours
-from workbench.tui.marks import STATUS_MARKS
-from workbench.tui.palette import ActionEntries, PlaceEntries, RecipeEntries, RunEntries
+from workbench.tui.palette import PaletteEntries
 from workbench.tui.places import Place, RunsPlace, pack_place, surviving, unpack_place
+from workbench.tui.runs_feed import GpusRead, RunsChanged, endings, feed
 from workbench.tui.screens import screen_for
-from workbench.tui.screens.guarded import Guarded
-from workbench.tui.screens.help import HelpScreen
-from workbench.tui.screens.place import PlaceScreen, bindings_of
-from workbench.tui.screens.problem import ProblemScreen
-from workbench.tui.screens.twin import TwinScreen
-from workbench.tui.session import Session
+from workbench.tui.screens.dialogs import HelpScreen, ProblemScreen, TwinScreen
+from workbench.tui.screens.place import GuardedLoop, PlaceScreen, TypeAhead, bindings_of
+from workbench.tui.terminal import FewColours, copy
+from workbench.tui.text import STATUS_MARKS
 from workbench.tui.themes import DEFAULT_THEME, themes
-from workbench.tui.type_ahead import TypeAhead
 from workbench.tui.widgets.top_bar import clock_text
 
 if TYPE_CHECKING:
@@ -49,7 +45,7 @@ _DEEPEST = 8
 """Screens on top of each other; beyond that the oldest are forgotten."""
 
 
-class PetbenchApp(Guarded, TypeAhead):
+class PetbenchApp(GuardedLoop, TypeAhead):
     """The workbench on one runs directory.
 
     Args:
@@ -64,7 +60,7 @@ class PetbenchApp(Guarded, TypeAhead):
     CSS_PATH = "petbench.tcss"
     TITLE = "petbench"
     ENABLE_COMMAND_PALETTE = True
-    COMMANDS: ClassVar[set[Any]] = {ActionEntries, PlaceEntries, RunEntries, RecipeEntries}
+    COMMANDS: ClassVar[set[Any]] = {PaletteEntries}
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings_of("everywhere"),
         *(
@@ -82,6 +78,7 @@ class PetbenchApp(Guarded, TypeAhead):
         now: Callable[[], float] = time.time,
         few_colours: bool = False,
         live: bool = True,
+        first: Place | None = None,
     ) -> None:
         super().__init__()
         self.runs_home, self.data_home, self.session, self.now = runs_home, data_home, session, now
@@ -95,6 +92,7 @@ class PetbenchApp(Guarded, TypeAhead):
         self._statuses: dict[str, RunStatus] = {}
         self._places: list[Place] = []
         self._fault_open = False
+        self._first = first
 
     # Beginning and end
 
@@ -108,7 +106,11 @@ class PetbenchApp(Guarded, TypeAhead):
         wanted = kept.get("theme")
         self.theme = wanted if wanted in self.available_themes else DEFAULT_THEME
         self.theme_changed_signal.subscribe(self, lambda _theme: self._keep())
-        self._open([place for place in map(self._recall, kept.get("places", [])) if place is not None])
+        places = [place for place in map(self._recall, kept.get("places", [])) if place is not None]
+        if self._first is not None:  # in place of the one of its kind
+            places = [*(place for place in places if place.kind != self._first.kind), self._first]
+        self._open(places)
+        self._keep()
         self.set_interval(_SAVE_SECONDS, self._save)
         self.set_interval(1.0, self._tick)
         self._clock = clock_text(self.now())
@@ -214,7 +216,7 @@ class PetbenchApp(Guarded, TypeAhead):
             screen.show_clock()
 
     def _place_screen(self) -> PlaceScreen[Any] | None:
-        """The topmost of the five screens, below whatever asks something on top of it."""
+        """The topmost of the screens with a place, below whatever asks something on top of it."""
         return next((s for s in reversed(self.screen_stack) if isinstance(s, PlaceScreen)), None)
 
     def clock_text(self) -> str:
@@ -297,6 +299,10 @@ class PetbenchApp(Guarded, TypeAhead):
         """Textual's, with text from outside made harmless and never parsed as markup."""
         harmless = "\n".join(clean(line) for line in message.splitlines())
         super().notify(harmless, title=clean(title), severity=severity, timeout=timeout, markup=False)
+
+    def show_broken_plugin(self, plugin: Plugin) -> None:
+        """Another package's plug-in cannot be loaded; told from whatever thread found out."""
+        self.notify(plugin.warning, severity="warning", timeout=20)
 
     def show_user_error(self, error: UserError) -> None:
         """A mistake of the user's: what, where, what is allowed, what to do."""

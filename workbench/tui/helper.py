@@ -10,7 +10,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from workbench.tui.faults import log_fault
+
 _GRACE_SECONDS = 3.0
+_USER_ERROR = 2
+"""petbench's exit code for input that the user can mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +56,37 @@ async def run_petbench(*arguments: str) -> HelperResult:
     try:
         output, errors = await process.communicate()
     except asyncio.CancelledError:
-        await _end(process)
+        await end_process(process)
         raise
     code = process.returncode or 0
     said = errors.decode("utf-8", "replace").strip()
     return HelperResult(code, output.decode("utf-8", "replace"), "" if code == 0 else said[-2000:])
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+def told_problem(result: HelperResult, what: str) -> str:
+    """What to tell of a process that failed: a mistake in full, a fault in a line with the log's path.
+
+    Returns:
+        words for the screen, with line breaks, not cleaned; `what` names the command.
+    """
+    if result.code == _USER_ERROR and "Traceback" not in result.problem:
+        return result.problem or f"petbench {what} refused this recipe"
+    last = result.problem.rpartition("\n")[2] or f"exit code {result.code}"
+    log = log_fault(RuntimeError(f"petbench {what} failed\n{result.problem}"))
+    return f"petbench {what} failed: {last}\nwhat it said is in {log}"
+
+
+async def end_process(process: asyncio.subprocess.Process) -> None:
+    """Its input ends, and so does it; where it does not, it is ended. Returns once it has."""
+    if process.stdin is not None:
+        process.stdin.close()
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
         try:
             await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
         except TimeoutError:
             process.kill()
+            await process.wait()
 
 
 def _be_nice() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, get_args
+
+from workbench.support.records import plain, record_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,27 @@ class InspectPlace:
     run: str = ""
     """The run's id."""
     source: str = ""
-    """`round:3`, `test`, `val`, `teacher-test` or `teacher-val`; empty: the last round, else the test."""
+    """`round:3`, `test`, `val`, `teacher-test` or `teacher-val`; empty: the last round, else `val`."""
     true: str = ""
     """With `said`: only images of this class …"""
     said: str = ""
     """… that were taken for this one."""
 
 
-Place = RunsPlace | ComposePlace | WatchPlace | ComparePlace | InspectPlace
+@dataclass(frozen=True, slots=True)
+class LabelPlace:
+    """The images of a folder, to be labelled."""
+
+    kind: ClassVar[str] = "label"
+    folder: str = ""
+    """An absolute path; empty: asks for one."""
+    by: str = ""
+    """Who labels; empty: the login's name."""
+    engine: tuple[str, ...] = ()
+    """Options of the process that chooses what comes next, such as `--backbone NAME`."""
+
+
+Place = RunsPlace | ComposePlace | WatchPlace | ComparePlace | InspectPlace | LabelPlace
 
 
 def surviving(place: Place, runs_home: Path) -> Place | None:
@@ -68,6 +83,8 @@ def surviving(place: Place, runs_home: Path) -> Place | None:
         case ComparePlace(runs):
             left = tuple(run for run in runs if (runs_home / run).is_dir())
             return ComparePlace(left) if len(left) > 1 else None
+        case LabelPlace(folder):
+            return place if Path(folder).is_dir() else None
         case _:
             return place
 
@@ -77,7 +94,7 @@ _KINDS: dict[str, type[Place]] = {place.kind: place for place in get_args(Place)
 
 def pack_place(place: Place) -> dict[str, Any]:
     """A place as JSON values."""
-    return {"kind": place.kind, **asdict(place)}
+    return {"kind": place.kind, **plain(place)}
 
 
 def unpack_place(values: object) -> Place | None:
@@ -87,12 +104,7 @@ def unpack_place(values: object) -> Place | None:
     kind = _KINDS.get(str(values.get("kind")))
     if kind is None:
         return None
-    known: dict[str, Any] = {}
-    for field in fields(kind):
-        value = values.get(field.name, "")
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            value = tuple(value)
-        if not isinstance(value, str | tuple) or isinstance(value, str) != (field.name != "runs"):
-            return None
-        known[field.name] = value
-    return kind(**known)
+    try:
+        return record_from(values, kind)
+    except ValueError:
+        return None

@@ -12,21 +12,33 @@ from pathlib import Path
 
 from workbench.runs.status import INTERRUPTED
 from workbench.support.errors import UserError
+from workbench.support.plugins import broken_to
 from workbench.tui.app import PetbenchApp
-from workbench.tui.few_colours import has_few_colours
-from workbench.tui.pictures import choose_protocol
-from workbench.tui.session import Session, session_path
+from workbench.tui.app_session import Session, session_path
+from workbench.tui.pictures import choose_drawing
+from workbench.tui.places import ComposePlace, LabelPlace
+from workbench.tui.terminal import has_few_colours
 
 _TYPEWRITERS = ("", "dumb", "unknown")
 """Values of TERM for what can only add to its last line."""
 
 
-def start(runs_home: Path, data_home: Path, *, fresh: bool = False, images: str = "auto") -> int:
+def start(
+    runs_home: Path,
+    data_home: Path,
+    *,
+    fresh: bool = False,
+    images: str | None = None,
+    recipe: Path | None = None,
+    label: LabelPlace | None = None,
+) -> int:
     """Run the app until the user quits.
 
     Args:
         fresh: forget what was kept of earlier times.
-        images: how pictures are drawn, one of `pictures.OPTIONS`.
+        images: how pictures are drawn, one of `protocol.OPTIONS`; None: as `PETBENCH_IMAGES` says.
+        recipe: a file to open in Compose, on top of what was open the last time.
+        label: a folder to open in Label, likewise.
 
     Returns:
         the exit code: 0, or 1 when the app itself failed (its log was named on the screen).
@@ -48,13 +60,14 @@ def start(runs_home: Path, data_home: Path, *, fresh: bool = False, images: str 
             hint="petbench runs ls, petbench runs show RUN and petbench run RECIPE work here; "
             "or set TERM to what the terminal is, such as TERM=xterm-256color",
         )
-    choose_protocol(images)  # asks the terminal where it must, which only works before the app has it
+    choose_drawing(images)  # asks the terminal where it must, which only works before the app has it
     session = Session(session_path(runs_home))
     session.claim()
     if fresh:
         session.forget()
-    app = PetbenchApp(runs_home, data_home, session, few_colours=has_few_colours())
-    with _hang_up_keeps(session):
+    first = label if recipe is None else ComposePlace(source=str(recipe))
+    app = PetbenchApp(runs_home, data_home, session, few_colours=has_few_colours(), first=first)
+    with _hang_up_keeps(session), broken_to(app.show_broken_plugin):
         asyncio.run(_with_interrupts(app))
     return app.return_code or 0
 

@@ -14,17 +14,17 @@ from tests.runs.making import make_run
 from tests.runs.test_curves import write_epochs
 from tests.tui.compare.making import failed_run, live_run, trained_run, two_recipes
 from tests.tui.driving import NARROW, WIDE, bench, opened, reread, said, screen_text, settle, top
-from workbench.runs.compare import MOST_RUNS
+from tests.tui.watch.runs import averaged
+from workbench.runs.comparison import MOST_RUNS
+from workbench.runs.comparison_table import with_names
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import write_exit
+from workbench.tui.app_session import Session
 from workbench.tui.places import ComparePlace, InspectPlace, WatchPlace
 from workbench.tui.screens.compare import CompareScreen
+from workbench.tui.screens.compare.comparison_sheet import STAR, Sheet, marker
 from workbench.tui.screens.compare.confusion_panel import ConfusionPanel
-from workbench.tui.screens.compare.result_panel import _with_names
-from workbench.tui.screens.compare.sheet import Sheet
-from workbench.tui.screens.compare.signs import STAR, marker
 from workbench.tui.screens.place import PlaceScreen
-from workbench.tui.session import Session
 from workbench.tui.widgets.chart import Chart
 from workbench.tui.widgets.heatmap import HeatMap
 
@@ -164,7 +164,7 @@ async def test_over_seeds_runs_become_groups_with_spread_and_tests(home: Path) -
     async with opened(home, place=place_of(runs)) as pilot:
         text = await press(pilot, "3", "s")
         assert "over seeds" in text
-        assert ".708 ±.012" in line_with(text, "test accuracy")
+        assert ".708 ± .012" in line_with(text, "test accuracy")
         assert "2 of 2" in line_with(text, "seeds better")
         assert "✱" in line_with(text, "p (images)")
         assert "seed " not in (await press(pilot, "2")).partition("policy")[2]
@@ -456,4 +456,15 @@ def test_names_stand_for_ids_in_notes_but_not_within_paths() -> None:
     note = (
         "20260101-000000-a-0001: damaged in /x/20260101-000000-a-0001/results.toml; 20260101-000000-a-0001."
     )
-    assert _with_names(note, names) == ("plain: damaged in /x/20260101-000000-a-0001/results.toml; plain.")
+    assert with_names(note, names) == ("plain: damaged in /x/20260101-000000-a-0001/results.toml; plain.")
+
+
+async def test_an_ensemble_has_no_epochs_to_draw_or_to_name(home: Path) -> None:
+    runs = [averaged(home), two_recipes(home)[0]]
+    async with opened(home, place=ComparePlace(tuple(run.id for run in runs))) as pilot:
+        await settle(pilot)
+        row = line_with(screen_text(pilot), "● ★ both").split()
+        assert row[3:5] == ["–", "–"]
+        await pilot.press("3")
+        await settle(pilot)
+        assert line_with(screen_text(pilot), "best epoch").split()[2] == "–"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from workbench.tui.helper import HelperResult
-from workbench.tui.screens.compose import core, knowing, networks
+from workbench.tui.screens.compose import editors, fact_finder, networks
 
 RESNET18 = {
     "backbone": "resnet18",
@@ -56,9 +56,9 @@ labelled_fraction = 0.5
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait for pauses in typing."""
-    monkeypatch.setattr(core, "_TYPING_SECONDS", 0.01)
-    monkeypatch.setattr(knowing, "_PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(knowing, "_NAME_SECONDS", 0.0)
+    monkeypatch.setattr(editors, "_TYPING_SECONDS", 0.01)
+    monkeypatch.setattr(fact_finder, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(fact_finder, "_NAME_SECONDS", 0.0)
 
 
 @pytest.fixture(autouse=True)

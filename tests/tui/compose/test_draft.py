@@ -13,35 +13,52 @@ from hypothesis import strategies as st
 
 from tests.recipe.generate import recipes
 from workbench.recipe import STRATEGIES, Recipe, dump_recipe, flat, parse_recipe
-from workbench.recipe.grid import expand_grid_text
 from workbench.recipe.knobs import known_keys
-from workbench.recipe.literals import toml_literal
+from workbench.recipe.source import Grid
+from workbench.recipe.sweep import parse_sweep
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
-from workbench.tui.screens.compose.commands import launch_command
+from workbench.support.toml_text import toml_literal
 from workbench.tui.screens.compose.draft import draft_of, edit, retext, taken_out
-from workbench.tui.screens.compose.fields import FieldKind, field_by_key, form_fields
-from workbench.tui.screens.compose.offered import INSTEAD_OF, is_offered
-from workbench.tui.screens.compose.summaries import group_summary
-from workbench.tui.screens.compose.typed import literal_typed, shown_value
+from workbench.tui.screens.compose.draft_launch import launch_command
+from workbench.tui.screens.compose.form_lines import group_summary
+from workbench.tui.screens.compose.knob_fields import (
+    INSTEAD_OF,
+    FieldKind,
+    field_by_key,
+    form_fields,
+    is_offered,
+    literal_typed,
+    shown_value,
+)
 
 RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.toml"))
 ITERATIVE = (RECIPES[0].parent / "pseudo_iter.toml").read_text("utf-8")
+FOUR = "evaluated centre+full+squash+close"
 
 
 def test_the_form_has_every_knob_of_the_schema() -> None:
     offered = {field.key for strategy in STRATEGIES for field in form_fields(strategy)}
     tables = {"data", "model", "finetune", "optimizer", "augmentation", "training", "pseudo_label"}
-    known = {".".join(path) for path, _ in known_keys()} - tables - {"schema", "pseudo_label.noise"}
+    # A sweep is marked on the field that it varies, and is no field of its own.
+    paths = [path for path, _ in known_keys() if path[0] != "sweep"]
+    known = {".".join(path) for path in paths} - tables - {"schema", "pseudo_label.noise"}
     assert offered == known
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [("", "224 px"), ('evaluation_views = ["full", "close"]', "224 px · evaluated full+close")],
+    [
+        ("", "224 px"),
+        ('[data]\nevaluation_views = ["full", "close"]', "224 px · evaluated full+close"),
+        (
+            '[finetune]\nlayers = "head"\n[augmentation]\nrandom_crop = false\nflip = false',
+            f"224 px · {FOUR}",
+        ),
+    ],
 )
-def test_other_views_than_the_usual_one_are_told_with_the_data(line: str, said: str) -> None:
-    draft = draft_of(f'schema = 1\nname = "views"\n[data]\n{line}\n', "test")
+def test_other_views_than_the_centre_are_told_with_the_data(line: str, said: str) -> None:
+    draft = draft_of(f'schema = 1\nname = "views"\n{line}\n', "test")
     assert group_summary("data", draft.look()) == f"oxford-iiit-pet · breed · {said}"
 
 
@@ -54,7 +71,7 @@ def test_every_field_explains_itself() -> None:
 
 def test_fields_are_typed_as_their_knobs_are() -> None:
     fields = field_by_key("iterative")
-    assert fields["model.backbone"].kind is FieldKind.TEXT
+    assert fields["model.backbone"].kind is FieldKind.NAME
     assert fields["training.epochs"].kind is FieldKind.NUMBER
     assert fields["augmentation.flip"].choices == ("true", "false")
     assert fields["pseudo_label.stratified"].choices == ("", "true", "false")
@@ -87,8 +104,8 @@ def test_paths_of_a_draft_count_from_where_its_file_would_be_read(
         draft = draft_of(text, "", path)
         assert draft.recipe is not None
         assert draft.recipe.data.root == str(meant)
-        (point,) = expand_grid_text(draft.text, "a", {}, folder=draft.folder)
-        assert point.recipe.data == draft.recipe.data
+        sweep = parse_sweep(draft.text, "a", [Grid("seed", ("1",))], folder=draft.folder)
+        assert sweep.runs[0].recipe.data == draft.recipe.data
 
 
 def test_an_edit_changes_the_text_and_the_recipe_and_keeps_comments() -> None:
@@ -152,8 +169,13 @@ def test_no_strategy_takes_the_table_out_and_a_first_one_begins_valid() -> None:
 
 @pytest.mark.parametrize("key", INSTEAD_OF)
 def test_setting_one_of_two_that_exclude_each_other_replaces_the_other(key: str) -> None:
+    plain = ITERATIVE.replace("validation_fraction = 0.2\n", "")
+    # label_folds is for a frozen trunk on fixed views alone
+    for knob in ("augmentation.random_crop=false", "augmentation.flip=false", 'finetune.batch_norm="tuned"'):
+        plain = edit(draft_of(plain, "x"), *knob.split("=")).text
+    plain = edit(draft_of(plain, "x"), "finetune.layers", '"head"').text
     for other in INSTEAD_OF[key]:
-        text = ITERATIVE.replace("validation_fraction = 0.2\n", "")
+        text = plain
         for wanted in (other, "data.folds" if other == "data.fold" else other):
             text = edit(draft_of(text, "x"), wanted, _some(wanted)).text
         draft = edit(draft_of(text, "x"), key, _some(key))
@@ -166,7 +188,14 @@ def test_setting_one_of_two_that_exclude_each_other_replaces_the_other(key: str)
 
 def _some(key: str) -> str:
     last = key.rpartition(".")[2]
-    return {"stratified": "false", "folds": "5", "fold": "1", "labels_per_class": "4"}.get(last, "0.3")
+    counts = {
+        "folds": "5",
+        "fold": "1",
+        "labels_per_class": "4",
+        "validation_images": "20",
+        "label_folds": "5",
+    }
+    return "false" if last == "stratified" else counts.get(last, "0.3")
 
 
 def test_names_with_dots_of_groups_and_classes_are_quoted_in_the_command_line() -> None:
@@ -252,6 +281,10 @@ def test_a_value_shown_and_typed_again_is_the_same_value(field: object, data: st
             st.integers(-(2**62), 2**62), st.floats(allow_nan=False, allow_infinity=False)
         ),
         FieldKind.TEXT: st.text(st.characters(codec="utf-8"), max_size=20),
+        FieldKind.NAME: st.one_of(
+            st.text(st.characters(codec="utf-8"), max_size=20),
+            st.lists(st.text(st.characters(codec="utf-8"), max_size=5), max_size=3),
+        ),
         FieldKind.NAMES: st.lists(st.text(st.characters(codec="utf-8"), max_size=5), max_size=3),
         FieldKind.LITERAL: st.lists(st.floats(0, 1), min_size=2, max_size=2),
         FieldKind.CHOICE: st.booleans(),
@@ -269,6 +302,11 @@ def test_a_value_shown_and_typed_again_is_the_same_value(field: object, data: st
 def test_what_is_typed_needs_no_quotes_and_no_brackets() -> None:
     fields = field_by_key(None)
     assert literal_typed(fields["model.backbone"], "resnet18") == '"resnet18"'
+    several = '["resnet18", "resnet34"]'
+    assert literal_typed(fields["model.backbone"], "resnet18, resnet34") == several
+    assert literal_typed(fields["model.backbone"], several) == several
+    assert shown_value(fields["model.backbone"], ["resnet18", "resnet34"]) == "resnet18, resnet34"
+    assert literal_typed(fields["model.backbone"], '"resnet18"') == '"resnet18"'
     assert literal_typed(fields["finetune.layers"], "layer4, head") == '["layer4", "head"]'
     assert literal_typed(fields["finetune.layers"], "all") == '"all"'
     assert literal_typed(fields["augmentation.random_crop"], "[0.2, 1]") == "[0.2, 1]"

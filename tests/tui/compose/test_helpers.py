@@ -12,17 +12,16 @@ from tests.tui.compose.conftest import RECIPE
 from workbench.recipe import dump_recipe
 from workbench.support.errors import UserError
 from workbench.support.paths import state_home
-from workbench.tui.helper import HelperResult, run_petbench
-from workbench.tui.screens.compose import networks, preview
+from workbench.tui.helper import HelperResult, run_petbench, told_problem
+from workbench.tui.screens.compose import augmentation_preview, networks
+from workbench.tui.screens.compose.augmentation_preview import PreviewProblem, draw_preview
 from workbench.tui.screens.compose.draft import draft_of
-from workbench.tui.screens.compose.failing import told_problem
 from workbench.tui.screens.compose.networks import (
     cached_backbones,
     cached_network,
     fetch_backbones,
     fetch_network,
 )
-from workbench.tui.screens.compose.preview import PreviewProblem, draw_preview
 
 
 def test_a_backbone_is_asked_for_once_and_then_known(asked: list[tuple[str, ...]]) -> None:
@@ -72,7 +71,7 @@ def test_a_preview_is_drawn_once_for_the_same_request(desk: Path, monkeypatch: p
         rows = [{"id": "a", "label": "cat", "plain": "p.png", "views": ["v.png"]}]
         return HelperResult(0, json.dumps({"images": rows}), "")
 
-    monkeypatch.setattr(preview, "run_petbench", answer)
+    monkeypatch.setattr(augmentation_preview, "run_petbench", answer)
     for seed in (0, 0, 1):
         (image,) = asyncio.run(draw_preview("x = 1", desk, images=1, views=1, seed=seed))
         assert image.views == (Path("v.png"),)
@@ -83,17 +82,17 @@ def test_old_previews_leave_the_cache(desk: Path, monkeypatch: pytest.MonkeyPatc
     async def answer(*_: str) -> HelperResult:
         return HelperResult(0, '{"images": []}', "")
 
-    monkeypatch.setattr(preview, "run_petbench", answer)
+    monkeypatch.setattr(augmentation_preview, "run_petbench", answer)
     for seed in range(12):
         asyncio.run(draw_preview("x = 1", desk, images=1, views=1, seed=seed))
-    assert len(list((desk / "cache" / "preview").iterdir())) == preview._KEPT
+    assert len(list((desk / "cache" / "preview").iterdir())) == augmentation_preview._KEPT
 
 
 def test_a_preview_that_petbench_refuses_says_why(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def answer(*_: str) -> HelperResult:
         return HelperResult(2, "", "the data set is not there")
 
-    monkeypatch.setattr(preview, "run_petbench", answer)
+    monkeypatch.setattr(augmentation_preview, "run_petbench", answer)
     with pytest.raises(PreviewProblem, match="not there"):
         asyncio.run(draw_preview("x = 1", desk, images=1, views=1, seed=0))
 

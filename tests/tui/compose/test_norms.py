@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from workbench.tui.screens.compose.draft import draft_of
-from workbench.tui.screens.compose.group_check import with_group_check
-from workbench.tui.screens.compose.networks import LayerGroup, Network
-from workbench.tui.screens.compose.norms import norm_story
-from workbench.tui.screens.compose.offered import Values
+from workbench.tui.screens.compose.draft import checked_on, draft_of
+from workbench.tui.screens.compose.knob_fields import Values
+from workbench.tui.screens.compose.networks import LayerGroup, Network, norm_story
 
 RESNET = Network("resnet18", 11, 224, (LayerGroup("layer4", 10, 4, 0), LayerGroup("head", 1, 0, 0)))
 VIT = Network(
@@ -48,7 +46,7 @@ def test_a_draft_that_asks_for_layer_norms_is_refused_where_there_are_none(
     network: Network, refused: bool
 ) -> None:
     text = f'schema = 1\nname = "x"\n[model]\nbackbone = "{network.name}"\n[finetune]\nlayer_norm = "all"\n'
-    draft = with_group_check(draft_of(text, "x.toml", Path("x.toml")), network)
+    draft = checked_on(draft_of(text, "x.toml", Path("x.toml")), network)
     assert draft.is_valid is not refused
     problems = [problem.what for problem in draft.problems_at("finetune.layer_norm")]
     assert problems == (["resnet18 has no layer norms"] if refused else [])

@@ -17,16 +17,15 @@ from workbench.jobs import Launched
 from workbench.recipe import Recipe, dump_recipe
 from workbench.runs import RunDirectory
 from workbench.tui.actions import SCOPES
+from workbench.tui.app_session import Session
 from workbench.tui.places import ComposePlace, RunsPlace, WatchPlace
-from workbench.tui.screens.asking import AskChoice, AskText, AskYesNo
-from workbench.tui.screens.compose import ComposeScreen
-from workbench.tui.screens.compose.counts import CountsScreen
-from workbench.tui.screens.compose.knowing import _machines
-from workbench.tui.screens.compose.preview import PreviewedImage, PreviewScreen
-from workbench.tui.screens.compose.sweep import SweepScreen
-from workbench.tui.screens.compose.typed import escaped
-from workbench.tui.screens.twin import TwinScreen
-from workbench.tui.session import Session
+from workbench.tui.screens.compose import ComposeScreen, editors
+from workbench.tui.screens.compose.augmentation_preview import PreviewedImage, PreviewScreen
+from workbench.tui.screens.compose.draft_launch import SweepScreen
+from workbench.tui.screens.compose.fact_finder import _machines
+from workbench.tui.screens.compose.facts import CountsScreen
+from workbench.tui.screens.compose.knob_fields import escaped
+from workbench.tui.screens.dialogs import AskChoice, AskText, AskYesNo, TwinScreen
 
 MINE = ComposePlace(source="recipes/mine.toml")
 pytestmark = pytest.mark.asyncio
@@ -182,6 +181,20 @@ async def test_the_text_changes_the_form_and_a_broken_text_leaves_it_alone(home:
         assert composing(pilot)._form.has_focus
         await press(pilot, "n")
         assert pane.has_focus
+
+
+async def test_what_is_being_typed_into_the_text_outlives_news_of_the_backbone(
+    home: Path, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(home, place=MINE) as pilot:
+        await press(pilot, "tab")
+        monkeypatch.setattr(editors, "_TYPING_SECONDS", 60.0)
+        await press(pilot, *"# so")
+        typed = composing(pilot)._toml.text
+        composing(pilot).show_draft()
+        assert composing(pilot)._toml.text == typed != RECIPE
+        await press(pilot, "escape")
+        assert composing(pilot).draft.text == typed
 
 
 async def test_form_and_text_share_one_undo(home: Path, desk: Path) -> None:
@@ -355,7 +368,8 @@ def launches(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
         launched.append(recipe)
         return Launched(RunDirectory(make_run(runs_home, "launched", age_seconds=len(launched)).path), 0)
 
-    monkeypatch.setattr("workbench.jobs.launch", launch)
+    for place in ("workbench.jobs", "workbench.jobs.sweep"):
+        monkeypatch.setattr(f"{place}.launch", launch)
     return launched
 
 
@@ -406,7 +420,7 @@ async def test_a_name_cannot_be_swept_and_an_empty_answer_ends_a_sweep(home: Pat
         await press(pilot, "enter", "w")
         await typed(pilot, "")
         await press(pilot, "enter")
-        assert composing(pilot).grid == {}
+        assert composing(pilot).model.grid == {}
 
 
 async def test_an_invalid_recipe_is_not_launched_and_the_reason_is_told(
@@ -443,7 +457,7 @@ async def test_the_preview_shows_the_pictures_that_petbench_drew(
         assert 'name = "mine"' in toml
         return [PreviewedImage("cat_0", f"cat {seed}", pictures[0], tuple(pictures[1 : 1 + views]))]
 
-    monkeypatch.setattr("workbench.tui.screens.compose.preview.draw_preview", draw)
+    monkeypatch.setattr("workbench.tui.screens.compose.augmentation_preview.draw_preview", draw)
     async with opened(home, place=MINE) as pilot:
         await press(pilot, "v")
         await settle(pilot)

@@ -12,7 +12,6 @@ from tests.tui.compose.conftest import RECIPE
 from tests.tui.compose.test_screen import MINE, composing, on_field, press, typed
 from tests.tui.driving import NARROW, WIDE, opened, settle
 from workbench.tui.places import ComposePlace
-from workbench.tui.screens.compose.draft import retext
 
 Snapshot = Callable[[Pilot[None], str], None]
 pytestmark = [pytest.mark.asyncio, pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])]
@@ -56,7 +55,8 @@ async def test_a_text_that_is_no_toml(
     home: Path, desk: Path, size: tuple[int, int], snapshot: Snapshot
 ) -> None:
     async with opened(home, place=MINE, size=size) as pilot:
-        composing(pilot).take(retext(composing(pilot).draft, RECIPE + "rounds = = 3\n"))
+        composing(pilot).model.set_text(RECIPE + "rounds = = 3\n")
+        composing(pilot).show_draft()
         await press(pilot, "n")
         await settle(pilot)
         snapshot(pilot, "compose-broken")

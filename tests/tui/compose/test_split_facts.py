@@ -8,10 +8,10 @@ import pytest
 
 from tests.dataset.pictures import jpeg, make_folder
 from workbench.recipe import Recipe
-from workbench.recipe.by_confidence import OneShot
 from workbench.recipe.data import Data
+from workbench.recipe.strategies.by_confidence import OneShot
 from workbench.tui.pictures.files import picture_files
-from workbench.tui.screens.compose.split_facts import SplitReader, split_key
+from workbench.tui.screens.compose.fact_finder import SplitReader, split_key
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from tests.tui.driving import opened, said, screen_text, settle, top
+from workbench.tui.app_session import Session
 from workbench.tui.places import ComposePlace
 from workbench.tui.screens.compose import ComposeScreen
-from workbench.tui.session import Session
 
 MINE = ComposePlace("recipes/mine.toml")
 
@@ -61,4 +61,4 @@ async def test_each_window_has_a_draft_of_its_own_and_finds_the_others(desk: Pat
     close(second)
     async with opened(home, session=window(path)) as pilot:
         assert compose(pilot).draft.look()["seed"] == 11
-        assert [draft.look()["seed"] for draft in compose(pilot).shelf] == [22]
+        assert [draft.look()["seed"] for draft in compose(pilot).model.shelf] == [22]

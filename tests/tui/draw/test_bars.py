@@ -1,4 +1,4 @@
-"""Bars, histograms, sparklines, the grid."""
+"""Bars, histograms, sparks, the grid."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.runs.class_order import class_order, recall
-from workbench.tui.draw.bars import bar, histogram
-from workbench.tui.draw.grid import Grid
-from workbench.tui.draw.sparkline import sparkline
+from workbench.runs.confusion import class_order, recall
+from workbench.tui.draw.bars import bar, histogram, spark
+from workbench.tui.draw.chart_drawing import Grid
 
 
 @given(st.floats(), st.integers(0, 40))
@@ -37,16 +36,26 @@ def test_a_histogram_is_a_rectangle_with_its_highest_column_full(
         assert all((counts[i] > 0) == (lines[-1][i * width] != " ") for i in range(len(counts)))
 
 
-@given(st.lists(st.floats(), max_size=200), st.integers(0, 30))
-def test_a_sparkline_never_exceeds_its_width(values: list[float], width: int) -> None:
-    line = sparkline([value for value in values if abs(value) < 1e100 or not math.isfinite(value)], width)
-    assert len(line) <= width
+@given(st.lists(st.floats(), max_size=200), st.integers(0, 30), st.booleans())
+def test_a_spark_never_exceeds_its_width_or_its_values(values: list[float], width: int, means: bool) -> None:
+    sane = [value for value in values if abs(value) < 1e100 or not math.isfinite(value)]
+    assert len(spark(sane, width, means=means)) <= min(width, len(sane))
 
 
-def test_a_sparkline_goes_from_the_least_to_the_greatest() -> None:
-    assert sparkline([0.0, 1.0, 2.0, math.nan], 8) == "▁▅█"
-    assert sparkline([], 8) == ""
-    assert sparkline([2.0, 2.0], 8) == "▄▄"
+def test_a_spark_goes_from_the_lowest_block_to_the_highest() -> None:
+    assert spark([0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
+    assert spark([0.0, 1.0, 2.0, math.nan], 8) == "▁▅█"
+
+
+def test_a_long_spark_shows_the_last_value_of_each_part_or_its_mean() -> None:
+    assert spark([*([0.0] * 99), 1.0], 4) == "▁▁▁█"
+    assert spark([0, 4, 1, 1, 9, 0], 3, means=True) == "▃▁█"  # 2, 1, 4.5
+    assert spark([0, 4, 1, 1, 9, 0], 3) == "█▃▁"
+
+
+def test_flat_and_empty_sparks_are_harmless() -> None:
+    assert spark([0.5, 0.5], 8) == "▄▄"
+    assert spark([], 8) == spark([float("nan")], 8) == spark([1.0], 0) == ""
 
 
 def test_wide_characters_do_not_break_a_line() -> None:

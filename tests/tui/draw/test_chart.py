@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.tui.draw.chart import draw_chart
-from workbench.tui.draw.chart_data import EMPTY_CHART, ChartData, ChartView, Level, Mark, Series
-from workbench.tui.draw.curves import CurveCache
+from workbench.tui.draw.chart_curves import EMPTY_CHART, ChartData, ChartView, CurveCache, Level, Mark, Series
+from workbench.tui.draw.chart_drawing import draw_chart
 from workbench.tui.themes import palette_of
 
 PALETTE = palette_of("petbench-dark")

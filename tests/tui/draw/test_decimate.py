@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.tui.draw.decimate import column_spans, drawable
-from workbench.tui.draw.smooth import smoothed
+from workbench.tui.draw.chart_curves import column_spans, drawable, smoothed
 
 curves = st.integers(1, 300).flatmap(
     lambda n: st.tuples(

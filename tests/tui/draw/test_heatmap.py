@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from textual.strip import Strip
 
-from workbench.tui.draw.heatmap import HeatData, draw_heat, fit, strength, tiles_of
+from workbench.tui.draw.heat_drawing import HeatData, draw_heat, fit, strength, tiles_of
 from workbench.tui.themes import palette_of
 
 PALETTE = palette_of("petbench-dark")

@@ -63,7 +63,7 @@ def test_labels_are_as_short_as_they_can_be(ticks: list[float], form: str, label
 
 def test_values_are_read_out_rounded_to_what_they_mean() -> None:
     assert value_label(0.87423, "share") == ".874"
-    assert value_label(1.0, "share") == "1.000"
+    assert value_label(1.0, "share") == "1.00"
     assert value_label(math.nan, "share") == "–"
     assert value_label(5e-5, "number") == "5e-05"
     assert value_label(24_357.0, "number") == "24,357"

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from textual.pilot import Pilot
 
 from tests.runs.making import CLASSES
 from tests.tui.driving import opened, said, screen_text, settle
-from tests.tui.inspect.making import POOL, TEST, place_of
+from tests.tui.inspect.making import POOL, TEST, make_inspectable, place_of
 from tests.tui.inspect.test_grid import screen_of
 from workbench.runs.doubt import Doubt
 from workbench.runs.layout import RunDirectory
+from workbench.runs.sources import SplitSource
+from workbench.tui.places import InspectPlace
 
 _NAMED = ("enter", "left", "right", "less_than_sign", "comma")
 
 
 def ids(pilot: Pilot[None]) -> list[str]:
     """What is shown, in order."""
-    return [opinion.id for opinion in screen_of(pilot).shown]
+    return [opinion.id for opinion in screen_of(pilot).queue.shown]
 
 
 async def press(pilot: Pilot[None], *keys: str) -> None:
@@ -33,7 +37,7 @@ async def test_sources_go_from_the_rounds_to_the_splits_and_end_there(run: RunDi
     async with opened(run.path.parent, place=place_of(run, "round:1")) as pilot:
         seen = []
         for _ in range(5):
-            material = screen_of(pilot).material
+            material = screen_of(pilot).queue.material
             assert material is not None
             assert material.source is not None
             seen.append(material.source.key)
@@ -43,6 +47,17 @@ async def test_sources_go_from_the_rounds_to_the_splits_and_end_there(run: RunDi
         assert screen_of(pilot).place.source == "teacher-test"
         await press(pilot, "comma", "comma", "comma", "comma", "comma")
         assert said(pilot)[-1] == "this is the first there is to look at"
+
+
+async def test_without_rounds_the_validation_images_come_first_as_on_the_command_line(
+    home: Path, data: Path
+) -> None:
+    run = make_inspectable(home, data, rounds=0)
+    async with opened(home, place=InspectPlace(run.id)) as pilot:
+        material = screen_of(pilot).queue.material
+        assert material is not None
+        assert material.source == SplitSource("val")
+        assert "‹  validation images  ›" in screen_text(pilot)
 
 
 async def test_a_source_is_chosen_from_a_list(run: RunDirectory) -> None:
@@ -67,13 +82,13 @@ async def test_every_order_can_be_chosen_and_turned(run: RunDirectory, order: Do
     async with opened(run.path.parent, place=place_of(run)) as pilot:
         await press(pilot, "o", *order.value, "enter")
         assert f"least sure first by {order.value}" in screen_text(pilot)
-        doubts = [order.of(opinion) for opinion in screen_of(pilot).shown]
+        doubts = [order.of(opinion) for opinion in screen_of(pilot).queue.shown]
         known = [value for value in doubts if value is not None]
         assert len(known) == len(POOL)
         assert known == sorted(known, reverse=True)
         await press(pilot, "O")
         assert f"surest first by {order.value}" in screen_text(pilot)
-        assert [order.of(opinion) for opinion in screen_of(pilot).shown] == sorted(known)
+        assert [order.of(opinion) for opinion in screen_of(pilot).queue.shown] == sorted(known)
 
 
 @pytest.mark.parametrize(
@@ -96,11 +111,11 @@ async def test_a_flag_is_on_and_off_by_its_key(run: RunDirectory, key: str, expe
 async def test_a_class_and_a_cell_are_chosen_from_lists(run: RunDirectory) -> None:
     async with opened(run.path.parent, place=place_of(run)) as pilot:
         await press(pilot, "c", *"beng", "enter")
-        shown = screen_of(pilot).shown
+        shown = screen_of(pilot).queue.shown
         assert shown
         assert all("Bengal" in (opinion.said, opinion.true) for opinion in shown)
         await press(pilot, "0", "p", "down", "enter")
-        pairs = {(opinion.true, opinion.said) for opinion in screen_of(pilot).shown}
+        pairs = {(opinion.true, opinion.said) for opinion in screen_of(pilot).queue.shown}
         assert len(pairs) == 1
         true, says = pairs.pop()
         assert (screen_of(pilot).place.true, screen_of(pilot).place.said) == (true, says)
@@ -140,7 +155,7 @@ async def test_words_can_be_clicked(run: RunDirectory) -> None:
     async with opened(run.path.parent, place=place_of(run)) as pilot:
         await pilot.click("#filters", offset=(14, 0))
         await settle(pilot)
-        assert screen_of(pilot).wish.wrong
+        assert screen_of(pilot).queue.query.wrong
         await pilot.click("#what", offset=(1, 0))
         await settle(pilot)
         assert "pool, round 1 of 2" in screen_text(pilot)

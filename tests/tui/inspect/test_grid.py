@@ -13,9 +13,9 @@ from tests.tui.driving import NARROW, WIDE, bench, opened, reread, said, screen_
 from tests.tui.hostile import FORBIDDEN, make_hostile_run
 from tests.tui.inspect.making import POOL, TEST, add_round, make_inspectable, place_of
 from workbench.runs.layout import RunDirectory
+from workbench.tui.app_session import Session
 from workbench.tui.places import InspectPlace, Place, WatchPlace
 from workbench.tui.screens.inspect import InspectScreen
-from workbench.tui.session import Session
 
 
 def screen_of(pilot: Pilot[None]) -> InspectScreen:
@@ -28,11 +28,11 @@ def screen_of(pilot: Pilot[None]) -> InspectScreen:
 async def test_the_last_rounds_least_sure_images_come_first(run: RunDirectory) -> None:
     async with opened(run.path.parent, place=place_of(run)) as pilot:
         shown = screen_of(pilot)
-        assert [opinion.id for opinion in shown.shown] == list(POOL)
+        assert [opinion.id for opinion in shown.queue.shown] == list(POOL)
         text = screen_text(pilot)
         assert "pool, round 2 of 2" in text
         assert "least sure first by confidence" in text
-        assert "1–10 of 24" in text
+        assert "1–6 of 24" in text
         assert "✗ Abyssinian" in text  # the first is wrong
         assert ".44" in text
         assert "▀" in text  # pictures, not names
@@ -40,10 +40,10 @@ async def test_the_last_rounds_least_sure_images_come_first(run: RunDirectory) -
 
 @pytest.mark.parametrize(("keys", "index"), [
     (["right", "right"], 2),
-    (["l", "j"], 6),
-    (["down", "down", "up"], 5),
-    (["j", "j", "k", "h"], 4),
-    (["pagedown"], 10),
+    (["l", "j"], 4),
+    (["down", "down", "up"], 3),
+    (["j", "j", "k", "h"], 2),
+    (["pagedown"], 6),
     (["pagedown", "pageup"], 0),
     (["end"], 23),
     (["end", "home"], 0),
@@ -64,11 +64,11 @@ async def test_keys_move_by_tiles_rows_and_pages(run: RunDirectory, keys: list[s
 async def test_a_click_moves_and_a_second_one_opens(run: RunDirectory) -> None:
     async with opened(run.path.parent, place=place_of(run)) as pilot:
         shown = screen_of(pilot)
-        await pilot.click("#grid", offset=(20, 3))
+        await pilot.click("#grid", offset=(30, 3))
         await settle(pilot)
         assert shown.grid.cursor == 1
         assert not shown.large
-        await pilot.click("#grid", offset=(20, 3))
+        await pilot.click("#grid", offset=(30, 3))
         await settle(pilot)
         assert shown.large
 
@@ -81,12 +81,32 @@ async def test_the_grid_fits_itself_to_the_window_around_the_same_image(run: Run
         shown = screen_of(pilot)
         assert shown.current is not None
         assert shown.current.id == POOL[22]
-        assert shown.grid.tiling.columns == 3
-        assert "22–24 of 24" in screen_text(pilot)
+        assert shown.grid.tiling.columns == 2
+        assert "23–24 of 24" in screen_text(pilot)
         await pilot.resize_terminal(*WIDE)
         await settle(pilot)
         assert shown.grid.tiling.per_page > 12
         assert POOL[22] in screen_text(pilot)
+
+
+async def test_z_shows_larger_pictures_twice_then_six_again_and_the_app_remembers(run: RunDirectory) -> None:
+    session = Session(None)
+    async with opened(run.path.parent, place=place_of(run), session=session) as pilot:
+        grid = screen_of(pilot).grid
+        await pilot.press("end", "left")
+        seen = [(grid.tiling.per_page, grid.tiling.picture_rows)]
+        for _ in range(3):
+            await pilot.press("z")
+            await settle(pilot)
+            seen.append((grid.tiling.per_page, grid.tiling.picture_rows))
+            current = screen_of(pilot).current
+            assert current is not None
+            assert current.id == POOL[22]  # the cursor stays
+        assert seen == [(6, 7), (2, 16), (1, 16), (6, 7)]
+        await pilot.press("z", "enter", "z")
+        assert "enter goes back to the grid" in " ".join(said(pilot))
+    async with opened(run.path.parent, place=place_of(run), session=session) as pilot:
+        assert screen_of(pilot).grid.zoom == 1
 
 
 async def test_images_that_are_not_on_this_machine_leave_their_names_and_a_message(
@@ -128,6 +148,19 @@ async def test_a_run_that_has_said_nothing_yet_tells_when_it_will(home: Path, da
         assert "pool, round 1 of 1" in text
 
 
+async def test_one_can_leave_before_anything_was_read(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InspectScreen, "_load", lambda *_: None)
+    async with opened(run.path.parent, place=place_of(run)) as pilot:
+        assert screen_of(pilot).queue.material is None
+        await pilot.press("a")
+        assert said(pilot) == ["this run has nothing to inspect yet"]
+        await pilot.press("escape")
+        await settle(pilot)
+        assert not isinstance(top(pilot), InspectScreen)
+
+
 async def test_a_broken_ledger_is_told_and_the_other_sources_stay_open(run: RunDirectory) -> None:
     run.ledger(2).write_text("not,a,ledger\n")
     async with opened(run.path.parent, place=place_of(run)) as pilot:
@@ -138,7 +171,7 @@ async def test_a_broken_ledger_is_told_and_the_other_sources_stay_open(run: RunD
         await pilot.press("full_stop", "full_stop", "full_stop")
         await settle(pilot)
         assert "test images" in screen_text(pilot)
-        assert [opinion.id for opinion in screen_of(pilot).shown] == list(TEST)
+        assert [opinion.id for opinion in screen_of(pilot).queue.shown] == list(TEST)
 
 
 async def test_where_one_was_is_there_again_after_a_restart(run: RunDirectory, tmp_path: Path) -> None:
@@ -154,18 +187,18 @@ async def test_where_one_was_is_there_again_after_a_restart(run: RunDirectory, t
         await settle(pilot)
         after = screen_of(pilot)
         assert after.current is not None
-        assert (after.current.id, after.wish, after.large) == (image, before.wish, True)
+        assert (after.current.id, after.queue.query, after.large) == (image, before.queue.query, True)
         assert "pool, round 1 of 2" in screen_text(pilot)
 
 
 async def test_a_cell_of_the_confusion_matrix_opens_on_its_images(run: RunDirectory) -> None:
     place = InspectPlace(run=run.id, source="test", true=CLASSES[0], said=CLASSES[1])
     async with opened(run.path.parent, place=place) as pilot:
-        assert [opinion.id for opinion in screen_of(pilot).shown] == [TEST[0], TEST[3]]
+        assert [opinion.id for opinion in screen_of(pilot).queue.shown] == [TEST[0], TEST[3]]
         assert f"{CLASSES[0]} → {CLASSES[1]}" in screen_text(pilot)
         await pilot.press("0")
         await settle(pilot)
-        assert len(screen_of(pilot).shown) == len(TEST)
+        assert len(screen_of(pilot).queue.shown) == len(TEST)
         assert screen_of(pilot).place == InspectPlace(run=run.id, source="test")
 
 

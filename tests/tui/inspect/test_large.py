@@ -9,14 +9,14 @@ from tests.tui.inspect.making import POOL, FakeHelper, place_of
 from tests.tui.inspect.test_choosing import press
 from tests.tui.inspect.test_grid import screen_of
 from workbench.runs.layout import RunDirectory
-from workbench.tui.screens.inspect import looking
+from workbench.tui.screens.inspect import image_panel
 from workbench.tui.widgets.picture import Picture
 from workbench.tui.widgets.tiles import TileGrid
 
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(image_panel, "_SETTLE_SECONDS", 0.0)
 
 
 async def test_enter_shows_one_image_with_its_classes_and_facts(run: RunDirectory) -> None:

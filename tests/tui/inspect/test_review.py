@@ -79,7 +79,7 @@ async def test_a_verdict_is_given_to_all_marked_images_at_once(run: RunDirectory
         assert "3 images excluded" in said(pilot)
         assert "◆" not in screen_text(pilot)
         await press(pilot, "space", "U")
-        assert not screen_of(pilot).marked
+        assert not screen_of(pilot).queue.marked
 
 
 async def test_verdicts_can_be_given_on_the_large_image(run: RunDirectory) -> None:

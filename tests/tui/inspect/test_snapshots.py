@@ -14,14 +14,14 @@ from tests.tui.inspect.making import POOL, make_inspectable, place_of
 from tests.tui.inspect.test_choosing import press
 from workbench.dataset.review import Correction, Verdict, record, review_path
 from workbench.runs.layout import RunDirectory
-from workbench.tui.screens.inspect import looking
+from workbench.tui.screens.inspect import image_panel
 
 Snapshot = Callable[[Pilot[None], str], None]
 
 
 @pytest.fixture(autouse=True)
 def _same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(image_panel, "_SETTLE_SECONDS", 0.0)
     monkeypatch.setattr("secrets.token_hex", lambda size: "a1" * size)
 
 

@@ -10,20 +10,24 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from workbench.tui.pictures import Protocol
-from workbench.tui.widgets.picture import HalfCells, Picture
+from workbench.tui.pictures import Blocks, Drawing, Protocol
+from workbench.tui.pictures.blocks import picture_characters
+from workbench.tui.widgets.picture import Cells, Picture
+
+HALF = Drawing(Protocol.CELLS, Blocks.HALF)
+OFF = Drawing(Protocol.OFF, Blocks.QUADRANT)
 
 
 class Frame(App[None]):
     """A picture and nothing else."""
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, drawing: Drawing) -> None:
         super().__init__()
-        self.protocol = protocol
+        self.drawing = drawing
 
     def compose(self) -> ComposeResult:
         """The picture."""
-        yield Picture(protocol=self.protocol)
+        yield Picture(drawing=self.drawing)
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ async def shown(pilot: Pilot[None]) -> str:
 
 
 async def test_a_picture_fills_its_place_in_half_cells_with_its_caption(photo: Path) -> None:
-    async with Frame(Protocol.HALF).run_test(size=(40, 12)) as pilot:
+    async with Frame(HALF).run_test(size=(40, 12)) as pilot:
         pilot.app.query_one(Picture).show(photo, caption=Text("a [b]cat[/b]"))
         text = await shown(pilot)
         assert text.count("▀") == 40 * 10
@@ -61,8 +65,16 @@ async def test_a_picture_fills_its_place_in_half_cells_with_its_caption(photo: P
         assert right.color.get_truecolor().blue > 240
 
 
+@pytest.mark.parametrize("blocks", list(Blocks))
+async def test_blocks_of_every_kind_fill_its_place(photo: Path, blocks: Blocks) -> None:
+    async with Frame(Drawing(Protocol.CELLS, blocks)).run_test(size=(40, 12)) as pilot:
+        pilot.app.query_one(Picture).show(photo)
+        text = await shown(pilot)
+        assert sum(character in picture_characters() for character in text) == 40 * 10
+
+
 async def test_it_is_drawn_anew_when_the_window_changes(photo: Path) -> None:
-    async with Frame(Protocol.HALF).run_test(size=(40, 12)) as pilot:
+    async with Frame(HALF).run_test(size=(40, 12)) as pilot:
         pilot.app.query_one(Picture).show(photo)
         await shown(pilot)
         await pilot.resize_terminal(20, 12)
@@ -70,7 +82,7 @@ async def test_it_is_drawn_anew_when_the_window_changes(photo: Path) -> None:
 
 
 async def test_without_pictures_the_files_name_and_size_stand_there(photo: Path) -> None:
-    async with Frame(Protocol.OFF).run_test(size=(60, 12)) as pilot:
+    async with Frame(OFF).run_test(size=(60, 12)) as pilot:
         pilot.app.query_one(Picture).show(photo)
         text = await shown(pilot)
         assert "▀" not in text
@@ -80,7 +92,7 @@ async def test_without_pictures_the_files_name_and_size_stand_there(photo: Path)
 
 
 async def test_what_cannot_be_read_says_why_and_the_next_one_is_shown(photo: Path, tmp_path: Path) -> None:
-    async with Frame(Protocol.HALF).run_test(size=(60, 12)) as pilot:
+    async with Frame(HALF).run_test(size=(60, 12)) as pilot:
         picture = pilot.app.query_one(Picture)
         picture.show(tmp_path / "gone.png")
         assert "No such file" in await shown(pilot)
@@ -91,7 +103,7 @@ async def test_what_cannot_be_read_says_why_and_the_next_one_is_shown(photo: Pat
 
 
 async def test_only_the_last_of_several_is_shown(photo: Path, tmp_path: Path) -> None:
-    async with Frame(Protocol.HALF).run_test(size=(60, 12)) as pilot:
+    async with Frame(HALF).run_test(size=(60, 12)) as pilot:
         picture = pilot.app.query_one(Picture)
         picture.show(photo)
         picture.show(tmp_path / "gone.png")
@@ -99,11 +111,11 @@ async def test_only_the_last_of_several_is_shown(photo: Path, tmp_path: Path) ->
         text = await shown(pilot)
         assert "nothing here" in text
         assert "▀" not in text
-        assert picture.query_one(HalfCells).image is None
+        assert picture.query_one(Cells).image is None
 
 
 async def test_an_image_in_memory_can_be_shown(photo: Path) -> None:
-    async with Frame(Protocol.HALF).run_test(size=(20, 12)) as pilot:
+    async with Frame(HALF).run_test(size=(20, 12)) as pilot:
         with Image.open(photo) as image:
             image.load()
         pilot.app.query_one(Picture).show(image)
@@ -114,7 +126,7 @@ async def test_an_image_in_memory_can_be_shown(photo: Path) -> None:
 async def test_the_protocols_of_graphic_terminals_draw_through_textual_image(
     photo: Path, protocol: Protocol
 ) -> None:
-    async with Frame(protocol).run_test(size=(40, 12)) as pilot:
+    async with Frame(Drawing(protocol, Blocks.QUADRANT)).run_test(size=(40, 12)) as pilot:
         picture = pilot.app.query_one(Picture)
         picture.show(photo, caption=Text("caption"))
         text = await shown(pilot)

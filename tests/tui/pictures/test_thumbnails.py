@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import io
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual.strip import Strip
 
 from workbench.support.caches import write_sealed
+from workbench.tui.pictures import Blocks
 from workbench.tui.pictures.thumbnails import Thumbnail, Thumbnails
-from workbench.tui.pictures.tiling import CAPTION_LINES, tiling
+from workbench.tui.pictures.tile_drawing import Painter, Tile
+from workbench.tui.pictures.tiling import CAPTION_LINES, LARGEST, tiling, tiling_of
+from workbench.tui.themes import palette_of
 
 
 def make_image(
@@ -38,8 +47,8 @@ def copies(folder: Path) -> list[Path]:
 def test_a_thumbnail_has_the_files_colours_in_its_proportions(tmp_path: Path, folder: Path) -> None:
     found = Thumbnails(folder).one(make_image(tmp_path / "a.png"), 20, 20)
     assert found.pixels is not None
-    assert (found.pixels.width, found.pixels.rows) == (20, 5)
-    assert all(abs(a - b) <= 6 for a, b in zip(found.pixels.rgb, (200, 40, 40) * 200, strict=True))
+    assert (found.pixels.columns, found.pixels.rows) == (20, 5)
+    assert all(abs(a - b) <= 6 for a, b in zip(found.pixels.rgb, (200, 40, 40) * 400, strict=True))
 
 
 def test_the_second_time_it_comes_from_the_copy(tmp_path: Path, folder: Path) -> None:
@@ -58,7 +67,7 @@ def test_the_second_time_it_comes_from_the_copy(tmp_path: Path, folder: Path) ->
 def test_nearby_sizes_share_a_copy_and_large_ones_get_their_own(tmp_path: Path, folder: Path) -> None:
     path = make_image(tmp_path / "a.png", size=(500, 400))
     thumbnails = Thumbnails(folder)
-    for columns in (15, 18, 22, 30):
+    for columns in (18, 22, 26, 30):
         thumbnails.one(path, columns, columns // 2)
     assert len(copies(folder)) == 1
     thumbnails.one(path, 100, 50)
@@ -130,9 +139,9 @@ def test_what_was_unused_longest_goes_when_there_is_too_much(tmp_path: Path, fol
     assert copies(folder) == left
 
 
-@given(st.integers(1, 400), st.integers(1, 120), st.booleans())
-def test_tiles_lie_within_their_place(width: int, height: int, pictures: bool) -> None:
-    lay = tiling(width, height, pictures=pictures)
+@given(st.integers(1, 400), st.integers(1, 120), st.booleans(), st.integers(0, LARGEST))
+def test_tiles_lie_within_their_place(width: int, height: int, pictures: bool, zoom: int) -> None:
+    lay = tiling(width, height, pictures=pictures, zoom=zoom)
     assert lay.per_page >= 1
     assert lay.picture_columns >= 1
     assert lay.columns * lay.tile_width <= max(width, 2)
@@ -145,5 +154,69 @@ def test_tiles_lie_within_their_place(width: int, height: int, pictures: bool) -
 
 def test_the_sizes_that_screens_are_designed_for() -> None:
     narrow, wide = tiling(80, 18), tiling(104, 42)
-    assert (narrow.columns, narrow.rows, narrow.picture_rows) == (5, 2, 6)
+    assert (narrow.columns, narrow.rows, narrow.picture_rows) == (3, 2, 7)
     assert (wide.columns, wide.rows, wide.picture_rows) == (5, 4, 7)
+
+
+@given(st.integers(1, 40), st.integers(20, 300), st.integers(8, 100), st.booleans())
+def test_as_many_tiles_as_are_to_be_seen_at_once_lie_within_their_place(
+    count: int, width: int, height: int, pictures: bool
+) -> None:
+    lay = tiling_of(count, width, height, captions=2, pictures=pictures)
+    assert lay.columns * lay.tile_width <= width
+    assert lay.rows * lay.tile_height <= height
+    if lay != tiling(width, height, pictures=pictures):  # else no room for all: pages of the usual size
+        assert lay.per_page >= count
+        assert lay.per_page - lay.columns < count  # no row is empty
+
+
+def test_fewer_tiles_are_larger_ones() -> None:
+    six, two, one = (tiling_of(count, 57, 18, captions=2) for count in (6, 2, 1))
+    assert (six.columns, six.rows, six.picture_columns, six.picture_rows) == (3, 2, 18, 7)
+    assert (two.columns, two.picture_columns) == (2, 27)
+    assert one.picture_columns > two.picture_columns
+
+
+def test_a_faint_picture_is_darker_and_no_narrower() -> None:
+    words, lay = (Text("a"),), tiling_of(1, 20, 10, captions=2)
+    painter = Painter(Style(), palette_of("petbench-dark"), Console())
+    line = Strip([Segment("▀" * 19, Style.parse("#ffffff on #c0c0c0"))])
+    shown = [
+        painter.line(Tile(Path("a.png"), words, "a", faint=faint), [line], (lay.picture_rows - 1) // 2, lay,
+                     is_cursor=False, focused=True)
+        for faint in (False, True)
+    ]  # fmt: skip
+    plain, faint = (
+        next(segment.style for strip in strips for segment in strip if "▀" in segment.text)
+        for strips in shown
+    )
+    assert plain is not None
+    assert faint is not None
+    assert str(plain) == "#ffffff on #c0c0c0"
+    for one in (faint.color, faint.bgcolor):
+        assert one is not None
+        assert one.triplet is not None
+        assert max(one.triplet) < 0x80  # more than half way to the background
+    assert sum(strip.cell_length for strip in shown[0]) == sum(strip.cell_length for strip in shown[1])
+
+
+@given(st.integers(1, 400), st.integers(1, 120))
+def test_a_larger_zoom_never_shows_more_or_smaller_pictures(width: int, height: int) -> None:
+    lays = [tiling(width, height, zoom=zoom) for zoom in range(LARGEST + 1)]
+    for smaller, larger in pairwise(lays):
+        assert larger.columns <= smaller.columns
+        assert larger.picture_columns >= smaller.picture_columns
+
+
+def test_a_small_screen_shows_six_at_most_and_fewer_when_zoomed() -> None:
+    assert [tiling(80, 18, zoom=zoom).per_page for zoom in range(LARGEST + 1)] == [6, 2, 1]
+
+
+def test_finer_blocks_are_drawn_from_a_larger_copy(tmp_path: Path, folder: Path) -> None:
+    path = make_image(tmp_path / "a.png", size=(500, 400))
+    for blocks in Blocks:
+        found = Thumbnails(folder, blocks=blocks).one(path, 20, 8)
+        assert found.pixels is not None
+        assert found.pixels.blocks is blocks
+        assert len(found.pixels.rgb) == 3 * 20 * 8 * blocks.across * blocks.down
+    assert [copy.name.rpartition("-")[2] for copy in copies(folder)] == ["48.sealed", "96.sealed"]

@@ -12,11 +12,11 @@ from textual.widgets import Input
 from tests.runs.making import make_run
 from tests.tui.driving import bench, opened, reread, said, settle, top
 from tests.tui.runs.states import a_few, finished, going, made, queued, sleeper
+from workbench.runs.leftovers import trashed_runs
 from workbench.runs.notes import read_notes
-from workbench.runs.trash import trashed_runs
 from workbench.runs.waiting import read_waiting
 from workbench.tui.places import ComparePlace, ComposePlace, InspectPlace, Place, WatchPlace
-from workbench.tui.screens.asking import AskText
+from workbench.tui.screens.dialogs import AskText
 from workbench.tui.screens.runs import RunsScreen
 
 

@@ -12,9 +12,9 @@ from tests.tui.driving import opened, reread, said, settle, top
 from tests.tui.runs.states import a_few
 from tests.tui.runs.test_actions_on_runs import press, screen
 from workbench.runs.layout import run_directories
+from workbench.runs.leftovers import trashed_runs
 from workbench.runs.notes import change_notes, read_notes
-from workbench.runs.trash import trashed_runs
-from workbench.tui.screens.asking import AskText, AskYesNo
+from workbench.tui.screens.dialogs import AskText, AskYesNo
 from workbench.tui.screens.runs.filter_bar import FilterBar
 
 

@@ -13,13 +13,13 @@ from tests.runs.making import make_run
 from tests.tui.driving import WIDE, opened, reread, screen_text, settle
 from tests.tui.runs.states import a_few, finished
 from tests.tui.runs.test_actions_on_runs import press, screen
+from workbench.runs.leftovers import move_to_trash
 from workbench.runs.notes import change_notes
-from workbench.runs.trash import move_to_trash
+from workbench.tui.app_session import Session
 from workbench.tui.places import Place, WatchPlace
 from workbench.tui.screens.runs.columns import place
 from workbench.tui.screens.runs.filter_bar import FilterBar, FilterInput
-from workbench.tui.screens.runs.table import RunsTable
-from workbench.tui.session import Session
+from workbench.tui.screens.runs.run_table import RunsTable
 
 HOSTILE = "a[/b].jpg \x1b]52;c;aGk=\x07 \u202egnp"
 
@@ -148,20 +148,20 @@ async def test_the_cursor_stays_on_its_run_when_others_come_and_go(home: Path) -
         await press(pilot, "down")
         make_run(home, "new", age_seconds=-60)
         await reread(pilot)
-        assert screen(pilot).table.cursor_run == runs[1].id
+        assert screen(pilot).table.cursor == runs[1].id
         move_to_trash([runs[0]])
         await reread(pilot)
-        assert screen(pilot).table.cursor_run == runs[1].id
+        assert screen(pilot).table.cursor == runs[1].id
         move_to_trash([runs[1]])
         await reread(pilot)
-        assert screen(pilot).table.cursor_run == runs[2].id
+        assert screen(pilot).table.cursor == runs[2].id
 
 
 async def test_only_lines_that_changed_are_drawn_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = a_few(home)
     drawn: list[int] = []
     async with opened(home) as pilot:
-        monkeypatch.setattr(RunsTable, "_redraw_line", lambda table, line: drawn.append(line))
+        monkeypatch.setattr(RunsTable, "redraw_row", lambda table, row: drawn.append(row))
         await reread(pilot)
         drawn.clear()
         change_notes(runs[2], note="new")
@@ -179,7 +179,7 @@ async def test_a_click_moves_a_double_click_opens_and_the_margin_selects(
     runs = a_few(home)
     async with opened(home) as pilot:
         await click(pilot, 10, 2)
-        assert screen(pilot).table.cursor_run == runs[1].id
+        assert screen(pilot).table.cursor == runs[1].id
         assert asked == []
         await click(pilot, 10, 3, times=2)
         assert asked == [WatchPlace(run=runs[2].id)]

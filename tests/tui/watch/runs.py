@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tests.runs.making import NOW, make_results, make_run, rewrite_json
-from workbench.runs.control import write_control
+from workbench.runs.attempt_control import write_control
+from workbench.runs.ensemble import Ensemble, Member, write_ensemble
 from workbench.runs.events import (
     ConfusionSeen,
     EpochDone,
@@ -96,6 +97,28 @@ def finish(run: RunDirectory) -> RunDirectory:
     for split in ("val", "test", "teacher-val"):
         save_predictions(run.predictions(split), ["Bengal_1", "Abyssinian_1", "beagle_1"], said, np.arange(3))
     write_exit(run, code=0, reason="done")
+    return run
+
+
+def averaged(home: Path, name: str = "both", hex_: str = "aaa2") -> RunDirectory:
+    """An ensemble of two runs, as `petbench ensemble` leaves it."""
+    run = make_run(home, name)
+    target = home / f"{run.id[:-4]}{hex_}"
+    run.path.rename(target)
+    run = RunDirectory(target)
+    members = tuple(
+        Member(f"2026-{one}", one, f"members/0{place}-{one}", "0" * 64, 1.0, 0.8, 0.5)
+        for place, one in enumerate(("lite0", "lite1"), start=1)
+    )
+    differs = {"model.backbone": ("efficientnet_lite0", "efficientnet_lite1")}
+    write_ensemble(run, Ensemble(members, False, "all", (), differs))
+    results = replace(make_results(0.83), best_epoch=0)
+    with MetricsWriter(run.metrics) as writer:
+        for split, on in (("val", results.val), ("test", results.test)):
+            writer.event(EpochDone("fit", 0, 0, split, on.loss, on.accuracy, 0.0, 0.0, 0.0, on.images))  # type: ignore[arg-type]
+        writer.event(ConfusionSeen("fit", 0, 0, [list(row) for row in results.val.confusion]))
+    write_results(run.results, results)
+    write_exit(run, code=0, attempt=1)
     return run
 
 

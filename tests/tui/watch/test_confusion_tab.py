@@ -18,9 +18,9 @@ from workbench.runs.events import ConfusionSeen, StageStarted
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import MetricsWriter
 from workbench.runs.results import write_results
+from workbench.tui.app_session import Session
 from workbench.tui.places import InspectPlace, Place, WatchPlace
-from workbench.tui.screens.watch.recall_bars import RecallBars
-from workbench.tui.session import Session
+from workbench.tui.screens.watch.confusion_tab import RecallBars
 from workbench.tui.widgets.heatmap import HeatMap
 
 

@@ -13,7 +13,7 @@ from workbench.runs.layout import RunDirectory
 from workbench.runs.process import write_exit
 from workbench.tui.places import WatchPlace
 from workbench.tui.screens.watch import WatchScreen
-from workbench.tui.screens.watch.log import LogPanel
+from workbench.tui.screens.watch.log_tab import LogPanel
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE])

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from tests.tui.driving import WIDE, opened, screen_text, settle
 from tests.tui.watch.driving import press, screen
-from tests.tui.watch.runs import write_timed
-from workbench.runs.events import RoundLabelled
+from tests.tui.watch.runs import made, write_timed
+from workbench.runs.events import PoolTaught, RoundLabelled, StageStarted
 from workbench.runs.layout import RunDirectory
+from workbench.tui.app_session import Session
 from workbench.tui.places import WatchPlace
-from workbench.tui.screens.watch.confusion import ConfusionPanel
-from workbench.tui.screens.watch.curves import CurvesPanel
-from workbench.tui.session import Session
+from workbench.tui.screens.watch.confusion_tab import ConfusionPanel
+from workbench.tui.screens.watch.curve_tab import CurvesPanel
 
 
 async def test_curves_are_smoothed_rescaled_and_counted_otherwise(run: RunDirectory) -> None:
@@ -103,3 +103,27 @@ async def test_a_wide_screen_shows_curves_confusion_and_pseudo_labels_together(e
         assert "accuracy" in text
         assert "most confused" in text
         assert "confidence of the pool" in text
+
+
+async def test_an_online_strategys_pool_is_looked_at_epoch_by_epoch_and_class_by_class(
+    home: Path, clock: list[float]
+) -> None:
+    run = made(home, "lite_flexmatch", "f1e8")
+    recipe = run.recipe.read_text().replace('"iterative"', '"flexmatch"')
+    assert "flexmatch" in recipe
+    run.recipe.write_text(recipe)
+    write_timed(run, [StageStarted("student", 1, 4, 10, 90, False)], clock)
+    async with opened(home, place=WatchPlace(run.id)) as pilot:
+        assert "no epoch of it is over yet" in await press(pilot, "3")
+    pools = [
+        PoolTaught("student", 1, epoch, 90, 0.25 * epoch, 0.9, 0.7, [0.8, least, 0.5])
+        for epoch, least in ((1, 0.1), (2, 0.2))
+    ]
+    write_timed(run, pools, clock)
+    async with opened(home, place=WatchPlace(run.id)) as pilot:
+        text = await press(pilot, "3")
+        assert "threshold a class, lowest first" in text
+        assert text.count("0.200") == 2  # the least of epoch 2, in its line and at its class
+        assert text.count("0.100") == 1
+        earlier = await press(pilot, "left_square_bracket")
+        assert (earlier.count("0.100"), earlier.count("0.200")) == (2, 1)

@@ -6,17 +6,19 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.runs.making import NOW
+from tests.runs.making import NOW, make_results
 from tests.tui.driving import NARROW, WIDE, bench, opened, said, screen_text, settle
 from tests.tui.runs.states import queued, sleeper
 from tests.tui.watch.driving import Snapshot, press, reread, screen
 from tests.tui.watch.runs import (
     START,
     alive,
+    averaged,
     dead,
     failed,
     made,
@@ -29,9 +31,11 @@ from tests.tui.watch.runs import (
 from workbench.runs.events import EpochDone
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import MetricsWriter
+from workbench.runs.process import write_exit
+from workbench.runs.results import write_results
 from workbench.tui.places import WatchPlace
-from workbench.tui.screens.asking import AskYesNo
-from workbench.tui.screens.watch.process_use import ProcessMeter, ProcessUse
+from workbench.tui.screens.dialogs import AskYesNo
+from workbench.tui.screens.watch.news import ProcessMeter, ProcessUse
 
 Become = Callable[[RunDirectory, subprocess.Popen[bytes]], object]
 
@@ -211,3 +215,36 @@ async def test_the_clock_is_right_on_a_screen_that_one_returns_to(
         pilot.app._tick()  # type: ignore[attr-defined]
         await press(pilot, "escape")
         assert "12:05" in screen_text(pilot).splitlines()[0]
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+async def test_an_ensemble_says_that_it_is_a_mean_and_has_no_epochs(
+    home: Path, size: tuple[int, int]
+) -> None:
+    run = averaged(home)
+    async with opened(home, place=WatchPlace(run.id), size=size) as pilot:
+        curves = screen_text(pilot)
+        assert "the mean of 2 runs" in curves.splitlines()[1]
+        assert "@" not in curves.splitlines()[1]
+        assert "has no curves" in curves
+        assert "which trained nothing: lite0, lite1" in curves
+        confusion = await press(pilot, "2")
+        assert "true Abyssinian → said Bengal: 1 of 6" in confusion
+        line = next(line for line in confusion.splitlines() if "said Bengal" in line)
+        assert line.rstrip().endswith(("the mean of 2 runs", "the mean of 2 runs  by name"))
+        assert "labelled no pool of its own" in await press(pilot, "3")
+
+
+async def test_the_test_accuracy_on_top_is_that_of_the_model_that_the_run_keeps(
+    run: RunDirectory, clock: list[float]
+) -> None:
+    with MetricsWriter(run.metrics) as writer:
+        writer.event(EpochDone("teacher", 0, 4, "test", 0.6, 0.61, 0.0, 0.0, 0.0))
+        writer.event(EpochDone("student", 1, 2, "test", 0.6, 0.87, 0.0, 0.0, 0.0))
+    results = make_results(0.5, teacher_accuracy=0.61)
+    write_results(run.results, replace(results, best_stage="teacher", best_round=0, best_epoch=4))
+    write_exit(run, code=0)
+    async with opened(run.path.parent, place=WatchPlace(run.id)) as pilot:
+        line = screen_text(pilot).splitlines()[1]
+        assert "test .610" in line
+        assert "@teacher 4" in line

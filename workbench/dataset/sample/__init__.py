@@ -1,6 +1,7 @@
-"""The sample set: drawn cats and dogs in the Oxford layout, made in seconds, the same for the same seed."""
+"""Sample sets, drawn in seconds, the same for a seed: pets in the Oxford layout, other things in folders."""
 
-from workbench.dataset.sample.generate import (
+from workbench.dataset.sample.sample_set import (
+    SampleKind,
     SampleOptions,
     ensure_sample,
     generate_sample,
@@ -8,4 +9,11 @@ from workbench.dataset.sample.generate import (
     is_current_sample,
 )
 
-__all__ = ["SampleOptions", "ensure_sample", "generate_sample", "holds_sample", "is_current_sample"]
+__all__ = [
+    "SampleKind",
+    "SampleOptions",
+    "ensure_sample",
+    "generate_sample",
+    "holds_sample",
+    "is_current_sample",
+]

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from workbench.dataset.sample.animals import draw_animal
-from workbench.dataset.sample.breeds import COATS, Breed
+from workbench.dataset.sample.animals import COATS, Breed, draw_animal
 from workbench.dataset.sample.shapes import Floats, Pose, over, smooth_noise
 
 
@@ -29,9 +28,9 @@ def photograph(breed: Breed, size: int, random: np.random.Generator) -> Photogra
         head = _bounds(animal.head)
         if head is not None:
             break
-    picture = over(_background(size, random), animal.colours, animal.coverage)
+    picture = over(backdrop(size, random), animal.colours, animal.coverage)
     picture = _foreground(picture, pose, random)
-    return Photograph(_camera(picture, random), head)
+    return Photograph(camera(picture, random), head)
 
 
 def _pose(size: int, random: np.random.Generator) -> Pose:
@@ -56,7 +55,7 @@ def _bounds(mask: Floats) -> tuple[int, int, int, int] | None:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _background(size: int, random: np.random.Generator) -> Floats:
+def backdrop(size: int, random: np.random.Generator) -> Floats:
     """(S, S, 3) float32: a wall and a floor, clutter in colours that fur has too, softened."""
     sky, ground = _muted(random), _muted(random)
     image = Image.new("RGB", (size, size), sky)
@@ -105,7 +104,7 @@ def _foreground(picture: Floats, pose: Pose, random: np.random.Generator) -> Flo
     return np.asarray(image, dtype=np.float32)
 
 
-def _camera(picture: Floats, random: np.random.Generator) -> NDArray[np.uint8]:
+def camera(picture: Floats, random: np.random.Generator) -> NDArray[np.uint8]:
     """Light from one side, a colour cast, contrast, blur and noise."""
     size = len(picture)
     slope = np.linspace(-0.5, 0.5, size, dtype=np.float32)

@@ -1,17 +1,20 @@
-"""What a step minimises: supervised training, and each online strategy in a file of its name."""
+"""What a step minimises: supervised training, and each online strategy in a file of its name.
 
-from workbench.train.objectives import (
-    fixmatch,
-    flexmatch,
-    freematch,
-    mean_teacher,
-    meta_pseudo_labels,
-    softmatch,
+A file put here is read with the others.
+"""
+
+from workbench.train.objectives.objective import (
+    Beginning,
+    Clock,
+    Labelled,
+    Loss,
+    Objective,
+    Pseudo,
+    implemented,
+    make_objective,
+    objective_for,
 )
-from workbench.train.objectives.objective import Beginning, Clock, Labelled, Loss, Objective, Pseudo
-from workbench.train.objectives.registry import implemented, make_objective
-from workbench.train.objectives.saliency_guided import SaliencyGuided
-from workbench.train.objectives.supervised import Supervised
+from workbench.train.objectives.supervised import SaliencyGuided, Supervised
 
 __all__ = [
     "Beginning",
@@ -22,12 +25,7 @@ __all__ = [
     "Pseudo",
     "SaliencyGuided",
     "Supervised",
-    "fixmatch",
-    "flexmatch",
-    "freematch",
     "implemented",
     "make_objective",
-    "mean_teacher",
-    "meta_pseudo_labels",
-    "softmatch",
+    "objective_for",
 ]

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from workbench.loader import PoolBatch
 from workbench.model import put_back
-from workbench.recipe.online import MeanTeacher
-from workbench.train.objectives.objective import Beginning, Clock, Labelled, Loss, Objective, Pseudo
-from workbench.train.objectives.registry import objective_for
+from workbench.recipe.strategies.online import MeanTeacher
+from workbench.train.objectives.objective import (
+    Beginning,
+    Clock,
+    Labelled,
+    Loss,
+    Objective,
+    Pseudo,
+    objective_for,
+)
 
 
 @objective_for(MeanTeacher)
@@ -24,10 +32,17 @@ class MeanTeacherObjective(Objective):
     """
 
     def __init__(self, knobs: MeanTeacher, beginning: Beginning) -> None:
-        self._knobs = knobs
+        self._consistency = knobs.consistency
+        self._rampup, self._early, self._late = map(knobs.given, ("rampup_epochs", "early_ema", "late_ema"))
         self._label_smoothing = beginning.label_smoothing
         self._teacher = copy.deepcopy(beginning.module).requires_grad_(False)
+        self._twin: nn.Module = self._teacher
+        self._mixes_batch = beginning.mixes_batch
         self._clock = Clock(0, 1, 1.0)
+
+    def know_twins(self, twin: Callable[[nn.Module], nn.Module]) -> None:
+        """The teacher takes what the student takes."""
+        self._twin = twin(self._teacher)
 
     def begin_step(self, clock: Clock) -> None:
         """The teacher's noise is on, also after an evaluation."""
@@ -39,11 +54,12 @@ class MeanTeacherObjective(Objective):
         assert unlabelled is not None
         own: Tensor = model(torch.cat([labelled.inputs, unlabelled.weak])).float()
         with torch.no_grad():
-            other: Tensor = self._teacher(torch.cat([labelled.inputs, unlabelled.strong])).float()
+            beside = [labelled.inputs] if self._mixes_batch else []
+            other: Tensor = self._twin(torch.cat([*beside, unlabelled.strong])).float()
         certain, student = own.tensor_split([len(labelled.inputs)])
-        taught = torch.softmax(other[len(labelled.inputs) :], dim=1)
+        taught = torch.softmax(other[-len(student) :], dim=1)
         disagreement = (torch.softmax(student, dim=1) - taught).square().mean()
-        weight = self._knobs.consistency * ramp(self._clock.epochs, self._knobs.rampup_epochs)
+        weight = self._consistency * ramp(self._clock.epochs, self._rampup)
         value = labelled.cross_entropy(certain, self._label_smoothing) + weight * disagreement
         labels = taught.argmax(dim=1)
         return Loss(value, certain, Pseudo(labels, torch.ones_like(labels, dtype=torch.float32)))
@@ -51,8 +67,7 @@ class MeanTeacherObjective(Objective):
     @torch.no_grad()
     def end_step(self, model: nn.Module) -> None:
         """The teacher's weights move towards the student's."""
-        ramping = self._clock.epochs < self._knobs.rampup_epochs
-        decay = self._knobs.early_ema if ramping else self._knobs.late_ema
+        decay = self._early if self._clock.epochs < self._rampup else self._late
         pairs = zip(self._teacher.parameters(), model.parameters(), strict=True)
         moving = [(mine, theirs) for mine, theirs in pairs if theirs.requires_grad]
         torch._foreach_lerp_([mine for mine, _ in moving], [theirs for _, theirs in moving], 1 - decay)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from workbench.compute import full_precision
 from workbench.loader import PoolBatch
 from workbench.model import ImageClassifier, parameter_groups, put_back
-from workbench.recipe.online import MetaPseudoLabels
+from workbench.recipe.strategies.online import MetaPseudoLabels
 from workbench.support.spans import Part, span
-from workbench.train.objectives.objective import Beginning, Clock, Labelled, Loss, Objective, Pseudo
-from workbench.train.objectives.registry import objective_for
-from workbench.train.optim import make_optimizer, optimizer_tensors, restore_optimizer, set_rates
+from workbench.train.loss_scale import LossScale
+from workbench.train.objectives.fixmatch import three_views
+from workbench.train.objectives.objective import (
+    Beginning,
+    Clock,
+    Labelled,
+    Loss,
+    Objective,
+    Pseudo,
+    objective_for,
+)
+from workbench.train.optim import begin_state, make_optimizer, optimizer_tensors, restore_optimizer, set_rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,8 @@ class _Waiting:
     before: Tensor
     """() the student's loss on the labelled batch before its step."""
     labelled: Labelled
+    student: nn.Module
+    """What computes its outputs."""
 
 
 @objective_for(MetaPseudoLabels)
@@ -44,15 +57,23 @@ class MetaPseudoLabelsObjective(Objective):
 
     def __init__(self, knobs: MetaPseudoLabels, beginning: Beginning) -> None:
         self._knobs = knobs
+        self._baseline, self._rampup = map(knobs.given, ("baseline", "uda_rampup_epochs"))
         self._label_smoothing = beginning.label_smoothing
         self._device = beginning.device
         self._teacher = copy.deepcopy(beginning.module)
+        self._twin: nn.Module = self._teacher
+        self._mixes_batch = beginning.mixes_batch
         assert isinstance(self._teacher, ImageClassifier)
         groups = parameter_groups(self._teacher, beginning.optimizer)
         self._optimizer = make_optimizer(beginning.optimizer, groups)
+        self._scale = LossScale(beginning.device) if beginning.scales_loss else None
         self._usual = torch.zeros((), device=beginning.device)
         self._clock = Clock(0, 1, 1.0)
         self._waiting: _Waiting | None = None
+
+    def know_twins(self, twin: Callable[[nn.Module], nn.Module]) -> None:
+        """The teacher takes what the student takes."""
+        self._twin = twin(self._teacher)
 
     def begin_step(self, clock: Clock) -> None:
         """The teacher learns at the student's rate."""
@@ -63,11 +84,7 @@ class MetaPseudoLabelsObjective(Objective):
     def loss(self, model: nn.Module, labelled: Labelled, unlabelled: PoolBatch | None) -> Loss:
         """The student's loss on what the teacher says; the teacher's own waits for `end_step`."""
         assert unlabelled is not None
-        count = len(unlabelled.positions)
-        views = torch.cat([labelled.inputs, unlabelled.weak, unlabelled.strong])
-        logits: Tensor = self._teacher(views).float()
-        first = len(labelled.inputs)
-        certain, weak, strong = logits.tensor_split([first, first + count])
+        certain, weak, strong = three_views(self._twin, labelled, unlabelled, as_one=self._mixes_batch)
         labels = self._labels(torch.softmax(weak.detach(), dim=1))
         own = labelled.cross_entropy(certain, self._label_smoothing)
         weight = self._knobs.uda_weight * self._ramp()
@@ -77,7 +94,7 @@ class MetaPseudoLabelsObjective(Objective):
             )
         seen = _un_noised(model, labelled.inputs)
         before = labelled.cross_entropy(seen, 0.0)
-        self._waiting = _Waiting(own, F.cross_entropy(strong, labels), before, labelled)
+        self._waiting = _Waiting(own, F.cross_entropy(strong, labels), before, labelled, model)
         value = F.cross_entropy(model(unlabelled.strong).float(), labels)
         return Loss(value, seen, Pseudo(labels, torch.ones_like(labels, dtype=torch.float32)))
 
@@ -87,20 +104,28 @@ class MetaPseudoLabelsObjective(Objective):
         waiting, self._waiting = self._waiting, None
         value = waiting.own
         if self._knobs.feedback:
-            after = waiting.labelled.cross_entropy(_un_noised(model, waiting.labelled.inputs), 0.0)
+            seen = _un_noised(waiting.student, waiting.labelled.inputs)
+            after = waiting.labelled.cross_entropy(seen, 0.0)
             helped = waiting.before - after
-            self._usual = self._usual + self._knobs.baseline * (helped - self._usual)
+            self._usual = self._usual + self._baseline * (helped - self._usual)
             value = value + (helped - self._usual) * waiting.said
         self._optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self._device.type, enabled=False), span(Part.BACKWARD, "teacher"):
-            value.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
+        with full_precision(self._device), span(Part.BACKWARD, "teacher"):
+            scaled = value if self._scale is None else self._scale.scaled(value)
+            scaled.backward()  # type: ignore[no-untyped-call]
+        if self._scale is None:
+            begin_state(self._optimizer)
+            self._optimizer.step()
+        else:
+            self._scale.step(self._optimizer)
 
     def state(self) -> dict[str, Tensor]:
         """The teacher, its optimiser, and the usual feedback."""
         teacher = {f"teacher/{name}": tensor for name, tensor in self._teacher.state_dict().items()}
         moments = {f"optimizer/{name}": tensor for name, tensor in optimizer_tensors(self._optimizer).items()}
-        return {**teacher, **moments, "usual": self._usual}
+        scale = {} if self._scale is None else self._scale.state()
+        of_scale = {f"scale/{name}": tensor for name, tensor in scale.items()}
+        return {**teacher, **moments, **of_scale, "usual": self._usual}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Put them back."""
@@ -110,6 +135,8 @@ class MetaPseudoLabelsObjective(Objective):
 
         put_back(self._teacher, part("teacher/"))
         restore_optimizer(self._optimizer, part("optimizer/"))
+        if self._scale is not None:
+            self._scale.restore(part("scale/"))
         self._usual = state["usual"].to(self._device)
 
     def _labels(self, probabilities: Tensor) -> Tensor:
@@ -120,19 +147,23 @@ class MetaPseudoLabelsObjective(Objective):
 
     def _ramp(self) -> float:
         """Linear from 0 to 1 over `uda_rampup_epochs`."""
-        length = self._knobs.uda_rampup_epochs
-        return min(1.0, self._clock.epochs / length) if length else 1.0
+        return min(1.0, self._clock.epochs / self._rampup) if self._rampup else 1.0
 
 
 def uda_loss(weak: Tensor, strong: Tensor, temperature: float, threshold: float) -> Tensor:
-    """Mean of 1[max q ≥ threshold]·H(sharpened q, p(A(u))), () float32 (Xie et al. 2020, UDA, Sec. 2.2, 2.4).
+    """Mean of 1[max q ≥ threshold]·H(q, p(A(u))), () float32, with q the weak view's sharpened softmax.
+
+    The threshold is on the sharpened q, as in the authors' code (google-research/google-research,
+    meta_pseudo_labels/training_utils.py, `UDA.build_uda_cross_entropy`: `largest_probs` of `labels['u_ori']`,
+    the softmax of logits / uda_temp). Xie et al. 2020, UDA, Sec. 2.4, put it on the plain softmax.
 
     Args:
-        weak: (U, C) float32 logits, without gradient; q is their softmax, sharpened by the temperature.
+        weak: (U, C) float32 logits, without gradient; q is the softmax of these over the temperature.
         strong: (U, C) float32 logits.
     """
-    sure = (torch.softmax(weak, dim=1).max(dim=1).values >= threshold).float()
-    return (sure * F.cross_entropy(strong, torch.softmax(weak / temperature, dim=1), reduction="none")).mean()
+    sharpened = torch.softmax(weak / temperature, dim=1)
+    sure = (sharpened.max(dim=1).values >= threshold).float()
+    return (sure * F.cross_entropy(strong, sharpened, reduction="none")).mean()
 
 
 @torch.no_grad()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from workbench.loader import HeadMasks, PoolBatch
 from workbench.recipe import Optimizer
+from workbench.recipe.online import Online
+from workbench.support.errors import UserError
+from workbench.support.plugins import import_all
 from workbench.train.objective import weighted_cross_entropy
 
 
@@ -85,6 +90,10 @@ class Beginning:
     label_smoothing: float
     optimizer: Optimizer
     """The knobs of the stage's own optimiser."""
+    mixes_batch: bool = True
+    """Whether batch norm learns statistics, so that all views must pass the network as one batch."""
+    scales_loss: bool = False
+    """Training is in fp16: an optimiser of the objective's own needs a loss scale of its own."""
 
 
 class Objective:
@@ -96,6 +105,9 @@ class Objective:
 
     can_be_cut = False
     """Whether the losses of a batch's parts add up to the batch's own."""
+
+    def know_twins(self, twin: Callable[[nn.Module], nn.Module]) -> None:
+        """Batches may hold maps: `twin` gives what computes the outputs of a network like the stage's own."""
 
     def begin_step(self, clock: Clock) -> None:
         """A step is about to begin."""
@@ -117,9 +129,59 @@ class Objective:
         """(C,) float32, the confidence that each class's pseudo-labels need now; None without thresholds."""
         return None
 
+    def weights_now(self, probabilities: Tensor) -> Tensor:
+        """(U,) float32 what pseudo-labels of these (U, C) weak views would weigh now; nothing moves on."""
+        confidence, labels = probabilities.max(dim=1)
+        thresholds = self.thresholds
+        return (
+            torch.ones_like(confidence) if thresholds is None else (confidence >= thresholds[labels]).float()
+        )
+
     def state(self) -> dict[str, Tensor]:
         """All that later steps depend on, by name."""
         return {}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Put back what `state` gave."""
+
+
+# (knobs, what it begins with) -> objective
+Maker = Callable[[Any, Beginning], Objective]
+_OWN = "workbench.train.objectives"
+_MAKERS: dict[type[Online], Maker] = {}
+MakerT = TypeVar("MakerT", bound=Maker)
+
+
+def objective_for(knobs: type[Online]) -> Callable[[MakerT], MakerT]:
+    """Register the decorated class as the objective of a strategy's knob model."""
+
+    def register(maker: MakerT) -> MakerT:
+        if knobs in _MAKERS:
+            raise ValueError(f"{knobs.__name__} has an objective already: {_MAKERS[knobs]}")
+        _MAKERS[knobs] = maker
+        return maker
+
+    return register
+
+
+def implemented() -> frozenset[type[Online]]:
+    """The knob models that have an objective."""
+    import_all(_OWN)
+    return frozenset(_MAKERS)
+
+
+def make_objective(knobs: Online, beginning: Beginning) -> Objective:
+    """The objective of an online strategy.
+
+    Raises:
+        UserError: nobody has registered any.
+    """
+    import_all(knobs.code or _OWN)
+    maker = _MAKERS.get(type(knobs))
+    if maker is None:
+        raise UserError(
+            f"the strategy {knobs.strategy} has no objective: nothing was registered for its knobs",
+            where="pseudo_label.strategy",
+            hint="workbench.train.objectives.objective_for does, in the module that the knobs' code names",
+        )
+    return maker(knobs, beginning)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from workbench.tui.actions.action import Action, readable_key
-from workbench.tui.actions.compare import COMPARE
-from workbench.tui.actions.compose import COMPOSE
-from workbench.tui.actions.everywhere import EVERYWHERE
-from workbench.tui.actions.inspect import INSPECT
-from workbench.tui.actions.runs import RUNS
-from workbench.tui.actions.watch import WATCH
+from workbench.tui.actions.label_actions import LABEL
+from workbench.tui.actions.recipe_actions import COMPOSE, INSPECT
+from workbench.tui.actions.run_actions import COMPARE, EVERYWHERE, RUNS, WATCH
 
 SCOPES: dict[str, tuple[Action, ...]] = {
     "everywhere": EVERYWHERE,
@@ -17,6 +14,7 @@ SCOPES: dict[str, tuple[Action, ...]] = {
     "watch": WATCH,
     "compare": COMPARE,
     "inspect": INSPECT,
+    "label": LABEL,
 }
 ACTIONS: dict[str, Action] = {action.id: action for actions in SCOPES.values() for action in actions}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from workbench.support.units import fraction
+
 Format = Literal["share", "number"]
 
 _NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -59,7 +61,7 @@ def value_label(value: float, form: Format) -> str:
     if not math.isfinite(value):
         return "–"
     if form == "share":
-        return _share(value, 3)
+        return fraction(value)
     if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e6):
         return f"{value:.3g}"
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"

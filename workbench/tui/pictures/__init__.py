@@ -1,6 +1,6 @@
-"""Photographs in a terminal: the protocol to draw with, half-cells, thumbnails kept on disk."""
+"""Photographs in a terminal: the protocol or the blocks to draw with, thumbnails kept on disk."""
 
-from workbench.tui.pictures.half_cells import Pixels, fit, half_cells
-from workbench.tui.pictures.protocol import Protocol, choose_protocol, chosen_protocol
+from workbench.tui.pictures.blocks import Blocks, Pixels, draw, fit
+from workbench.tui.pictures.image_protocol import Drawing, Protocol, choose_drawing, chosen_drawing
 
-__all__ = ["Pixels", "Protocol", "choose_protocol", "chosen_protocol", "fit", "half_cells"]
+__all__ = ["Blocks", "Drawing", "Pixels", "Protocol", "choose_drawing", "chosen_drawing", "draw", "fit"]

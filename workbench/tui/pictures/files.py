@@ -15,9 +15,10 @@ from typing import Any
 
 from workbench.dataset import open_catalogue
 from workbench.dataset.contents import stamp_of
+from workbench.dataset.run_data import how_it_is_read, locate
 from workbench.recipe.data import Data
 from workbench.support.caches import read_json_cache, write_json_cache
-from workbench.support.fingerprint import fingerprint
+from workbench.support.digests import fingerprint
 from workbench.support.paths import cache_home
 
 _VERSION = 1
@@ -35,7 +36,8 @@ def picture_files(data: Data, data_home: Path) -> dict[str, Path]:
         return known
     catalogue = open_catalogue(data, data_home=data_home)
     files = {record.id: record.path for record in catalogue.records}
-    _remember(kept, files, (catalogue.root, *_extra_folders(data)))
+    place = locate(data, data_home=data_home)  # a table's is its file
+    _remember(kept, files, (*dict.fromkeys((catalogue.root, place)), *_extra_folders(data)))
     return files
 
 
@@ -51,7 +53,7 @@ def look_of(files: Mapping[str, Path]) -> str:
 def _place(data: Data, data_home: Path) -> Path:
     root = str(Path(data.root).expanduser().absolute()) if data.root else ""
     extra = [str(folder) for folder in _extra_folders(data)]
-    told = json.dumps([_VERSION, data.dataset, root, str(data_home), *extra])
+    told = json.dumps([_VERSION, data.dataset, root, str(data_home), *extra, *how_it_is_read(data)])
     return cache_home() / "pictures" / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.sealed"
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from workbench.support.caches import DamagedCache, clear_way, read_sealed, sealed
 from workbench.support.paths import cache_home
-from workbench.tui.pictures.half_cells import Pixels, fit, shrink
+from workbench.tui.pictures.blocks import Blocks, Pixels, fit, shrink
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,8 +46,21 @@ class Thumbnails:
     new one. Several threads and processes may use one folder.
     """
 
-    def __init__(self, folder: Path | None = None, *, max_bytes: int = _MAX_BYTES) -> None:
-        """`folder`: default below the cache home. `max_bytes`: those unused longest go beyond this."""
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        blocks: Blocks = Blocks.QUADRANT,
+        max_bytes: int = _MAX_BYTES,
+    ) -> None:
+        """Nothing is read or made yet.
+
+        Args:
+            folder: default below the cache home.
+            blocks: what they are drawn with.
+            max_bytes: those unused longest go beyond this.
+        """
+        self._blocks = blocks
         self._folder = folder or cache_home() / "thumbnails"
         self._max_bytes = max_bytes
         self._made = 0
@@ -76,10 +89,10 @@ class Thumbnails:
         from workbench.dataset.probe import UnreadableImage
 
         try:
-            small = self._small(path, _side(columns, rows))
+            small = self._small(path, _side(columns, rows, self._blocks))
         except UnreadableImage as error:
             return Thumbnail(path, None, error.reason)
-        return Thumbnail(path, shrink(small, *fit(small.size, columns, rows)))
+        return Thumbnail(path, shrink(small, *fit(small.size, columns, rows), self._blocks))
 
     def _small(self, path: Path, side: int) -> Image:
         """The copy of a file with this longest side; from disk, or made and kept."""
@@ -145,9 +158,9 @@ class Thumbnails:
                 total -= size
 
 
-def _side(columns: int, rows: int) -> int:
+def _side(columns: int, rows: int, blocks: Blocks) -> int:
     """The smallest kept side from which columns × rows cells can be drawn sharply."""
-    needed = 1.5 * max(columns, 2 * rows)
+    needed = 1.5 * max(blocks.across * columns, blocks.down * rows)
     return next((side for side in _SIDES if side >= needed), _SIDES[-1])
 
 

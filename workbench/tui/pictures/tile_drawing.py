@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.color import Color, blend_rgb
+from rich.color_triplet import ColorTriplet
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
@@ -17,6 +19,8 @@ from workbench.tui.text import plain
 from workbench.tui.themes import Palette
 
 _CURSOR, _MARKED = "▌", "◆"
+_FAINT = 0.6
+"""How far the colours of a faint picture are on their way to the background."""
 
 Drawn = list[Strip] | str
 """A picture's lines, or what stands in its place."""
@@ -33,6 +37,8 @@ class Tile:
     name: str
     """Stands in the picture's place where there is none."""
     marked: bool = False
+    faint: bool = False
+    """Drawn darker, as what is not meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class Painter:
         width, caption = lay.picture_columns, number - lay.picture_rows
         mark = self._mark(tile.marked and caption == 0, is_cursor)
         if caption >= 0:
-            text = tile.caption[caption] if caption < len(tile.caption) else Text()
+            text = _caption_line(tile.caption, caption, lay)
             return [mark, self._words(text, width, highlighted=is_cursor and focused)]
         if isinstance(drawn, str):
             here = drawn if number == lay.picture_rows // 2 else ""
@@ -63,7 +69,19 @@ class Painter:
         if not 0 <= row < len(drawn):
             return [mark, self.blank(width)]
         left = (width - drawn[row].cell_length) // 2
-        return [mark, self.blank(left), drawn[row], self.blank(width - left - drawn[row].cell_length)]
+        shown = self._faint(drawn[row]) if tile.faint else drawn[row]
+        return [mark, self.blank(left), shown, self.blank(width - left - drawn[row].cell_length)]
+
+    def _faint(self, line: Strip) -> Strip:
+        """A picture's line with its colours moved towards the background."""
+        ground = Color.parse(self.colours.background).get_truecolor()
+        segments = []
+        for text, style, control in line:
+            if style is not None:
+                front, back = (_blended(colour, ground) for colour in (style.color, style.bgcolor))
+                style = style + Style(color=front, bgcolor=back)
+            segments.append(Segment(text, style, control))
+        return Strip(segments, line.cell_length)
 
     def _mark(self, is_marked: bool, is_cursor: bool) -> Strip:
         if is_marked:
@@ -87,6 +105,21 @@ class Painter:
         base = self.base + self.console.get_style(text.style)
         segments = [Segment(part, base + own if own else base) for part, own, _ in shown.render(self.console)]
         return Strip(segments).adjust_cell_length(width, base)
+
+
+def _blended(colour: Color | None, ground: ColorTriplet) -> Color | None:
+    if colour is None:
+        return None
+    return Color.from_triplet(blend_rgb(colour.get_truecolor(), ground, _FAINT))
+
+
+def _caption_line(caption: tuple[Text, ...], line: int, lay: Tiling) -> Text:
+    """The caption's line; where there is one line less, the last stands behind the one before."""
+    lines = list(caption)
+    if len(lines) > lay.caption_lines:
+        last = lines.pop()
+        lines[-1] = Text.assemble(lines[-1], " ", last)
+    return lines[line] if line < len(lines) else Text()
 
 
 def _end_of(name: str, width: int) -> str:

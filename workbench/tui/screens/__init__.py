@@ -17,6 +17,7 @@ _SCREENS = {
     "watch": ("workbench.tui.screens.watch", "WatchScreen"),
     "compare": ("workbench.tui.screens.compare", "CompareScreen"),
     "inspect": ("workbench.tui.screens.inspect", "InspectScreen"),
+    "label": ("workbench.tui.screens.label", "LabelScreen"),
 }
 
 

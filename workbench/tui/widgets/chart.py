@@ -13,10 +13,17 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from workbench.tui.draw.chart import draw_chart
-from workbench.tui.draw.chart_data import EMPTY_CHART, ChartData, ChartView, Level, Mark, Series
-from workbench.tui.draw.curves import CurveCache
-from workbench.tui.draw.frame import Frame
+from workbench.tui.draw.chart_curves import (
+    EMPTY_CHART,
+    ChartData,
+    ChartView,
+    CurveCache,
+    Frame,
+    Level,
+    Mark,
+    Series,
+)
+from workbench.tui.draw.chart_drawing import draw_chart
 from workbench.tui.themes import palette_of
 
 __all__ = ["Chart", "ChartData", "Level", "Mark", "Series"]

@@ -17,8 +17,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from workbench.support.clean import clean
-from workbench.tui.draw.heatmap import EMPTY_HEAT, Fit, HeatData, draw_heat, fit
-from workbench.tui.few_colours import FewColours
+from workbench.tui.draw.heat_drawing import EMPTY_HEAT, Fit, HeatData, draw_heat, fit
+from workbench.tui.terminal import FewColours
 from workbench.tui.themes import palette_of
 
 _STRIDE = 10  # rows or columns that shift and an arrow go

@@ -1,10 +1,10 @@
-"""One picture, as large as its place allows: by Kitty's protocol, by Sixel, in half-cells, or as words."""
+"""One picture, as large as its place allows: by Kitty's protocol, by Sixel, in blocks, or as words."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from rich.segment import Segment
 from rich.text import Text
@@ -17,8 +17,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from workbench.support.units import human_bytes
-from workbench.tui.pictures.half_cells import Pixels, fit, half_cells, shrink
-from workbench.tui.pictures.protocol import Protocol, chosen_protocol
+from workbench.tui.pictures.blocks import Blocks, draw, fit, shrink
+from workbench.tui.pictures.image_protocol import Drawing, Protocol, chosen_drawing
 from workbench.tui.text import plain
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ class Picture(Widget):
 
     DEFAULT_CSS = """
     Picture { layout: vertical; width: 1fr; height: 1fr; }
-    Picture > HalfCells { width: 1fr; height: 1fr; }
+    Picture > Cells { width: 1fr; height: 1fr; }
     Picture > #room { width: 1fr; height: 1fr; align: center middle; }
     Picture > #room > * { width: auto; height: auto; }
     Picture > #words { width: 1fr; height: 1fr; content-align: center middle; color: $text-muted; }
     Picture > #words { display: none; }
     Picture > #caption { width: 1fr; height: auto; text-align: center; display: none; }
     Picture.-words > #words { display: block; }
-    Picture.-words > HalfCells, Picture.-words > #room { display: none; }
+    Picture.-words > Cells, Picture.-words > #room { display: none; }
     """
 
     @dataclass
@@ -56,23 +56,28 @@ class Picture(Widget):
         reason: str
 
     def __init__(
-        self, *, protocol: Protocol | None = None, id: str | None = None, classes: str | None = None
+        self, *, drawing: Drawing | None = None, id: str | None = None, classes: str | None = None
     ) -> None:
-        """`protocol`: the way to draw; default what was chosen for this terminal at start."""
+        """`drawing`: the way to draw; default what was chosen for this terminal at start."""
         super().__init__(id=id, classes=classes)
-        self._protocol = protocol or chosen_protocol()
-        self._canvas: HalfCells | TGPImage | SixelImage | None = None
+        self._drawing = drawing or chosen_drawing()
+        self._canvas: Cells | TGPImage | SixelImage | None = None
         self._path: Path | None = None
         self._caption: Text | None = None
 
     def compose(self) -> ComposeResult:
         """The canvas that goes with the protocol; beneath it the caption."""
-        if self._protocol is Protocol.HALF:
-            self._canvas = HalfCells()
-            yield self._canvas
-        elif self._protocol is not Protocol.OFF:
-            self._canvas = _graphic(self._protocol)
-            yield Container(self._canvas, id="room")
+        match self._drawing.protocol:
+            case Protocol.CELLS:
+                self._canvas = Cells(self._drawing.blocks)
+                yield self._canvas
+            case Protocol.KITTY | Protocol.SIXEL:
+                self._canvas = _graphic(self._drawing.protocol)
+                yield Container(self._canvas, id="room")
+            case Protocol.OFF:
+                pass
+            case _:
+                assert_never(self._drawing.protocol)
         yield Static(id="words", markup=False)
         yield Static(id="caption", markup=False)
 
@@ -126,11 +131,12 @@ class Picture(Widget):
         self.add_class("-words")
 
 
-class HalfCells(Widget):
-    """An image drawn in half-cells, centred, anew at every size."""
+class Cells(Widget):
+    """An image drawn in block characters, centred, anew at every size."""
 
-    def __init__(self) -> None:
+    def __init__(self, blocks: Blocks) -> None:
         super().__init__()
+        self._blocks = blocks
         self._image: Image | None = None
         self._lines: list[list[Segment]] = []
         self._drawn_for: tuple[int, int] = (0, 0)
@@ -152,7 +158,8 @@ class HalfCells(Widget):
         if self._image is None:
             return Strip.blank(width, self.rich_style)
         if self._drawn_for != (width, height):
-            self._lines = half_cells(_shrunk(self._image, width, height))
+            cells = fit(self._image.size, width, height)
+            self._lines = draw(shrink(self._image, *cells, self._blocks))
             self._drawn_for = (width, height)
         row = y - (height - len(self._lines)) // 2
         if not 0 <= row < len(self._lines):
@@ -175,10 +182,6 @@ def read_picture(path: Path) -> tuple[Image | None, str]:
         return None, error.reason
     image.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
     return image, ""
-
-
-def _shrunk(image: Image, columns: int, rows: int) -> Pixels:
-    return shrink(image, *fit(image.size, columns, rows))
 
 
 def _graphic(protocol: Protocol) -> TGPImage | SixelImage:

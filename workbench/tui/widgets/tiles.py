@@ -17,11 +17,11 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
-from workbench.tui.pictures.half_cells import half_cells
-from workbench.tui.pictures.protocol import Protocol, chosen_protocol
-from workbench.tui.pictures.thumbnails import Thumbnail, Thumbnails
+from workbench.tui.pictures.blocks import draw
+from workbench.tui.pictures.image_protocol import Protocol, chosen_drawing
+from workbench.tui.pictures.thumbnails import Thumbnails
 from workbench.tui.pictures.tile_drawing import Drawn, Painter, Tile
-from workbench.tui.pictures.tiling import CAPTION_LINES, Tiling, tiling
+from workbench.tui.pictures.tiling import CAPTION_LINES, LARGEST, Tiling, tiling
 from workbench.tui.themes import palette_of
 
 _KEPT_PICTURES = 2_000
@@ -69,6 +69,12 @@ class TileGrid(Widget, can_focus=True):
         index: int
 
     @dataclass
+    class Clicked(_OfGrid):
+        """A tile was clicked; the cursor stands on it now, wherever it was before."""
+
+        index: int
+
+    @dataclass
     class Paged(_OfGrid):
         """Other tiles are in sight: those from `first` on, `count` of them."""
 
@@ -77,16 +83,27 @@ class TileGrid(Widget, can_focus=True):
 
     @dataclass
     class _Read(Message):
-        thumbnails: tuple[Thumbnail, ...]
+        drawn: dict[Path, Drawn]
         size: tuple[int, int]
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        plan: Callable[[int, int, bool], Tiling] | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        """`plan`: how tiles lie in so many columns and rows, with pictures or without; default `tiling`."""
         super().__init__(id=id, classes=classes)
-        self._pictures = chosen_protocol() is not Protocol.OFF
-        self._thumbnails = Thumbnails()
+        drawing = chosen_drawing()
+        self._plan = plan
+        self._pictures = drawing.protocol is not Protocol.OFF
+        self._thumbnails = Thumbnails(blocks=drawing.blocks)
+        self._zoom = 0
         self._count, self._cursor = 0, 0
         self._tile: Callable[[int], Tile] = _no_tile
         self._tiles: list[Tile] = []
+        self._then: tuple[Path, ...] = ()
         self._page = (0, 0)
         self._read: dict[tuple[Path, int, int], Drawn] = {}
         self._painter: Painter | None = None
@@ -101,7 +118,20 @@ class TileGrid(Widget, can_focus=True):
     @property
     def tiling(self) -> Tiling:
         """How the tiles lie at the present size."""
-        return tiling(max(1, self.size.width), max(1, self.size.height), pictures=self._pictures)
+        place = max(1, self.size.width), max(1, self.size.height)
+        if self._plan is not None:
+            return self._plan(*place, self._pictures)
+        return tiling(*place, pictures=self._pictures, zoom=self._zoom)
+
+    @property
+    def zoom(self) -> int:
+        """How large the tiles are without a plan: 0, as many as can be judged, to `LARGEST`."""
+        return self._zoom
+
+    @zoom.setter
+    def zoom(self, zoom: int) -> None:
+        self._zoom = max(0, min(zoom, LARGEST))
+        self._turn()
 
     @property
     def in_sight(self) -> range:
@@ -119,9 +149,11 @@ class TileGrid(Widget, can_focus=True):
         """Have every picture read again when it is next needed; benchmarks time that."""
         self._read.clear()
 
-    def show(self, count: int, tile: Callable[[int], Tile], cursor: int = 0) -> None:
-        """Show other tiles; `tile` makes the one at an index."""
-        self._count, self._tile = count, tile
+    def show(
+        self, count: int, tile: Callable[[int], Tile], cursor: int = 0, *, then: Sequence[Path] = ()
+    ) -> None:
+        """Show other tiles; `tile` makes the one at an index, and the files `then` are read after them."""
+        self._count, self._tile, self._then = count, tile, tuple(then)
         self._cursor = max(0, min(cursor, count - 1))
         self._turn()
 
@@ -157,35 +189,33 @@ class TileGrid(Widget, can_focus=True):
             ahead = range(sight.stop, min(sight.stop + len(sight), self._count))
             wanted = [*self._tiles, *(self._tile(index) for index in ahead)]
             size = (self.tiling.picture_columns, self.tiling.picture_rows)
-            paths = [t.path for t in wanted if t.path is not None and (t.path, *size) not in self._read]
+            files = [*(tile.path for tile in wanted if tile.path is not None), *self._then]
+            paths = [path for path in dict.fromkeys(files) if (path, *size) not in self._read]
             if paths:
-                self._fetch(list(dict.fromkeys(paths)), size)
+                self._fetch(paths, size)
 
     # Pictures
 
     @work(thread=True, exclusive=True, group="thumbnails")
     def _fetch(self, paths: Sequence[Path], size: tuple[int, int]) -> None:
         worker = get_current_worker()
-        ready: list[Thumbnail] = []
+        ready: dict[Path, Drawn] = {}
         posted = time.monotonic()
-        for thumbnail in self._thumbnails.many(paths, *size, stopped=lambda: worker.is_cancelled):
-            ready.append(thumbnail)
+        for found in self._thumbnails.many(paths, *size, stopped=lambda: worker.is_cancelled):
+            lines = None if found.pixels is None else draw(found.pixels)
+            ready[found.path] = found.reason if lines is None else [Strip(line, len(line)) for line in lines]
             if time.monotonic() - posted > _BATCH_SECONDS:
-                self.post_message(self._Read(tuple(ready), size))
-                ready, posted = [], time.monotonic()
+                self.post_message(self._Read(ready, size))
+                ready, posted = {}, time.monotonic()
         if ready:
-            self.post_message(self._Read(tuple(ready), size))
+            self.post_message(self._Read(ready, size))
 
     @on(_Read)
     def _take(self, message: _Read) -> None:
         message.stop()
         if len(self._read) > _KEPT_PICTURES:
             self._read.clear()
-        for found in message.thumbnails:
-            drawn = (
-                found.reason if found.pixels is None else [Strip(line) for line in half_cells(found.pixels)]
-            )
-            self._read[(found.path, *message.size)] = drawn
+        self._read.update({(path, *message.size): drawn for path, drawn in message.drawn.items()})
         self.refresh()
 
     # Drawing
@@ -252,6 +282,7 @@ class TileGrid(Widget, can_focus=True):
             self.post_message(self.Opened(self, index))
         else:
             self.move_to(index)
+        self.post_message(self.Clicked(self, index))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """A row down."""

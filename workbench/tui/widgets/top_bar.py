@@ -15,7 +15,8 @@ from textual.widget import Widget
 from workbench.runs.status import RunStatus
 from workbench.runs.watching import RunsView
 from workbench.support.clean import clean
-from workbench.tui.marks import STATUS_MARKS
+from workbench.support.units import percent
+from workbench.tui.text import STATUS_MARKS
 from workbench.tui.themes import Palette, palette_of
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _gpu_line(gpus: Sequence[GpuUse], colours: Palette, *, wide: bool) -> Text:
     text = Text(end="")
     shown = gpus if wide else gpus[:1]
     for gpu in shown[:4]:
-        busy = "" if gpu.utilisation is None else f" {100 * gpu.utilisation:.0f}%"
+        busy = "" if gpu.utilisation is None else f" {percent(gpu.utilisation, 0)}%"
         memory = f" {gpu.used_bytes / 2**30:.0f}/{gpu.total_bytes / 2**30:.0f} GiB"
         text.append(f"  GPU{gpu.index}{busy}{memory}", style=colours.muted)
     if len(gpus) > len(shown):

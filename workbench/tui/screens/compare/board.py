@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual.message import Message
 
-from workbench.runs.compare import MOST_RUNS, Comparison, RunRead, compare_read, read_run
-from workbench.runs.compare_seeds import GroupComparison, compare_groups
-from workbench.runs.curves import follow_to_end
-from workbench.runs.follow import RunFollower
-from workbench.runs.following import Following
+from workbench.runs.comparison import (
+    MOST_RUNS,
+    Comparison,
+    GroupComparison,
+    RunRead,
+    compare_groups,
+    compare_read,
+    read_run,
+)
+from workbench.runs.comparison_table import ComparisonTable, table_of_groups, table_of_runs
+from workbench.runs.curves import Following, RunFollower, follow_to_end
+from workbench.runs.seed_groups import seed_of
 from workbench.runs.summary import RunSummary
-from workbench.tui.screens.compare.naming import short_names, without_shared_start
+from workbench.support.clean import clean
+
+_WORD_END = re.compile(r".*[_\-/·,: ]")
+_LEAST_SHARED = 5  # characters: less is not worth leaving out
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +43,12 @@ class Board:
     comparison: Comparison
     groups: GroupComparison
 
+    def table(self, *, seeds: bool) -> ComparisonTable:
+        """The runs, or the groups of seeds, beside each other."""
+        if seeds:
+            return table_of_groups(self.comparison, self.groups, self.group_names)
+        return table_of_runs(self.comparison, self.names)
+
     @property
     def baseline(self) -> int:
         """The place of the run that the others are measured against."""
@@ -40,13 +58,22 @@ class Board:
         """Where the run is in the lists."""
         return next((place for place, run in enumerate(self.runs) if run.id == run_id), None)
 
+    def compared(self, chosen: str) -> int:
+        """The run that is held against the baseline: the chosen one, else the first other with results."""
+        place = self.place_of(chosen)
+        if place is not None and place != self.baseline:
+            return place
+        others = [place for place in range(len(self.runs)) if place != self.baseline]
+        done = [place for place in others if self.read[place].results is not None]
+        return next(iter((*done, *others)), self.baseline)
+
     def colour_of(self, place: int, *, seeds: bool) -> int:
         """The number of the run's colour: runs of one group share theirs when they stand as one."""
         return self.group_of(place) if seeds else place
 
     def group_of(self, place: int) -> int:
         """The group that holds the run at `place`."""
-        return next(number for number, group in enumerate(self.groups.groups) if place in group.runs)
+        return self.groups.group_of(place)
 
 
 @dataclass
@@ -99,3 +126,37 @@ class BoardReader:
             return follow_to_end(follower)
         except OSError:
             return None
+
+
+def short_names(summaries: Sequence[RunSummary]) -> list[str]:
+    """The runs' names less the words that all begin with; like names get their seed, else their handle.
+
+    >>> # lite_pseudo_iter and lite_pseudo_oneshot become iter and oneshot
+    """
+    names = without_shared_start([clean(summary.name) for summary in summaries])
+    seeds = [seed_of(summary.recipe) for summary in summaries]
+    counted = Counter(names)
+    seeded = Counter(zip(names, seeds, strict=True))
+    return [
+        name
+        if counted[name] == 1
+        else f"{name} s{seed}"
+        if seeded[name, seed] == 1
+        else f"{name} {summary.handle}"
+        for name, seed, summary in zip(names, seeds, summaries, strict=True)
+    ]
+
+
+def without_shared_start(names: Sequence[str]) -> list[str]:
+    """The names less the whole words that all of them begin with, where that leaves something of each."""
+    if len(set(names)) < 2:
+        return list(names)
+    start = names[0]
+    for name in names:
+        while not name.startswith(start):
+            start = start[:-1]
+    words = _WORD_END.match(start)
+    shared = words.group() if words else ""
+    if len(shared) < _LEAST_SHARED or any(name == shared for name in names):
+        return list(names)
+    return [name.removeprefix(shared) for name in names]

@@ -12,12 +12,12 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Static
 
-from workbench.runs.confusion_change import ConfusionDelta, confusion_delta
+from workbench.runs.confusion import ConfusionDelta, confusion_delta
 from workbench.support.clean import clean
+from workbench.support.units import signed
 from workbench.tui.screens.compare.board import Board
+from workbench.tui.screens.compare.comparison_sheet import STAR, Column, Row, Sheet
 from workbench.tui.screens.compare.look import Look
-from workbench.tui.screens.compare.sheet import Column, Row, Sheet
-from workbench.tui.screens.compare.signs import STAR
 from workbench.tui.text import plain
 from workbench.tui.themes import Palette, palette_of
 from workbench.tui.widgets.heatmap import HeatMap
@@ -80,7 +80,7 @@ class ConfusionPanel(Vertical):
 
     def show(self, board: Board, look: Look) -> None:
         """Draw this in place of what is there."""
-        place = compared(board, look)
+        place = board.compared(look.chosen)
         delta, why = delta_of(board, place)
         self.set_class(delta is None, "-none")
         if delta is None:
@@ -131,16 +131,6 @@ class ConfusionPanel(Vertical):
             self.query_one(".cell", Static).update(cell_words(cell, colours))
 
 
-def compared(board: Board, look: Look) -> int:
-    """The run that is held against the baseline: the chosen one, else the first other with results."""
-    chosen = board.place_of(look.chosen)
-    if chosen is not None and chosen != board.baseline:
-        return chosen
-    others = [place for place in range(len(board.runs)) if place != board.baseline]
-    done = [place for place in others if board.read[place].results is not None]
-    return next(iter((*done, *others)), board.baseline)
-
-
 def delta_of(board: Board, place: int) -> tuple[ConfusionDelta | None, str]:
     """The change from the baseline to the run at `place`, or None and why there is none."""
     for at in (board.baseline, place):
@@ -165,7 +155,7 @@ def cell_at(delta: ConfusionDelta, row: int, column: int) -> Cell:
 
 def pair_words(board: Board, look: Look, *, limit: int) -> str:
     """`★ oneshot → iter`, each name of at most `limit` characters."""
-    names = (board.names[board.baseline], board.names[compared(board, look)])
+    names = (board.names[board.baseline], board.names[board.compared(look.chosen)])
     first, second = (clean(name, limit) for name in names)
     return f"{STAR} {first} → {second}"
 
@@ -178,8 +168,9 @@ def cell_words(cell: Cell, colours: Palette) -> Text:
     text.append(f"{cell.before} → {cell.after} ")
     worse = change < 0 if right else change > 0
     style = colours.muted if not change else colours.bad if worse else colours.good
-    sign = f"{change:+d}".replace("-", "−") if change else "±0"
-    return text.append(f"{sign}{'' if not change else ' worse' if worse else ' better'}", style)
+    return text.append(
+        f"{signed(change, 'd')}{'' if not change else ' worse' if worse else ' better'}", style
+    )
 
 
 def change_rows(delta: ConfusionDelta, colours: Palette) -> tuple[list[Column], list[Row]]:
@@ -209,7 +200,7 @@ def change_rows(delta: ConfusionDelta, colours: Palette) -> tuple[list[Column], 
                     plain(cell.said, limit=20),
                     Text(str(cell.before)),
                     Text(str(cell.after)),
-                    Text(f"{by:+d}".replace("-", "−"), colours.bad if by > 0 else colours.good),
+                    Text(signed(by, "d"), colours.bad if by > 0 else colours.good),
                 ),
             )
         )

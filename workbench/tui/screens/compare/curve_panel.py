@@ -12,14 +12,20 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
-from workbench.runs.comparison_words import number_words
 from workbench.runs.curves import Curve, CurveMetric, curve_of
+from workbench.runs.values import number_words
 from workbench.support.units import human_seconds
-from workbench.tui.draw.ticks import value_label
 from workbench.tui.screens.compare.board import Board
+from workbench.tui.screens.compare.comparison_sheet import (
+    Column,
+    Row,
+    Sheet,
+    delta_text,
+    heading,
+    marker,
+    status_text,
+)
 from workbench.tui.screens.compare.look import Look
-from workbench.tui.screens.compare.sheet import Column, Row, Sheet
-from workbench.tui.screens.compare.signs import delta_text, heading, marker, status_text
 from workbench.tui.themes import Palette, palette_of
 from workbench.tui.widgets.chart import Chart, ChartData, Mark, Series
 
@@ -186,14 +192,14 @@ def list_rows(
 
 def _value(curve: Curve, metric: CurveMetric, cursor: float | None) -> Text:
     value = curve.at(cursor) if cursor is not None else float(curve.y[-1]) if len(curve.y) else None
-    return Text("–" if value is None else value_label(value, "share" if metric.is_share else "number"))
+    return Text(number_words(metric.key, value, percent=False))
 
 
 def _best(curve: Curve, look: Look, colours: Palette) -> Text:
     best = curve.best(least=look.curve.less_is_better)
     if best is None or look.curve.field in ("learning_rate", "images_per_second"):
         return Text("–", colours.muted)
-    text = Text(value_label(best[1], "share" if look.curve.is_share else "number"))
+    text = Text(number_words(look.metric, best[1], percent=False))
     where = human_seconds(best[0]) if look.axis == "time" else f"{best[0]:,.0f}"
     if curve.kept is not None and look.axis == "epoch":
         where = curve.kept.words

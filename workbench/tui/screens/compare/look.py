@@ -1,14 +1,17 @@
-"""How the comparison is looked at: what the session keeps of the screen."""
+"""How the comparison is looked at: what the session keeps, and the commands that give the same."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from workbench.runs.curves import CURVE_METRICS, CurveMetric
-from workbench.runs.following import AXES, Axis
+from workbench.runs.curves import CURVE_METRICS, Axis, CurveMetric
+from workbench.runs.summary import RunSummary
+from workbench.support.records import plain, record_or_defaults
+from workbench.tui.screens.compare.board import Board
 
 SMOOTHINGS = (0.0, 0.6, 0.9)
 
@@ -48,27 +51,48 @@ class Look:
 
     def pack(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self)
+        packed: dict[str, Any] = plain(self)
+        return packed
 
 
 def unpack_look(values: Mapping[str, Any]) -> Look:
     """What `pack` packed; whatever is not as it should be is left at its default."""
-    plain = Look()
-    tab, metric, axis = values.get("tab"), values.get("metric"), values.get("axis")
-    smoothing = values.get("smoothing")
-    return Look(
-        tab=Tab(tab) if tab in list(Tab) else plain.tab,
-        baseline=_text(values.get("baseline")),
-        chosen=_text(values.get("chosen")),
-        metric=metric if isinstance(metric, str) and metric in CURVE_METRICS else plain.metric,
-        axis=next((known for known in AXES if known == axis), plain.axis),
-        smoothing=smoothing if isinstance(smoothing, float) and smoothing in SMOOTHINGS else 0.0,
-        log=values.get("log") is True,
-        spotlight=values.get("spotlight") is True,
-        seeds=values.get("seeds") is True,
-        all_keys=values.get("all_keys") is True,
+    look, first = record_or_defaults(values, Look), Look()
+    return replace(
+        look,
+        metric=look.metric if look.metric in CURVE_METRICS else first.metric,
+        smoothing=look.smoothing if look.smoothing in SMOOTHINGS else first.smoothing,
     )
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+def command_lines(runs: Sequence[RunSummary], look: Look, board: Board | None) -> list[str]:
+    """The line for the open tab first, then those for the rest."""
+    if board is None or not runs:
+        return ["petbench runs ls", "petbench runs compare RUN RUN"]
+    handles = [_named(run, board.runs) for run in board.runs]
+    line = f"petbench runs compare {' '.join(handles)}"
+    if board.baseline:
+        line += f" --baseline {handles[board.baseline]}"
+    if look.seeds:
+        line += " --group"
+    by = "" if look.axis == "epoch" else f" --by {look.axis}"
+    first, second = board.baseline, board.compared(look.chosen)
+    pair = f"petbench runs compare {handles[first]} {handles[second]} --confusion"
+    recipes = [_recipe(board, place) for place in (first, second)]
+    lines = {
+        Tab.RESULTS: line,
+        Tab.RECIPE: f"petbench recipe diff {' '.join(recipes)}",
+        Tab.CURVES: f"{line} --curve {look.metric}{by}",
+        Tab.CONFUSION: pair,
+    }
+    return [lines.pop(look.tab), *lines.values(), f"{line} --export compare.md"]
+
+
+def _named(run: RunSummary, runs: Sequence[RunSummary]) -> str:
+    """The handle, or the whole id where another of these runs has the same one."""
+    alike = sum(other.handle == run.handle for other in runs)
+    return shlex.quote(run.handle if alike == 1 else run.id)
+
+
+def _recipe(board: Board, place: int) -> str:
+    return shlex.quote(str(board.runs[place].run.recipe))

@@ -1,23 +1,42 @@
-"""The recipe being written: one TOML text, and everything that follows from it. No screen here."""
+"""The recipe being written: what it starts from, its text, what follows from it, its file. No screen here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from workbench.recipe.editing import remove_key, set_key
-from workbench.recipe.literals import toml_literal
-from workbench.recipe.load import parse_recipe, paths_from
+from workbench.recipe.cookbook import find_recipe, own_files, own_path, shipped_beside, shipped_name
+from workbench.recipe.explain import new_recipe_text, usual_values
+from workbench.recipe.load import parse_recipe, paths_from, read_recipe_text
 from workbench.recipe.problems import Problem, RecipeError
+from workbench.recipe.pseudo_label import STRATEGIES
 from workbench.recipe.schema import Recipe
-from workbench.support.clean import clean
+from workbench.recipe.source import remove_key, set_key
+from workbench.runs.summary import RunSummary
+from workbench.support.atomic import atomic_write
+from workbench.support.clean import clean, slug
 from workbench.support.errors import UserError
-from workbench.support.toml_text import parse_toml
-from workbench.tui.screens.compose.fields import STRATEGY, FormField, field_by_key, form_fields
-from workbench.tui.screens.compose.offered import INSTEAD_OF, Values, is_offered, is_refused
+from workbench.support.toml_text import parse_toml, toml_literal
+from workbench.tui.screens.compose.knob_fields import (
+    BACKBONE,
+    INSTEAD_OF,
+    STRATEGY,
+    FormField,
+    Values,
+    field_by_key,
+    form_fields,
+    is_offered,
+    is_refused,
+)
+from workbench.tui.screens.compose.networks import Network, network_name, network_problems
 
+_RUN = "run:"
+_NEW = "new:"
+_SHELF = "shelf:"
+_MOST_RUNS = 300
+FIRST_NAME = "my_recipe"
 _FIRST_LABELS = ("pseudo_label.labelled_fraction", "0.1")
 """What a new [pseudo_label] table begins with: it needs one amount of labels."""
 
@@ -68,7 +87,7 @@ class Draft:
 
     def look(self) -> Values:
         """Its values, with defaults for what is not written."""
-        return Values(self.values)
+        return Values(self.values, None if self.recipe is None else usual_values(self.recipe))
 
     def offered(self) -> list[FormField]:
         """The fields to show: every knob that would count."""
@@ -145,11 +164,131 @@ def edit(draft: Draft, key: str, literal: str | None) -> Draft:
     return replace(_unpark(changed, parked), parked=parked)
 
 
+def checked_on(draft: Draft, network: Network | None) -> Draft:
+    """The draft with a problem for each knob that names what its backbone lacks; it is then not valid.
+
+    Args:
+        network: the draft's backbone; None while it is not known.
+    """
+    values = draft.look()
+    if network is None or network_name(values[BACKBONE]) != network.name:
+        return draft
+    found = network_problems(values, network)
+    return replace(draft, recipe=None, problems=(*draft.problems, *found)) if found else draft
+
+
 def taken_out(before: Draft, after: Draft) -> list[str]:
     """Keys that the text had before an edit and has no more."""
     old, new = before.look(), after.look()
     written = [one.key for one in old.fields() if old.written(one.key) is not None]
     return [key for key in written if new.written(key) is None]
+
+
+def source_choices(runs: Iterable[RunSummary], shelf: Sequence[Draft]) -> list[tuple[str, str]]:
+    """(source, how it reads) of everything at hand."""
+    found = [(f"{_SHELF}{number}", f"set aside  {_named(draft)}") for number, draft in enumerate(shelf)]
+    found += [(str(path), f"file       {path}") for path in recipe_files()]
+    found += [(name, f"shipped    {name}") for name in shipped_beside()]
+    found.append((_NEW, "new        supervised: every training image keeps its label"))
+    found += [(f"{_NEW}{name}", f"new        {name} pseudo-labels") for name in STRATEGIES]
+    for run, _ in zip(runs, range(_MOST_RUNS), strict=False):
+        found.append((f"{_RUN}{run.id}", f"run        {clean(run.name, 40)}  {run.id}"))
+    return found
+
+
+def recipe_files() -> list[Path]:
+    """Recipes here and in ./recipes, two levels deep, sorted."""
+    here = [path for path in Path().glob("*.toml") if _looks_like_recipe(path)]
+    return [*sorted(here), *own_files()]
+
+
+def open_source(source: str, runs_home: Path, shelf: Sequence[Draft] = ()) -> Draft:
+    """The draft that a source gives: a recipe's path or name, `run:ID`, `new:STRATEGY`, or `shelf:N`.
+
+    A text that is no TOML makes a draft too, to be mended.
+
+    Raises:
+        UserError: it is not there, not readable, too large or not UTF-8.
+    """
+    if source.startswith(_SHELF):
+        number = source.removeprefix(_SHELF)
+        if number.isdecimal() and int(number) < len(shelf):
+            return shelf[int(number)]
+        raise UserError("no such draft was set aside")
+    if source.startswith(_NEW):
+        return fresh_draft(source.removeprefix(_NEW) or None)
+    if source.startswith(_RUN):
+        run_id = source.removeprefix(_RUN)
+        path = runs_home / run_id / "recipe.toml"
+        if Path(run_id).name != run_id:
+            raise UserError("not the id of a run", where=clean(run_id, 80))
+        return draft_of(read_recipe_text(path), f"run {run_id}", read_from=path)
+    path = find_recipe(Path(source))
+    if shipped_name(path) == source:  # saved, it becomes a file of the user's
+        return draft_of(read_recipe_text(path), f"recipe {source}", read_from=Path(source))
+    return draft_of(read_recipe_text(path), source, path)
+
+
+def fresh_draft(strategy: str | None = None) -> Draft:
+    """A new recipe with every knob explained in comments."""
+    return draft_of(new_recipe_text(FIRST_NAME, strategy=strategy), "new recipe")
+
+
+def proposed_path(draft: Draft) -> Path:
+    """Where to save: its own file, else one named after it beside the other recipes."""
+    if draft.path is not None:
+        return draft.path
+    return own_path(slug(str(draft.look()["name"] or "recipe")))
+
+
+def check_path(written: str) -> Path:
+    """The path that was typed.
+
+    Raises:
+        UserError: empty, not a .toml, in a directory that is not there, or a directory itself.
+    """
+    text = written.strip()
+    if not text:
+        raise UserError("a name is needed", allowed="a path that ends in .toml")
+    path = Path(text).expanduser()
+    if path.suffix != ".toml":
+        raise UserError("not a recipe's name", allowed="a path that ends in .toml")
+    try:
+        if path.is_dir():
+            raise UserError("a directory", where=clean(path))
+        if not path.parent.is_dir():
+            raise UserError("there is no such directory", where=clean(path.parent))
+    except (OSError, ValueError) as error:
+        raise UserError("not a file name", where=clean(path, 80)) from error
+    return path
+
+
+def overwrite_warning(draft: Draft, path: Path) -> str:
+    """What saving there would destroy, as a question; empty where that is only the draft's earlier text."""
+    if not path.exists() and not path.is_symlink():
+        return ""
+    try:
+        there = read_recipe_text(path)
+    except UserError:
+        return f"{path} is there already, and is no recipe. Overwrite it?"
+    if there == draft.text:
+        return ""
+    if draft.path is None or path.absolute() != draft.path.absolute():
+        return f"{path} is there already. Overwrite it?"
+    return "" if there == draft.saved else f"{path} was changed since it was opened here. Overwrite it?"
+
+
+def save(draft: Draft, path: Path) -> Draft:
+    """Write the draft's text, valid or not, to `path`.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        atomic_write(path, draft.text)
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror or error}", where=clean(path)) from error
+    return saved_as(draft, path)
 
 
 def _understood(draft: Draft, text: str) -> Draft:
@@ -217,3 +356,17 @@ def _written_in(values: Values, group: str) -> dict[str, str]:
 def _group_of(key: str, tables: set[str]) -> str:
     first = key.partition(".")[0]
     return first if first in tables else ""
+
+
+def _named(draft: Draft) -> str:
+    return f"{clean(draft.look()['name'] or 'without a name', 40)}  from {clean(draft.origin, 60)}"
+
+
+def _looks_like_recipe(path: Path) -> bool:
+    """Whether a file of the working directory, where pyproject.toml and others lie, is a recipe."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(4096)
+    except OSError:
+        return False
+    return any(line.lstrip().startswith((b"schema ", b"schema=")) for line in start.splitlines())

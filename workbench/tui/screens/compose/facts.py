@@ -1,21 +1,36 @@
-"""What follows from a draft, in words: what trains, which labels it has, how long it will take."""
+"""What follows from a draft, in words: what trains, which labels it has and where, how long it will take."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rich.text import Text
+from textual.app import ComposeResult, RenderResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
 
+from workbench.dataset.split import ClassCounts, SplitSummary
 from workbench.recipe.problems import Problem
 from workbench.runs.estimate import Estimate
 from workbench.support.clean import clean
-from workbench.support.units import human_bytes, human_count, human_seconds
+from workbench.support.units import human_bytes, human_count, human_seconds, in_percent
 from workbench.tui.screens.compose.draft import Draft
-from workbench.tui.screens.compose.fields import LAYERS
+from workbench.tui.screens.compose.fact_finder import SplitFacts
+from workbench.tui.screens.compose.knob_fields import LAYERS
 from workbench.tui.screens.compose.networks import Network
-from workbench.tui.screens.compose.split_facts import SplitFacts
-from workbench.tui.themes import Palette
+from workbench.tui.screens.place import GuardedLoop
+from workbench.tui.themes import Palette, palette_of
+
+_COLUMN = 26
+"""Cells of a class with its count."""
+_NAME = 30
+"""Cells of a class's name in the table of a split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,29 @@ class Facts:
     estimate: Estimate | None = None
     runs: int = 0
     """Runs that a sweep makes; 0 without one."""
+
+
+class FactsPanel(Widget):
+    """The facts of a draft: all of them, or as two lines for a small screen."""
+
+    def __init__(self, *, id: str, is_short: bool = False) -> None:
+        super().__init__(id=id)
+        self._is_short = is_short
+        self._facts: Facts | None = None
+
+    def show(self, facts: Facts) -> None:
+        """Tell these facts."""
+        self._facts = facts
+        self.refresh()
+
+    def render(self) -> RenderResult:
+        facts, colours = self._facts, palette_of(self.app.theme)
+        if facts is None:
+            return ""
+        if self._is_short:
+            return short_facts(facts, colours)
+        width, height = self.content_size
+        return full_facts(facts, max(30, width), max(6, height), colours)
 
 
 def short_facts(facts: Facts, colours: Palette) -> Text:
@@ -65,7 +103,8 @@ def _labels(facts: Facts, colours: Palette) -> Text:
     )
     ceiling = split.summary.ceiling
     text.append(
-        f" · ceiling {100 * ceiling:.1f} %", style="not bold" if ceiling == 1 else f"bold {colours.warning}"
+        f" · ceiling {in_percent(ceiling, 1)}",
+        style="not bold" if ceiling == 1 else f"bold {colours.warning}",
     )
     fewest = split.fewest
     if fewest is not None and covered == classes:
@@ -137,13 +176,12 @@ def _classes(facts: Facts, width: int, rows: int, colours: Palette) -> list[Text
     if facts.split is None or facts.split.summary is None or rows < 2:
         return []
     ordered = sorted(facts.split.summary.classes, key=lambda row: row.labelled)
-    return [Text(), *class_columns([(row.name, row.labelled) for row in ordered], width, rows, colours)]
+    return [Text(), *_class_columns([(row.name, row.labelled) for row in ordered], width, rows, colours)]
 
 
-def class_columns(counts: Sequence[tuple[str, int]], width: int, rows: int, colours: Palette) -> list[Text]:
+def _class_columns(counts: Sequence[tuple[str, int]], width: int, rows: int, colours: Palette) -> list[Text]:
     """Names with counts in columns of `rows`, cut where the width is full."""
-    column = 26
-    columns = max(1, width // column)
+    columns = max(1, width // _COLUMN)
     rows = max(1, min(rows, -(-len(counts) // columns)))
     lines = [Text() for _ in range(rows)]
     for number, (name, count) in enumerate(counts[: rows * columns]):
@@ -151,3 +189,37 @@ def class_columns(counts: Sequence[tuple[str, int]], width: int, rows: int, colo
         line.append(f"{clean(name, 18):<18}", style=colours.muted)
         line.append(f"{count:>5}   ", style=colours.warning if count == 0 else "")
     return lines
+
+
+class CountsScreen(GuardedLoop, ModalScreen[None]):
+    """A table of a split, the classes with the fewest labels first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,c,enter", "dismiss(None)", "close")]
+
+    def __init__(self, summary: SplitSummary) -> None:
+        super().__init__(classes="asking")
+        self._summary = summary
+
+    def compose(self) -> ComposeResult:
+        """The ceiling, a row a class, the sum."""
+        summary, colours = self._summary, palette_of(self.app.theme)
+        covered, classes = summary.covered, len(summary.classes)
+        ceiling = in_percent(summary.ceiling, 1)
+        told = f"{covered} of {classes} classes have a label: accuracy can reach {ceiling}"
+        heads = "".join(f"{word:>12}" for word in ("labelled", "unlabelled", "validation", "test"))
+        with Vertical(classes="box tall"):
+            yield Static(Text(told, "bold"))
+            yield Static(Text(f"{'class':<{_NAME}}{heads}", colours.muted), classes="detail")
+            rows = sorted(summary.classes, key=lambda row: row.labelled)
+            yield OptionList(*(Option(_row(row, colours.warning)) for row in (*rows, summary.total)))
+            yield Static(Text("esc closes"), classes="keys")
+
+    def on_mount(self) -> None:
+        """Arrows scroll the list."""
+        self.query_one(OptionList).focus()
+
+
+def _row(row: ClassCounts, colour: str) -> Text:
+    numbers = (row.labelled, row.unlabelled, row.validation, row.test)
+    text = Text(f"{clean(row.name, _NAME - 1):<{_NAME}}", no_wrap=True)
+    return text.append("".join(f"{number:>12,}" for number in numbers), style="" if row.labelled else colour)

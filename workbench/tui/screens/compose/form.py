@@ -1,4 +1,4 @@
-"""The form: a list of lines to move through; says what the user wants changed, and changes nothing itself."""
+"""The form: lines to move through, and one to type in. It says what the user wants, and changes nothing."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
+from textual.containers import Container
+from textual.geometry import Region
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from workbench.recipe.literals import toml_literal
-from workbench.tui.screens.compose.drawing import draw_line
-from workbench.tui.screens.compose.fields import LAYERS, FieldKind, FormField
-from workbench.tui.screens.compose.lines import (
+from workbench.support.toml_text import toml_literal
+from workbench.tui.screens.compose.editors import FieldEditor
+from workbench.tui.screens.compose.form_lines import (
     VALUE_COLUMN,
     FormState,
     Line,
     LineKind,
+    draw_line,
     form_lines,
     group_id,
 )
+from workbench.tui.screens.compose.knob_fields import LAYERS, FieldKind, FormField
 from workbench.tui.themes import palette_of
+from workbench.tui.widgets.line_list import LineList
 
 _MARGIN = 2
 """Lines kept in sight above and below the cursor's."""
@@ -38,28 +41,19 @@ def _is_turned(field: FormField) -> bool:
     return field.kind is FieldKind.CHOICE and len(field.choices) <= _FEW
 
 
-class Form(ScrollView, can_focus=True):
-    """Draws a `FormState`, one line a field, and moves a cursor through it."""
+class Form(LineList):
+    """Draws a `FormState`, a line a field; a line's id is a field's key, `group:NAME` or `layer:NAME`."""
 
-    DEFAULT_CSS = "Form { height: 1fr; width: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }"
+    DEFAULT_CSS = "Form { overflow-x: hidden; }"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"form--cursor"}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "up", show=False),
-        Binding("down", "move(1)", "down", show=False),
         Binding("left", "turn(-1)", "previous value", show=False),
         Binding("right", "turn(1)", "next value", show=False),
         Binding("space", "change", "change", show=False),
         Binding("enter", "enter", "edit", show=False),
-        Binding("home,g", "jump(0)", "top", show=False),
-        Binding("end,G", "jump(-1)", "end", show=False),
-        Binding("pageup", "page(-1)", "page up", show=False),
-        Binding("pagedown", "page(1)", "page down", show=False),
+        Binding("g", "jump(0)", "top", show=False),
+        Binding("G", "jump(-1)", "end", show=False),
     ]
-
-    @dataclass
-    class Moved(Message):
-        """The cursor is on another line."""
-
-        id: str
 
     @dataclass
     class Set(Message):
@@ -82,18 +76,11 @@ class Form(ScrollView, can_focus=True):
         is_open: bool
 
     def __init__(self, state: FormState) -> None:
-        super().__init__(classes="first-focus")
+        super().__init__(group_id(""), classes="first-focus")
         self._state = state
-        self._cursor = group_id("")
         self._lines: list[Line] = []
-        self._strips: dict[int, Strip] = {}
 
     # What the screen asks
-
-    @property
-    def cursor(self) -> str:
-        """The id of the line under the cursor: a field's key, `group:NAME`, `layer:NAME`."""
-        return self._cursor
 
     @property
     def field(self) -> FormField | None:
@@ -110,13 +97,15 @@ class Form(ScrollView, can_focus=True):
         """Put the cursor on a line, if it is there; before the form has a size, once it has one."""
         if not self._lines:
             self._cursor = id
-        elif any(line.id == id for line in self._lines):
-            self._cursor = id
-            self._after_move()
+        elif id == self.cursor:
+            self.reveal_cursor()
+            self.post_message(self.Moved(id))
+        elif self.row_of(id) is not None:
+            super().move_to(id)
 
     def value_region(self, key: str) -> Region | None:
         """Where a field's value is drawn, in the form's own cells; None while it is out of sight."""
-        row = next((row for row, line in enumerate(self._lines) if line.id == key), None)
+        row = self.row_of(key)
         if row is None:
             return None
         y = row - self.scroll_offset.y
@@ -130,20 +119,20 @@ class Form(ScrollView, can_focus=True):
         width = self.size.width
         if not width:
             return
-        has_moved = not self._lines
+        is_first = not self._lines
         self._lines = form_lines(self._state, width - 2)
-        self.virtual_size = Size(width, len(self._lines))
-        if not any(line.id == self._cursor for line in self._lines):
-            self._cursor = self._nearest_id()
-            has_moved = True
-        if has_moved:
-            self.post_message(self.Moved(self._cursor))
-        self._strips.clear()
+        has_moved = self.set_lines(
+            [line.id for line in self._lines], width=width, otherwise=self._group_of(self.cursor)
+        )
+        if has_moved or is_first:
+            self.post_message(self.Moved(self.cursor))
         self.refresh()
 
-    def _nearest_id(self) -> str:
-        group = self._cursor.partition(".")[0] if "." in self._cursor else ""
-        return group_id("finetune" if self._cursor.startswith("layer:") else group)
+    @staticmethod
+    def _group_of(id: str) -> str:
+        """Where the cursor goes from a line that is gone."""
+        group = id.partition(".")[0] if "." in id else ""
+        return group_id("finetune" if id.startswith("layer:") else group)
 
     def on_resize(self) -> None:
         """Fold anew, and keep the cursor in sight."""
@@ -152,91 +141,35 @@ class Form(ScrollView, can_focus=True):
 
     def on_focus(self) -> None:
         """The cursor shows."""
-        self._strips.clear()
         self.refresh()
 
     def on_blur(self) -> None:
         """The cursor pales."""
-        self._strips.clear()
         self.refresh()
 
-    def notify_style_update(self) -> None:
-        """Another theme has other colours."""
-        super().notify_style_update()
-        self._strips.clear()
-
-    def render_line(self, y: int) -> Strip:
-        """One row of cells."""
-        row = y + self.scroll_offset.y
-        if row not in self._strips:
-            self._strips[row] = self._draw(row)
-        return self._strips[row]
-
-    def _draw(self, row: int) -> Strip:
-        width = self.size.width
-        if row >= len(self._lines):
-            return Strip.blank(width, self.rich_style)
-        line = self._lines[row]
-        colours = palette_of(self.app.theme)
-        text = draw_line(line, self._state, width - 1, colours)
+    def draw_row(self, row: int) -> Strip:
+        """A line of the form."""
+        width, line = self.size.width, self._lines[row]
+        text = draw_line(line, self._state, width - 1, palette_of(self.app.theme))
         segments = [Segment(" "), *text.render(self.app.console)]
         style = self.rich_style
-        if line.id and line.id == self._cursor:
+        if line.id and line.id == self.cursor:
             style += self.get_component_rich_style("form--cursor") if self.has_focus else Style(bold=True)
         strip = Strip(segments).adjust_cell_length(width)
         return strip.apply_style(style) if style else strip
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"form--cursor"}
-
-    # How it moves
-
-    def action_move(self, by: int) -> None:
-        """To the next line that can have the cursor."""
-        ids = self._ids()
-        if self._cursor in ids:
-            self._to(ids[max(0, min(len(ids) - 1, ids.index(self._cursor) + by))])
-
-    def action_jump(self, to: int) -> None:
-        """To the first or the last line."""
-        ids = self._ids()
-        if ids:
-            self._to(ids[to])
-
-    def action_page(self, by: int) -> None:
-        """By as many lines as are in sight."""
-        self.action_move(by * max(1, self.size.height - 1))
-
-    def _ids(self) -> list[str]:
-        return [line.id for line in self._lines if line.id]
-
-    def _to(self, id: str) -> None:
-        if id != self._cursor:
-            self._cursor = id
-            self._after_move()
-
-    def _after_move(self) -> None:
-        self._strips.clear()
-        self.refresh()
-        self.reveal_cursor()
-        self.post_message(self.Moved(self._cursor))
-
     def reveal_cursor(self) -> None:
-        """Scroll so that the line under the cursor is in sight, with what is said of it."""
-        row = self._row()
+        """Scroll so that the line under the cursor is in sight, with what is said of it and those around."""
+        row = self.row_of(self.cursor)
         if row is None:
             return
         below = row
         while below + 1 < len(self._lines) and not self._lines[below + 1].id:
             below += 1  # with what is said of it
-        above = min(row, _MARGIN)
-        region = Region(0, row - above, 1, below - row + 1 + above + _MARGIN)
-        self.scroll_to_region(region, animate=False)
-
-    def _row(self) -> int | None:
-        return next((row for row, line in enumerate(self._lines) if line.id == self._cursor), None)
+        self.reveal(max(0, row - _MARGIN), min(below + _MARGIN, len(self._lines) - 1))
 
     def _line_under_cursor(self) -> Line | None:
-        row = self._row()
+        row = self.row_of(self.cursor)
         return None if row is None else self._lines[row]
 
     # How it changes things
@@ -304,16 +237,46 @@ class Form(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Go there; a group, a tick box, a choice, and what is under the cursor already, change."""
-        offset = event.get_content_offset(self)
-        if offset is None:
-            return
-        row = offset.y + self.scroll_offset.y
-        if row >= len(self._lines) or not self._lines[row].id:
+        offset, row = event.get_content_offset(self), self.row_at(event)
+        if offset is None or row is None or not self._lines[row].id:
             return
         line = self._lines[row]
-        was_there = line.id == self._cursor
-        self._to(line.id)
+        was_there = line.id == self.cursor
+        if not was_there:
+            self.move_to(line.id)
         if line.kind in (LineKind.GROUP, LineKind.LAYER):
             self.action_change()
         elif was_there or (line.field is not None and line.field.choices and offset.x >= VALUE_COLUMN):
             self.action_enter()
+
+
+class FormPane(Container):
+    """The form, and the line that a value is typed in, over the field's place."""
+
+    def __init__(self, state: FormState) -> None:
+        super().__init__(id="form-pane")
+        self.form, self.editor = Form(state), FieldEditor()
+
+    def compose(self) -> ComposeResult:
+        """The line lies above."""
+        yield self.form
+        yield self.editor
+
+    def open_editor(self, field: FormField, typed: str) -> None:
+        """Have a field typed in, once it is in sight; the line begins with `typed`."""
+        self.form.reveal_cursor()
+        self.call_after_refresh(self._open_editor, field, typed)
+
+    def _open_editor(self, field: FormField, typed: str) -> None:
+        region = self.form.value_region(field.key)
+        if region is not None:
+            self.editor.styles.offset = (region.x + 1, region.y)
+            self.editor.styles.width = region.width - 2
+            self.editor.open(field, typed)
+
+    def close_editor(self) -> None:
+        """Give the keys back to the form."""
+        had_focus = self.editor.has_focus
+        self.editor.close()
+        if had_focus:
+            self.form.focus()

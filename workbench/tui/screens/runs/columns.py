@@ -1,36 +1,29 @@
-"""The columns of the runs table: what each shows, how wide it is, which fit."""
+"""The columns of the runs table: how a run's values read in narrow cells, what each shows, which fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from rich.text import Text
 
 from workbench.runs.glance import Glance
+from workbench.runs.keys import Value, values_of
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
-from workbench.tui.draw.spark import spark
-from workbench.tui.marks import STATUS_MARKS
-from workbench.tui.screens.runs.words import (
-    age,
-    eta_words,
-    is_number,
-    is_told,
-    labels,
-    share,
-    state,
-    value_of,
-    value_words,
-)
-from workbench.tui.text import plain
+from workbench.runs.values import value_words
+from workbench.support.units import fraction, given_percent, human_eta, progress_percent
+from workbench.tui.draw.bars import spark
+from workbench.tui.text import STATUS_MARKS, plain
 from workbench.tui.themes import Palette
 
 GAP = 1
 _BAR = " ▏▎▍▌▋▊▉█"
 _CURVE_WIDTH = 8
 _OTHER_WIDTH = 14
+_RECENT_DAYS = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +60,85 @@ class Placed:
     width: int
 
 
+def share(value: float | None) -> str:
+    """`.874`; `1.00` for all; `–` for what there is not."""
+    return fraction(value)
+
+
+def age(then: datetime, now: datetime) -> str:
+    """`now`, `5m`, `3h`, `2d`, then the date."""
+    passed = now - then
+    minutes = int(passed.total_seconds() // 60)
+    if minutes < 1:
+        return "now"
+    if minutes < 60:
+        return f"{minutes}m"
+    if minutes < 24 * 60:
+        return f"{minutes // 60}h"
+    if passed < timedelta(days=_RECENT_DAYS):
+        return f"{passed.days}d"
+    return f"{then:%b %d}" if then.year == now.year else f"{then:%Y-%m}"
+
+
+def labels(recipe: Mapping[str, Any]) -> str:
+    """How much of the training data kept its labels: `10%`, `4/class`, `100%`; `–` where nothing tells."""
+    if not is_told(recipe):
+        return "–"
+    per_class = recipe.get("pseudo_label.labels_per_class")
+    if isinstance(per_class, int):
+        return f"{per_class}/class"
+    fraction = recipe.get("pseudo_label.labelled_fraction")
+    if isinstance(fraction, int | float):
+        return f"{given_percent(fraction)}%"
+    return "100%"
+
+
+def is_told(recipe: Mapping[str, Any]) -> bool:
+    """Whether the recipe could be read, and has pseudo-labels either as a table or not at all."""
+    return bool(recipe) and "pseudo_label" not in recipe
+
+
+def state(summary: RunSummary) -> str:
+    """The state's word with what matters most in it: the round, the place in the queue, the reason."""
+    status, progress = summary.status, summary.progress
+    word = STATUS_MARKS[status].word
+    match status:
+        case RunStatus.QUEUED if summary.waits_for_slurm:
+            return f"{word} {summary.awaited or 'in Slurm'}"
+        case RunStatus.QUEUED if summary.queue_position is not None:
+            return f"{word} #{summary.queue_position}"
+        case RunStatus.FAILED:
+            return summary.reason or word
+        case RunStatus.STOPPED if summary.reason == "paused":
+            return f"paused{_reached(summary)}"
+        case RunStatus.STOPPED | RunStatus.SILENT | RunStatus.LOST:
+            return f"{word}{_reached(summary)}"
+        case RunStatus.LIVE | RunStatus.STALLED | RunStatus.STOPPING if progress is not None:
+            where = f"r{progress.round}/{progress.rounds}" if progress.round else progress.stage
+            return f"{word} {where}"
+    return word
+
+
+def _reached(summary: RunSummary) -> str:
+    progress = summary.progress
+    if progress is None:
+        return ""
+    return f" r{progress.round} ep {progress.epoch}" if progress.round else f" ep {progress.epoch}"
+
+
+def value_of(summary: RunSummary, key: str) -> Value | None:
+    """The run's value under a key; None where it has none."""
+    found: Value | None = summary.metrics.get(key)
+    if found is None:
+        found = summary.recipe.get(key)
+    return values_of(summary).get(key) if found is None else found
+
+
+def is_number(value: Value | None) -> bool:
+    """Whether the value is one that a column lines up at the right."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _name(row: Row, colours: Palette) -> Text:
     summary = row.summary
     text = plain(summary.name, colours.muted if summary.archived else "")
@@ -96,14 +168,14 @@ def _progress(row: Row, colours: Palette) -> Text:
     if row.glance is None or row.glance.going is None:
         return Text()
     fraction = row.glance.going.fraction
-    return Text.assemble((bar(fraction, 5), colours.accent), f" {min(99, int(100 * fraction)):2d}%")
+    return Text.assemble((bar(fraction, 5), colours.accent), f" {progress_percent(fraction):>2}%")
 
 
 def _eta(row: Row, colours: Palette) -> Text:
     going = row.glance.going if row.glance is not None else None
     if going is None or going.eta_seconds is None:
         return Text()
-    return Text(f"{'~' if going.is_rough else ''}{eta_words(going.eta_seconds)}")
+    return Text(f"{'~' if going.is_rough else ''}{human_eta(going.eta_seconds)}")
 
 
 def _curve(row: Row, colours: Palette) -> Text:
@@ -184,8 +256,21 @@ _OF_GOING = ("progress", "eta")
 """What says nothing while no run goes on."""
 
 
+def column_ids(known: Iterable[str]) -> list[str]:
+    """Every column there could be: the standard ones, then one for each known key that they leave."""
+    standard = [column.id for column in STANDARD]
+    covered = {*standard, *(column.key for column in STANDARD)}
+    return [*standard, *sorted(key for key in known if key not in covered)]
+
+
+def example_of(run: RunSummary | None, id_: str) -> str:
+    """What the column says of a run; empty without one, and where it shows no key."""
+    key = column_of(id_).key
+    return value_words(key, value_of(run, key), percent=False) if run is not None and key else ""
+
+
 def _any(key: str, row: Row) -> Text:
-    return plain(value_words(key, value_of(row.summary, key)))
+    return plain(value_words(key, value_of(row.summary, key), percent=False))
 
 
 def column_of(id_: str) -> Column:
@@ -195,7 +280,7 @@ def column_of(id_: str) -> Column:
 
     def draw(row: Row, _: Palette) -> Text:
         value = value_of(row.summary, id_)
-        text = plain(value_words(id_, value))
+        text = plain(value_words(id_, value, percent=False))
         if is_number(value):
             text.justify = "right"
         return text

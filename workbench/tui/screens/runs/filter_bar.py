@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Label, Static
 
-from workbench.tui.screens.runs.listing import Listed
+from workbench.tui.screens.runs.run_list import Listing
 from workbench.tui.text import plain_lines
 
 EXAMPLE = "pseudo.labelled_fraction=0.1 and test.accuracy>0.85"
@@ -89,15 +89,15 @@ class FilterBar(Vertical):
         """Take the focus, at once: the next letters may have been typed already."""
         self.screen.set_focus(self.query_one(FilterInput))
 
-    def show_listed(self, listed: Listed, reading: str) -> None:
+    def show_listing(self, listing: Listing, reading: str) -> None:
         """Say how many fit, or what is wrong; `reading` says that runs are still being read."""
         problem = self.query_one("#problem", Static)
         typing = self.query_one(FilterInput).has_focus
-        hint = "" if not typing else "  ".join(listed.suggestions) if self.text else LANGUAGE
-        problem.update(plain_lines(listed.problem or hint))
-        problem.set_class(not listed.problem, "-hint")
-        problem.display = bool(listed.problem or hint)
-        self.query_one("#count", Label).update(Text(_count(listed, reading)))
+        hint = "" if not typing else "  ".join(listing.suggestions) if self.text else LANGUAGE
+        problem.update(plain_lines(listing.problem or hint))
+        problem.set_class(not listing.problem, "-hint")
+        problem.display = bool(listing.problem or hint)
+        self.query_one("#count", Label).update(Text(_count(listing, reading)))
 
     @on(Input.Changed)
     def _typed(self, message: Input.Changed) -> None:
@@ -110,13 +110,13 @@ class FilterBar(Vertical):
         self.post_message(FilterInput.Left())
 
 
-def _count(listed: Listed, reading: str) -> str:
+def _count(listing: Listing, reading: str) -> str:
     parts = [reading] if reading else []
-    if listed.is_kept:
+    if listing.is_kept:
         parts.append("as before:")
     parts.append(
-        f"{len(listed.rows):,} of {listed.of:,}" if listed.wish.filter.strip() else f"{listed.of:,} runs"
+        f"{len(listing.rows):,} of {listing.of:,}" if listing.query.filter.strip() else f"{listing.of:,} runs"
     )
-    if listed.hidden:
-        parts.append(f"+{listed.hidden:,} archived")
+    if listing.hidden:
+        parts.append(f"+{listing.hidden:,} archived")
     return " ".join(parts)

@@ -1,4 +1,4 @@
-"""The Runs screen: a filter line, the table, the run under the cursor in short."""
+"""The Runs screen: the filter above, the table, the run under the cursor in short; and what the keys do."""
 
 from __future__ import annotations
 
@@ -7,39 +7,42 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rich.text import Text
 from textual import on, work
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Static
 from textual.worker import get_current_worker
 
-from workbench.runs.glance import Glance, Glances, warnings_of
+from workbench.runs.glance import CloserLook, Glance, Glances, look_closer
+from workbench.runs.keys import keys_of
 from workbench.runs.summary import RunSummary
 from workbench.runs.watching import RunsView
 from workbench.tui.actions import SCOPES
-from workbench.tui.places import RunsPlace
-from workbench.tui.screens.place import bindings_of
-from workbench.tui.screens.runs.arranging import RunsArranging
-from workbench.tui.screens.runs.columns import column_of
-from workbench.tui.screens.runs.empty import no_runs, nothing_fits
+from workbench.tui.places import ComparePlace, ComposePlace, InspectPlace, LabelPlace, RunsPlace, WatchPlace
+from workbench.tui.screens.dialogs import AskChoice
+from workbench.tui.screens.place import PlaceScreen, bindings_of
+from workbench.tui.screens.runs.column_dialog import ChooseColumns
+from workbench.tui.screens.runs.columns import STANDARD, column_ids, column_of, example_of
 from workbench.tui.screens.runs.filter_bar import LANGUAGE, FilterBar, FilterInput
-from workbench.tui.screens.runs.listing import Listed, Listing, Wish
-from workbench.tui.screens.runs.preview import Preview, Seen
-from workbench.tui.screens.runs.table import RunsTable
-from workbench.tui.screens.runs.undo import Done
-from workbench.tui.themes import palette_of
+from workbench.tui.screens.runs.operations import Edit, RunOperations
+from workbench.tui.screens.runs.run_list import Lister, Listing, Query
+from workbench.tui.screens.runs.run_preview import Preview, Seen
+from workbench.tui.screens.runs.run_table import EmptyState, RunsTable
 
+_NEWEST = "newest first, what goes on on top"
 _GLANCES_AT_ONCE = 12
 
 
-class RunsScreen(RunsArranging):
-    """Home."""
+class RunsScreen(PlaceScreen[RunsPlace]):
+    """Home.
+
+    What is done to runs is done to the selected ones that the table shows; without any, to the one here.
+    """
 
     SCOPE = "runs"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("runs")]
@@ -47,9 +50,9 @@ class RunsScreen(RunsArranging):
 
     @dataclass
     class Arranged(Message):
-        """The rows of the latest view, as wished."""
+        """The rows of the latest view, as asked for."""
 
-        listed: Listed
+        listing: Listing
         view: RunsView
 
     @dataclass
@@ -57,19 +60,20 @@ class RunsScreen(RunsArranging):
         """What the metrics of the runs in sight say."""
 
         glances: Mapping[str, Glance]
-        warnings: Mapping[str, tuple[str, ...]]
+        closer: Mapping[str, CloserLook]
 
     def __init__(self, place: RunsPlace) -> None:
         super().__init__(place)
-        self._listing, self._glances = Listing(), Glances()
+        self._lister, self._glances = Lister(), Glances()
         self._reading = threading.Lock()
-        self._wish = Wish()
-        self._listed: Listed | None = None
+        self._query = Query()
+        self._listing: Listing | None = None
         self._view: RunsView | None = None
         self._selected: frozenset[str] = frozenset()
-        self._chosen: tuple[str, ...] = ()
+        self._columns: tuple[str, ...] = ()
+        """Those chosen; none for those that fit."""
         self._known_glances: dict[str, Glance] = {}
-        self._known_warnings: dict[str, tuple[str, ...]] = {}
+        self._looked_closer: dict[str, CloserLook] = {}
 
     def body(self) -> Iterable[Widget]:
         """The filter above; the table beside or above the preview."""
@@ -77,20 +81,30 @@ class RunsScreen(RunsArranging):
         with Horizontal(id="halves"):
             with Vertical(id="left"):
                 yield RunsTable(classes="first-focus")
-                yield Static("", id="empty", markup=False)
+                yield EmptyState(id="empty", markup=False)
             yield Preview()
 
     # Parts
 
+    @cached_property
+    def operations(self) -> RunOperations:
+        """What is done to runs, with what can be taken back."""
+        return RunOperations(self.bench, self._edited)
+
+    @property
+    def table(self) -> RunsTable:
+        """The table."""
+        return self.query_one(RunsTable)
+
     @property
     def rows(self) -> Sequence[RunSummary]:
         """The runs shown."""
-        return self._listed.rows if self._listed is not None else ()
+        return self._listing.rows if self._listing is not None else ()
 
     @property
     def here(self) -> RunSummary | None:
         """The run under the cursor."""
-        return self._by_id(self.table.cursor_run)
+        return self._by_id(self.table.cursor)
 
     @property
     def targets(self) -> Sequence[RunSummary]:
@@ -115,59 +129,43 @@ class RunsScreen(RunsArranging):
 
     def runs_changed(self, view: RunsView) -> None:
         """Arrange the rows anew."""
-        self._arrange(view, self._wish)
+        self._arrange(view, self._query)
 
-    def change_wish(self, wish: Wish) -> None:
-        """Show what is wished, and remember it."""
-        self._wish = wish
-        self.mark_order()
+    def _show(self, query: Query) -> None:
+        """Show what is asked for, and remember it."""
+        self._query = query
+        self.table.show_order(query.sort, query.descending)
         self.keep()
         view = self.bench.view
         if view is not None:
-            self._arrange(view, wish)
+            self._arrange(view, query)
 
     @work(thread=True, exclusive=True, group="arrange")
-    def _arrange(self, view: RunsView, wish: Wish) -> None:
-        listed = self._listing.listed(view, wish)
+    def _arrange(self, view: RunsView, query: Query) -> None:
+        listing = self._lister.listing(view, query)
         if not get_current_worker().is_cancelled:
-            self.post_message(self.Arranged(listed, view))
+            self.post_message(self.Arranged(listing, view))
 
     @on(Arranged)
     def _show_arranged(self, message: Arranged) -> None:
         message.stop()
-        self._listed, self._view = message.listed, message.view
-        self.table.show_rows(message.listed.rows, self._now())
+        self._listing, self._view = message.listing, message.view
+        self.table.show_rows(message.listing.rows, self._now())
         there = message.view.by_id if message.view.complete else self._selected
         self._select(frozenset(id_ for id_ in self._selected if id_ in there))
         self._show_count()
-        self._show_emptiness()
+        self.query_one(EmptyState).show_listing(message.listing, message.view, self.bench.runs_home)
+        self.set_class(not message.listing.rows, "-nothing")
+        self.set_class(not message.listing.rows and message.view.total == 0, "-no-runs")
         self._look_closer()
         self._show_preview()
 
     def _show_count(self) -> None:
-        if self._listed is None or self._view is None:
+        listing, view = self._listing, self._view
+        if listing is None or view is None:
             return
-        view = self._view
         reading = "" if view.complete else f"reading {len(view.summaries):,} of {view.total:,} …"
-        self.query_one(FilterBar).show_listed(self._listed, reading)
-
-    def _show_emptiness(self) -> None:
-        listed, view = self._listed, self._view
-        empty = self.query_one("#empty", Static)
-        if listed is None or view is None:
-            return
-        colours = palette_of(self.app.theme)
-        nothing = not listed.rows
-        if nothing and view.problem:
-            empty.update(Text(f"{self.bench.runs_home}: {view.problem}", style=colours.bad))
-        elif nothing and view.total == 0:
-            empty.update(no_runs(self.bench.runs_home, colours))
-        elif nothing and view.complete:
-            empty.update(nothing_fits(listed, colours))
-        else:
-            empty.update("")
-        self.set_class(nothing, "-nothing")
-        self.set_class(nothing and view.total == 0, "-no-runs")
+        self.query_one(FilterBar).show_listing(listing, reading)
 
     @on(RunsTable.Scrolled)
     def _look_closer(self) -> None:
@@ -181,26 +179,26 @@ class RunsScreen(RunsArranging):
         worker = get_current_worker()
         with self._reading:
             found: dict[str, Glance] = {}
-            warnings: dict[str, tuple[str, ...]] = {}
+            closer: dict[str, CloserLook] = {}
             for run in runs:
                 if worker.is_cancelled:
                     return
                 found[run.id] = self._glances.look(run)
                 if run is here:
-                    warnings[run.id] = warnings_of(run)
+                    closer[run.id] = look_closer(run)
                 if len(found) == _GLANCES_AT_ONCE:
-                    self.post_message(self.Glanced(found, warnings))
-                    found, warnings = {}, {}
+                    self.post_message(self.Glanced(found, closer))
+                    found, closer = {}, {}
             if found:
-                self.post_message(self.Glanced(found, warnings))
+                self.post_message(self.Glanced(found, closer))
 
     @on(Glanced)
     def _show_glances(self, message: Glanced) -> None:
         message.stop()
-        in_sight = {run.id for run in self.table.seen} | {self.table.cursor_run}
+        in_sight = {run.id for run in self.table.seen} | {self.table.cursor}
         kept = {id_: glance for id_, glance in self._known_glances.items() if id_ in in_sight}
         self._known_glances = {**kept, **message.glances}
-        self._known_warnings = {**self._known_warnings, **message.warnings}
+        self._looked_closer = {**self._looked_closer, **message.closer}
         self.table.show_glances(self._known_glances)
         self._show_preview()
 
@@ -209,17 +207,17 @@ class RunsScreen(RunsArranging):
         seen = None
         if here is not None:
             glance = self._known_glances.get(here.id)
-            seen = Seen(here, glance, self._known_warnings.get(here.id, ()), self._now())
+            seen = Seen(here, glance, self._looked_closer.get(here.id, CloserLook()), self._now())
         preview = self.query_one(Preview)
         if preview.seen != seen:
             preview.seen = seen
 
-    # What a person does in the table and the filter
+    # What the panels say
 
     @on(RunsTable.Moved)
     def _moved(self) -> None:
         self._show_preview()
-        if self.here is not None and self.here.id not in self._known_warnings:
+        if self.here is not None and self.here.id not in self._looked_closer:
             self._look_closer()
         self.refresh_keys()
         self.keep()
@@ -232,17 +230,32 @@ class RunsScreen(RunsArranging):
     def _picked(self, message: RunsTable.Picked) -> None:
         self._select(self._selected ^ {message.run})
 
+    @on(RunsTable.HeaderClicked)
+    def _title_clicked(self, message: RunsTable.HeaderClicked) -> None:
+        column = message.column
+        if column.key:
+            self._show(self._query.after_click(column.key, self.rows))
+        else:
+            self.notify(f"There is no order in '{column.title}'.", severity="warning")
+
+    @on(RunsTable.Dismissed)
+    def _dismissed(self) -> None:
+        if self._query.filter:
+            self.query_one(FilterBar).write("")
+        elif self._selected:
+            self._select(frozenset())
+
     @on(FilterBar.Changed)
     def _filter_typed(self, message: FilterBar.Changed) -> None:
         message.stop()
         typing = isinstance(self.focused, FilterInput)
-        self.change_wish(replace(self._wish, filter=message.text, typing=typing))
+        self._show(replace(self._query, filter=message.text, typing=typing))
 
     @on(FilterInput.Left)
     def _filter_left(self, message: FilterInput.Left) -> None:
         message.stop()
         self.table.focus()
-        self.change_wish(replace(self._wish, typing=False))
+        self._show(replace(self._query, typing=False))
 
     def on_descendant_focus(self) -> None:
         """The language's hint shows while nothing is typed yet."""
@@ -252,14 +265,42 @@ class RunsScreen(RunsArranging):
         """It goes again."""
         self._show_count()
 
-    @on(RunsTable.Dismissed)
-    def _dismissed(self) -> None:
-        if self._wish.filter:
-            self.query_one(FilterBar).write("")
-        elif self._selected:
-            self._select(frozenset())
+    # Which runs are shown and selected
 
-    # The table's own actions
+    def do_filter(self) -> None:
+        """Type a filter."""
+        self.query_one(FilterBar).start_typing()
+
+    def do_archived(self) -> None:
+        """Show archived runs too, or no longer."""
+        self._show(replace(self._query, archived=not self._query.archived))
+
+    async def do_sort(self) -> None:
+        """Choose a column to sort by."""
+        columns = {column.key: column for column in (*STANDARD, *self.table.columns) if column.key}
+        choices = [("", _NEWEST), *((key, f"{column.title}  {key}") for key, column in columns.items())]
+        chosen = await self.app.push_screen_wait(AskChoice("Sort by", choices, self._query.sort))
+        if chosen is not None:
+            self._show(self._query.by(chosen, self.rows))
+
+    def do_reverse(self) -> None:
+        """Turn the order round."""
+        self._show(self._query.turned())
+
+    def do_columns(self) -> None:
+        """Choose the columns."""
+        known = keys_of(self.bench.view.summaries if self.bench.view is not None else ())
+        chosen = self._columns or tuple(column.id for column in self.table.columns)
+        self.app.push_screen(
+            ChooseColumns(
+                column_ids(known), chosen, lambda id_: example_of(self.here, id_), self._show_columns
+            )
+        )
+
+    def _show_columns(self, chosen: tuple[str, ...]) -> None:
+        self._columns = chosen
+        self.table.show_columns(chosen)
+        self.keep()
 
     def do_select(self) -> None:
         """Select the run here, and go on to the next."""
@@ -269,7 +310,7 @@ class RunsScreen(RunsArranging):
 
     def do_select_all(self) -> None:
         """All that are shown, or none."""
-        shown = frozenset(run.id for run in self._listed.rows) if self._listed is not None else frozenset()
+        shown = frozenset(run.id for run in self.rows)
         self._select(frozenset() if shown <= self._selected else self._selected | shown)
 
     def _select(self, selected: frozenset[str]) -> None:
@@ -279,20 +320,104 @@ class RunsScreen(RunsArranging):
         self.retitle()
         self.keep()
 
-    def moved(self, done: Done) -> None:
+    # Elsewhere
+
+    def do_watch(self) -> None:
+        """Open the run under the cursor."""
+        if self.here is not None:
+            self.bench.go(WatchPlace(run=self.here.id))
+
+    def do_inspect(self) -> None:
+        """See its images."""
+        if self.here is not None:
+            self.bench.go(InspectPlace(run=self.here.id))
+
+    def do_new(self) -> None:
+        """Compose."""
+        self.bench.go(ComposePlace())
+
+    def do_label(self) -> None:
+        """Label a folder."""
+        self.bench.go(LabelPlace())
+
+    def do_compose_from(self) -> None:
+        """Compose from this run's recipe."""
+        if self.here is not None:
+            self.bench.go(ComposePlace(source=f"run:{self.here.id}"))
+
+    def do_compare(self) -> None:
+        """Put the selected runs beside each other."""
+        self.bench.go(ComparePlace(runs=tuple(run.id for run in self.targets)))
+
+    def do_copy_id(self) -> None:
+        """Copy the id."""
+        if self.here is not None:
+            self.bench.copy_text(self.here.id)
+
+    def do_copy_path(self) -> None:
+        """Copy the path."""
+        if self.here is not None:
+            self.bench.copy_text(str(self.here.path))
+
+    # What is done to runs
+
+    async def do_stop(self) -> None:
+        """Checkpoint and end."""
+        await self.operations.stop(self.targets)
+
+    async def do_pause(self) -> None:
+        """Park."""
+        await self.operations.pause(self.targets)
+
+    async def do_resume(self) -> None:
+        """Go on."""
+        await self.operations.resume(self.targets)
+
+    async def do_cancel(self) -> None:
+        """Leave the queue."""
+        await self.operations.cancel(self.targets)
+
+    async def do_sooner(self) -> None:
+        """One place forward in the queue."""
+        if self.here is not None:
+            await self.operations.move(self.here, -1)
+
+    async def do_later(self) -> None:
+        """One place back in the queue."""
+        if self.here is not None:
+            await self.operations.move(self.here, 1)
+
+    async def do_tags(self) -> None:
+        """Edit the tags."""
+        await self.operations.tags(self.targets)
+
+    async def do_note(self) -> None:
+        """Edit the note."""
+        if self.here is not None:
+            await self.operations.note(self.here)
+
+    async def do_archive(self) -> None:
+        """Put away, or bring back."""
+        await self.operations.archive(self.targets)
+
+    async def do_delete(self) -> None:
+        """To the trash."""
+        await self.operations.delete(self.targets)
+
+    async def do_undo(self) -> None:
+        """Take the newest edit back."""
+        await self.operations.undo()
+
+    def _edited(self, edit: Edit) -> None:
         """What is shown no more is not selected any more, before the table is read again."""
-        if done.moves == "trash" or (done.moves == "archive" and not self._wish.archived):
-            self._select(self._selected - set(done.runs))
-
-    def do_filter(self) -> None:
-        """Type a filter."""
-        self.query_one(FilterBar).start_typing()
-
-    def do_archived(self) -> None:
-        """Show archived runs too, or no longer."""
-        self.change_wish(replace(self._wish, archived=not self._wish.archived))
+        if edit.moves == "trash" or (edit.moves == "archive" and not self._query.archived):
+            self._select(self._selected - set(edit.runs))
 
     # What others ask of a screen
+
+    def why_not(self, action: str) -> str | None:
+        """In a sentence that says what to do instead."""
+        return self.operations.refusal(action.partition(".")[2], self.here, self.targets)
 
     def title_text(self) -> str:
         """How many are selected, and how many of those cannot be seen."""
@@ -307,15 +432,15 @@ class RunsScreen(RunsArranging):
 
     def twin(self) -> list[str]:
         """The listing as it is, then what can be done to the runs."""
-        wish = self._wish
+        query = self._query
         words = ["petbench", "runs", "ls"]
-        if wish.filter.strip():
-            words += ["--filter", wish.filter.strip()]
-        if wish.sort:
-            words.append(f"--sort={'-' if wish.descending else ''}{wish.sort}")
-        if wish.archived:
+        if query.filter.strip():
+            words += ["--filter", query.filter.strip()]
+        if query.sort:
+            words.append(f"--sort={'-' if query.descending else ''}{query.sort}")
+        if query.archived:
             words.append("--archived")
-        keys = [column.key for column in map(column_of, self._chosen) if column.key]
+        keys = [column.key for column in map(column_of, self._columns) if column.key]
         if keys:
             words += ["--columns", ",".join(keys)]
         targets = self.targets
@@ -332,12 +457,12 @@ class RunsScreen(RunsArranging):
     def kept(self) -> Mapping[str, Any]:
         """Filter, order, columns, cursor, selection."""
         return {
-            "filter": self._wish.filter,
-            "sort": self._wish.sort,
-            "descending": self._wish.descending,
-            "archived": self._wish.archived,
-            "columns": list(self._chosen),
-            "cursor": self.table.cursor_run,
+            "filter": self._query.filter,
+            "sort": self._query.sort,
+            "descending": self._query.descending,
+            "archived": self._query.archived,
+            "columns": list(self._columns),
+            "cursor": self.table.cursor,
             "selected": sorted(self._selected),
         }
 
@@ -352,14 +477,14 @@ class RunsScreen(RunsArranging):
             value = values.get(name)
             return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
-        self._wish = Wish(
+        self._query = Query(
             text("filter"), text("sort"), values.get("descending") is True, values.get("archived") is True
         )
-        self._selected, self._chosen = frozenset(texts("selected")), texts("columns")
-        if self._wish.filter:
+        self._selected, self._columns = frozenset(texts("selected")), texts("columns")
+        if self._query.filter:
             with self.prevent(FilterBar.Changed):
-                self.query_one(FilterBar).write(self._wish.filter)
-        self.table.show_columns(self._chosen)
+                self.query_one(FilterBar).write(self._query.filter)
+        self.table.show_columns(self._columns)
         self.table.move_to(text("cursor"))
         self.retitle()
-        self.mark_order()
+        self.table.show_order(self._query.sort, self._query.descending)

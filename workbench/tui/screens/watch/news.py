@@ -3,29 +3,61 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from textual.message import Message
 
 from workbench.dataset import open_catalogue
 from workbench.recipe import load_recipe
-from workbench.runs.follow import Following, RunFollower
+from workbench.runs.abstaining import Promise, promises_of
+from workbench.runs.calibration import Reliability, known_predictions, reliability_of
+from workbench.runs.curves import Following, RunFollower
+from workbench.runs.ensemble import is_ensemble
 from workbench.runs.layout import RunDirectory
-from workbench.runs.log_tail import LogLines, LogTail
+from workbench.runs.log import LogLines, LogTail
 from workbench.runs.results import read_results, read_top
 from workbench.runs.status import RunStatus, last_sign
+from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.regular_file import read_bytes
 from workbench.support.toml_text import MAX_BYTES
-from workbench.tui.screens.watch.process_use import ProcessMeter, ProcessUse
 
 TICK_SECONDS = 0.5
 _USE_TICKS = 6
 _NAP_SECONDS = 0.1
+_NAME_LIMIT = 18
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessUse:
+    """What a process and its children take of the machine."""
+
+    cpu: float
+    """Cores, since the last look."""
+    memory_bytes: int
+
+
+class ProcessMeter:
+    """Measures one family of processes; it remembers them, since processor time counts from look to look."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, psutil.Process] = {}
+
+    def read(self, pid: int) -> ProcessUse | None:
+        """Processor and memory of process `pid` and its children; None where they cannot be told."""
+        try:
+            root = psutil.Process(pid)
+            family = [root, *root.children(recursive=True)]
+            self._known = {p.pid: self._known.get(p.pid, p) for p in family}
+            use = [(p.cpu_percent() / 100, p.memory_info().rss) for p in self._known.values()]
+        except psutil.Error:
+            return None
+        return ProcessUse(round(sum(cpu for cpu, _ in use), 2), sum(rss for _, rss in use))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +68,14 @@ class Kept:
     """Such as `r4 ep 12`."""
     matrix: NDArray[np.int64]
     """(C, C) int64 counts: rows are true classes, columns predictions."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Confidence:
+    """How far the confidence of a finished run's model can be believed."""
+
+    reliability: Reliability
+    promises: tuple[Promise, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +93,8 @@ class News:
     recipe_text: str
     kept: tuple[Kept | None, Kept | None]
     """Of the final model and of the teacher; None before the run's end, and where there is none."""
+    confidence: Confidence | None = None
+    """Of the final model; None before the run's end, and where its validation predictions are lost."""
     gone: bool = False
     """The run's directory is not there any more; all else is as it was last."""
 
@@ -88,6 +130,7 @@ class NewsReader:
         self._ticks = 0
         self._recipe_text = _read_text(run.recipe)
         self._kept: tuple[Kept | None, Kept | None] = (None, None)
+        self._confidence: Confidence | None = None
         self._results_seen: tuple[int, int] | None = None
         self._last: News | None = None
 
@@ -114,13 +157,23 @@ class NewsReader:
             and not last.gone
             and (last.following is following and last.log is log and last.classes is self._classes)
             and (last.use, last.last_sign, last.kept) == (self._use, sign, self._kept)
+            and last.confidence is self._confidence
         ):
             return last
-        self._last = News(following, self._classes, log, self._use, sign, self._recipe_text, self._kept)
+        self._last = News(
+            following,
+            self._classes,
+            log,
+            self._use,
+            sign,
+            self._recipe_text,
+            self._kept,
+            self._confidence,
+        )
         return self._last
 
     def _find_kept(self) -> None:
-        """Read the results' confusions, when there are other results than the last time."""
+        """Read the results' confusions and confidence, when there are other results than the last time."""
         try:
             now = self._run.results.stat()
             seen = (now.st_mtime_ns, now.st_size)
@@ -129,6 +182,7 @@ class NewsReader:
         if seen != self._results_seen:
             self._results_seen = seen
             self._kept = kept_confusions(self._run) if seen is not None else (None, None)
+            self._confidence = confidence_of(self._run) if seen is not None else None
 
     def _find_classes(self, following: Following) -> None:
         """Once a confusion is there; asked again when the run has ended, since its results tell them."""
@@ -151,6 +205,11 @@ def class_names(run: RunDirectory, data_home: Path) -> tuple[str, ...]:
         return ()
 
 
+def class_name(classes: Sequence[str], index: int, limit: int = _NAME_LIMIT) -> str:
+    """A class's name, harmless; its number while the names are not known."""
+    return clean(classes[index].replace("_", " "), limit) if index < len(classes) else f"class {index}"
+
+
 def kept_confusions(run: RunDirectory) -> tuple[Kept | None, Kept | None]:
     """Of the final model and of the teacher, on the validation images; None where results tell none."""
     try:
@@ -158,9 +217,22 @@ def kept_confusions(run: RunDirectory) -> tuple[Kept | None, Kept | None]:
     except (UserError, OSError):
         return None, None
     place = f"r{results.best_round}" if results.best_round else results.best_stage
-    final = Kept(f"{place} ep {results.best_epoch}", np.array(results.val.confusion))
+    name = "mean" if is_ensemble(run) else f"{place} ep {results.best_epoch}"
+    final = Kept(name, np.array(results.val.confusion))
     teacher = results.teacher_val
     return final, None if teacher is None else Kept("teacher", np.array(teacher.confusion))
+
+
+def confidence_of(run: RunDirectory) -> Confidence | None:
+    """Of the final model; None where results or predictions tell none."""
+    try:
+        reliability = reliability_of(run, read_results(run.results))
+    except (UserError, OSError):
+        return None
+    said = known_predictions(run, "val")
+    if reliability is None or said is None:
+        return None
+    return Confidence(reliability, promises_of(said, reliability.calibration.temperature))
 
 
 def read_news(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, final, get_args
 
 from rich.text import Text
 from textual import events, on, work
@@ -15,31 +15,33 @@ from textual.widget import Widget
 from textual.widgets import Static
 from textual.worker import get_current_worker
 
-from workbench.runs.class_order import CLASS_ORDERS
-from workbench.runs.following import AXES
+from workbench.runs.confusion import CLASS_ORDERS
+from workbench.runs.curves import AXES
+from workbench.runs.layout import RunDirectory
 from workbench.runs.sources import SplitSource, sources_of
 from workbench.runs.watching import RunsView
 from workbench.support.clean import clean
 from workbench.tui.actions import ACTIONS
-from workbench.tui.places import InspectPlace, WatchPlace
-from workbench.tui.screens.place import bindings_of
-from workbench.tui.screens.watch.confusion import ConfusionPanel
-from workbench.tui.screens.watch.control import RunControl
-from workbench.tui.screens.watch.curve_data import QUANTITIES
-from workbench.tui.screens.watch.curves import SMOOTHINGS, CurvesPanel
-from workbench.tui.screens.watch.head import head_line, notice_lines
-from workbench.tui.screens.watch.log import LogPanel
-from workbench.tui.screens.watch.news import NewsReader, RunNews, RunUnreadable, read_news
-from workbench.tui.screens.watch.pseudo import PseudoPanel
-from workbench.tui.screens.watch.toml_text import coloured_toml
+from workbench.tui.places import ComposePlace, InspectPlace, WatchPlace
+from workbench.tui.screens.dialogs import AskYesNo
+from workbench.tui.screens.place import PlaceScreen, bindings_of
+from workbench.tui.screens.watch.confidence_tab import ConfidencePanel
+from workbench.tui.screens.watch.confusion_tab import ConfusionPanel
+from workbench.tui.screens.watch.curve_tab import QUANTITIES, SMOOTHINGS, CurvesPanel
+from workbench.tui.screens.watch.headline import RunControl, command_lines, head_line, notice_lines, refusal
+from workbench.tui.screens.watch.log_tab import LogPanel
+from workbench.tui.screens.watch.news import News, NewsReader, RunNews, RunUnreadable, read_news
+from workbench.tui.screens.watch.pseudo_tab import PseudoPanel
+from workbench.tui.text import coloured_toml
 from workbench.tui.themes import palette_of
-from workbench.tui.widgets.tab_line import TabLine
+from workbench.tui.widgets.action_line import TabLine
 
-Tab = Literal["curves", "confusion", "pseudo", "log", "recipe"]
+Tab = Literal["curves", "confusion", "pseudo", "log", "recipe", "confidence"]
 TABS: tuple[Tab, ...] = get_args(Tab)
 
 
-class WatchScreen(RunControl):
+@final
+class WatchScreen(PlaceScreen[WatchPlace]):
     """One run, live or past."""
 
     SCOPE = "watch"
@@ -48,10 +50,16 @@ class WatchScreen(RunControl):
 
     def __init__(self, place: WatchPlace) -> None:
         super().__init__(place)
+        self.news: News | None = None
         self._reader: NewsReader | None = None
         self.tab: Tab = "curves"
         self._seen = threading.Event()
         self._recipe_shown = ""
+
+    @property
+    def run(self) -> RunDirectory:
+        """The run that is watched."""
+        return RunDirectory(self.bench.runs_home / self.place.run)
 
     # Layout
 
@@ -70,6 +78,7 @@ class WatchScreen(RunControl):
                 yield ConfusionPanel()
                 yield PseudoPanel()
             yield LogPanel()
+            yield ConfidencePanel()
             with VerticalScroll(id="recipe"):
                 yield Static(id="recipe-text", markup=False)
 
@@ -150,6 +159,9 @@ class WatchScreen(RunControl):
         log = self.query_one(LogPanel)
         if log.display:
             log.show(news.log)
+        confidence = self.query_one(ConfidencePanel)
+        if confidence.display:
+            confidence.show(news)
         if self.tab == "recipe" and self._recipe_shown != news.recipe_text:
             self._recipe_shown = news.recipe_text
             coloured = coloured_toml(news.recipe_text, palette_of(self.app.theme))
@@ -184,15 +196,11 @@ class WatchScreen(RunControl):
             "pseudo": "#pseudo",
             "log": "#log-lines",
             "recipe": "#recipe",
+            "confidence": "#confidence",
         }
         self.set_focus(self.query_one(focus[tab]))  # at once: a later one would take it from the search
         self.keep()
         self.refresh_keys()
-
-    @on(TabLine.Chosen)
-    def _tab_clicked(self, message: TabLine.Chosen) -> None:
-        message.stop()
-        self.perform(message.action)
 
     def do_curves(self) -> None:
         """Tab 1."""
@@ -213,6 +221,38 @@ class WatchScreen(RunControl):
     def do_recipe(self) -> None:
         """Tab 5."""
         self._go_tab("recipe")
+
+    def do_confidence(self) -> None:
+        """Tab 6."""
+        self._go_tab("confidence")
+
+    # The run itself
+
+    @property
+    def _control(self) -> RunControl:
+        return RunControl(self.run, self.bench.data_home, self._agreed, self.notify)
+
+    async def _agreed(self, question: str, detail: str) -> bool:
+        answer: bool | None = await self.bench.push_screen_wait(AskYesNo(question, detail))
+        return bool(answer)
+
+    async def do_stop(self) -> None:
+        """Stop it, or take it out of the queue."""
+        assert self.news is not None
+        await self._control.stop(self.news)
+
+    async def do_pause(self) -> None:
+        """Park it, or go on with one that does not run."""
+        assert self.news is not None
+        await self._control.pause(self.news)
+
+    def do_inspect(self) -> None:
+        """The images that it was least sure of."""
+        self.bench.go(InspectPlace(run=self.place.run))
+
+    def do_edit(self) -> None:
+        """Its recipe in Compose."""
+        self.bench.go(ComposePlace(source=f"run:{self.place.run}"))
 
     # Looking at curves
 
@@ -347,7 +387,7 @@ class WatchScreen(RunControl):
         """Why an action cannot be done now."""
         name = action.rpartition(".")[2]
         if name in ("stop", "pause", "inspect", "edit"):
-            return self.refusal_of_control(name)
+            return refusal(name, self.run, self.news)
         if name in ("next", "previous") and self.tab == "log" and not self.query_one(LogPanel).view.words:
             return "look for words first, with /"
         if name in ("earlier", "later", "order") and self.tab not in ("curves", "confusion", "pseudo"):
@@ -367,12 +407,19 @@ class WatchScreen(RunControl):
             else [],
             "log": [f"petbench runs log {handle} --follow", f"less +F {log}"],
             "recipe": [f"petbench recipe show {handle}"],
+            "confidence": [f"petbench runs show {handle}"],
         }
-        return [*own[self.tab], *self.commands()]
+        return [*own[self.tab], *command_lines(self.run, self.news)]
 
     def _last_round(self) -> int:
-        rounds = self.news.following.rounds if self.news is not None else ()
-        return rounds[-1].round if rounds else 0
+        """That `inspect` can show; an online student's is written as it ends."""
+        if self.news is None:
+            return 0
+        following = self.news.following
+        if following.rounds:
+            return following.rounds[-1].round
+        number = following.pools[-1].round if following.pools else 0
+        return number if number and self.run.ledger(number).exists() else 0
 
     def kept(self) -> Mapping[str, Any]:
         """The tab and how the panels are looked at."""

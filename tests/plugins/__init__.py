@@ -1,0 +1,1 @@
+"""Packages from outside petbench, and what petbench makes of them."""
