@@ -72,3 +72,7 @@ class PosingGpu:
     def refusal(self, device: torch.device) -> str | None:
         """None."""
         return None
+
+    def begin_world(self, device: torch.device) -> str | None:
+        """It meets nobody."""
+        return None

@@ -81,6 +81,9 @@ class Accelerator(Protocol):
     def refusal(self, device: torch.device) -> str | None:
         """Why this torch has no code for it; None: it has."""
 
+    def begin_world(self, device: torch.device) -> str | None:
+        """Prepare to meet other processes' devices: torch's backend for that; None: by way of the host."""
+
 
 class Cpu:
     """The processor: nothing is queued, and memory is the machine's."""
@@ -129,6 +132,9 @@ class Cpu:
         return dtype == "bf16" and bool(supported and supported())
 
     def refusal(self, device: torch.device) -> str | None:
+        return None
+
+    def begin_world(self, device: torch.device) -> str | None:
         return None
 
 
@@ -190,6 +196,11 @@ class Cuda:
             f"{torch.cuda.get_device_name(device)} has compute capability {capability[0]}.{capability[1]}; "
             f"torch {torch.__version__} was built for {' '.join(has_code)}"
         )
+
+    def begin_world(self, device: torch.device) -> str | None:
+        """NCCL, which takes the current device for the process's own."""
+        torch.cuda.set_device(device)
+        return "nccl"
 
 
 def has_code_for(capability: tuple[int, int], architectures: Sequence[str]) -> bool:
