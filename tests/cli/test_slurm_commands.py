@@ -50,7 +50,7 @@ def test_a_launch_is_a_job_that_asks_for_what_file_and_command_line_say(
     finally:
         config.unlink()
     assert (said.code, said.err) == (0, "")
-    assert "Slurm has it as job 40" in said.out
+    assert "is with Slurm as job 40" in said.out
     (run,) = _runs(home)
     assert status_of(run) is RunStatus.QUEUED
     (script,) = (home / "runs" / ".slurm").glob("*.sh")

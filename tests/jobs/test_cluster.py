@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.jobs.cluster import Cluster, read_cluster
+from workbench.jobs.cluster import Cluster, read_cluster, typed_options
 from workbench.support.errors import UserError
 
 WRITTEN = """
@@ -98,3 +98,34 @@ def test_a_file_that_says_something_else_is_refused(text: str, tmp_path: Path) -
     path.write_text(text)
     with pytest.raises(UserError, match=r"config\.toml"):
         read_cluster(file=path)
+
+
+def test_a_typed_line_asks_for_what_the_command_line_would(tmp_path: Path) -> None:
+    line = "--partition gpu --time=90 --gpus a100:1 --max-parallel 8 --sbatch=--account=lab"
+    asked = typed_options(f"{line} --sbatch '--mem 4G'")
+    assert asked == {
+        "partition": "gpu",
+        "time": "90",
+        "gpus": "a100:1",
+        "max_parallel": 8,
+        "lines": ["--account=lab", "--mem 4G"],
+    }
+    assert read_cluster(asked, file=tmp_path / "none.toml").options[:2] == ("--partition=gpu", "--time=90")
+    assert typed_options("  ") == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--partiton gpu", "no option '--partiton'"),
+        ("gpu", "no option 'gpu'"),
+        ("--partition", "--partition has no value"),
+        ("--time '4:00", "a quotation mark is not closed"),
+        ("--max-parallel many", "cluster.max_parallel"),
+    ],
+)
+def test_a_typed_line_that_will_not_do_is_told(line: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        read_cluster(typed_options(line), file=tmp_path / "none.toml")
+    assert said in str(caught.value)
+    assert caught.value.allowed

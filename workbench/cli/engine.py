@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -10,9 +9,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.jobs.cluster import read_cluster
-from workbench.jobs.start import NOTIFY
-from workbench.jobs.submission import Submission
+from workbench.jobs.submission import Submission, submission_asked
 from workbench.support.errors import UserError
 
 
@@ -92,14 +89,11 @@ def submission_of(
             where="--device",
             hint="--gpus N asks for so many a run",
         )
-    cluster = read_cluster(
-        {
-            "partition": partition,
-            "time": time,
-            "gpus": gpus,
-            "lines": lines,
-            "max_parallel": max_parallel,
-        }
-    )
-    hook = os.environ.get(NOTIFY, "") if notify is None else notify
-    return Submission(cluster, data_dir, hook, tuple(sys.argv))
+    typed = {
+        "partition": partition,
+        "time": time,
+        "gpus": gpus,
+        "lines": lines,
+        "max_parallel": max_parallel,
+    }
+    return submission_asked(typed, data_home=data_dir, command_line=sys.argv, notify=notify)

@@ -53,7 +53,6 @@ from workbench.jobs import (
 )
 from workbench.jobs.ending import split_command
 from workbench.jobs.slurm import SlurmView, with_open_tickets
-from workbench.jobs.submission import launch_on_slurm
 from workbench.jobs.sweep import queue_sweep, refuse_queue
 from workbench.recipe import Recipe, load_recipe
 from workbench.recipe.load import lines_named
@@ -174,10 +173,18 @@ def launch_(
             if queued.left:
                 left = f"{len(queued.left)} of {len(one.runs)} runs are there already: {queued.left_words}"
                 error_console.print(left, soft_wrap=True)
-        elif slurm is not None:
-            tell(launch_on_slurm(one, home, slurm))
         else:
-            tell(launch(one, home, data_home=data, device=device, command_line=sys.argv, notify=notify))
+            tell(
+                launch(
+                    one,
+                    home,
+                    data_home=data,
+                    device=device,
+                    command_line=sys.argv,
+                    notify=notify,
+                    slurm=slurm,
+                )
+            )
     if as_json:
         print_launched(launched)
 
@@ -220,11 +227,8 @@ def pause(
 
 def told(launched: Launched) -> str:
     """Where a run that was launched stands, and how to follow it."""
-    place = "starts now" if launched.position == 0 else f"waits, {launched.position} in the queue"
-    if launched.job:
-        place = f"Slurm has it as job {clean(launched.job)}"
     show = f"petbench runs show {as_word(launched.run.handle)}"
-    return f"run {clean(launched.run.id)}: {place}; {show} tells how far it is"
+    return f"run {clean(launched.run.id)} {launched.words}; {show} tells how far it is"
 
 
 def _asked(path: Path, grids: Sequence[Grid], changes: Sequence[Change]) -> Recipe | Sweep:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,46 @@ def read_cluster(typed: Mapping[str, object] | None = None, *, file: Path | None
     return cluster
 
 
+def typed_options(line: str) -> dict[str, object]:
+    """What a line such as `--partition gpu --gpus 1` asks for, as `read_cluster` takes it.
+
+    Raises:
+        UserError: it is no such line.
+    """
+    keys = {option: key for key, option in _OPTIONS.items()}
+    try:
+        words = [part for word in shlex.split(line) for part in _parted(word)]
+    except ValueError as error:
+        raise UserError(
+            f"{clean(line, 80)!r}: a quotation mark is not closed", allowed=_LINE_ALLOWED
+        ) from error
+    found: dict[str, object] = {}
+    lines: list[str] = []
+    for option, value in zip_longest(words[::2], words[1::2]):
+        if option not in keys:
+            near = nearest(option, keys)
+            raise UserError(
+                f"no option {clean(option, 60)!r}",
+                allowed=_LINE_ALLOWED,
+                hint=f"did you mean {near}?" if near else "",
+            )
+        if value is None:
+            raise UserError(f"{option} has no value", allowed=_LINE_ALLOWED)
+        if keys[option] == "lines":
+            lines.append(value)
+        elif keys[option] == "max_parallel" and value.isdecimal():
+            found["max_parallel"] = int(value)
+        else:
+            found[keys[option]] = value
+    return found | ({"lines": lines} if lines else {})
+
+
+def _parted(word: str) -> tuple[str, ...]:
+    """`--time=90` as two words."""
+    option, equals, value = word.partition("=")
+    return (option, value) if equals and option in _OPTIONS.values() else (word,)
+
+
 def time_seconds(time: str) -> int | None:
     """A time of sbatch's (`man sbatch`, --time) in seconds; None where it is none.
 
@@ -230,3 +272,4 @@ _OPTIONS = {
     "lines": "--sbatch",
 }
 """The command line's name of a key; it has none for `early_seconds`."""
+_LINE_ALLOWED = f"{', '.join(_OPTIONS.values())}, each with its value"

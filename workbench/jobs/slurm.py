@@ -110,10 +110,7 @@ def command(*words: str, stdin: str = "", patience: float = PATIENCE_SECONDS) ->
             start_new_session=True,  # Ctrl-C is for petbench
         )
     except FileNotFoundError as error:
-        raise SlurmSaid(
-            f"there is no {name} on this machine",
-            hint="go where Slurm is, or run it here with --engine local",
-        ) from error
+        raise _missing(name) from error
     except subprocess.TimeoutExpired as error:
         raise SlurmSaid(f"{name} did not answer within {patience:.0f} s", hint="try again later") from error
     except OSError as error:
@@ -177,6 +174,18 @@ def cluster_facts() -> tuple[str, int]:
 def is_here() -> bool:
     """Whether this machine has Slurm's commands."""
     return shutil.which("squeue") is not None
+
+
+def ensure_here() -> None:
+    """See that this machine can give Slurm a job. Raises: SlurmSaid."""
+    if shutil.which("sbatch") is None:
+        raise _missing("sbatch")
+
+
+def _missing(name: str) -> SlurmSaid:
+    return SlurmSaid(
+        f"there is no {name} on this machine", hint="go where Slurm is, or run it here with --engine local"
+    )
 
 
 class SlurmWatch:

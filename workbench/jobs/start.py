@@ -23,10 +23,12 @@ from workbench.runs.layout import RunDirectory, create_run
 from workbench.runs.process import Signs, ensure_unattended, write_process
 from workbench.runs.status import RunStatus, status_of
 from workbench.runs.ticket import read_ticket
+from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.regular_file import open_to_append
 
 if TYPE_CHECKING:
+    from workbench.jobs.submission import Submission
     from workbench.recipe import Recipe
 
 NOTIFY = "PETBENCH_NOTIFY"
@@ -45,6 +47,13 @@ class Launched:
     job: str = ""
     """Slurm's number of it; empty in this machine's own queue."""
 
+    @property
+    def words(self) -> str:
+        """Where it stands, for people: `starts now`, `waits, 2 in the queue`."""
+        if self.job:
+            return f"is with Slurm as job {clean(self.job)}"
+        return f"waits, {self.position} in the queue" if self.position else "starts now"
+
 
 def launch(
     recipe: Recipe,
@@ -54,6 +63,7 @@ def launch(
     device: str = "auto",
     command_line: Sequence[str] = (),
     notify: str | None = None,
+    slurm: Submission | None = None,
 ) -> Launched:
     """Make a run's directory and start its supervisor, which outlives this process; returns at once.
 
@@ -62,10 +72,15 @@ def launch(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         command_line: for the run's provenance.
         notify: a command to run when the run ends; else `$PETBENCH_NOTIFY`.
+        slurm: give it to Slurm instead, as this says alone.
 
     Raises:
-        UserError: no such device or data set, or the directory or the queue cannot be written.
+        UserError: no such device or data set, the directory or the queue cannot be written, Slurm refuses.
     """
+    if slurm is not None:
+        from workbench.jobs.submission import launch_on_slurm
+
+        return launch_on_slurm(recipe, runs_home, slurm)
     check_launch(recipe, runs_home, data_home=data_home, device=device)
     run = new_run(recipe, runs_home)
     try:

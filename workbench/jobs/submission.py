@@ -6,6 +6,7 @@ way leaves a ticket by whose name the job is found, so that nothing is submitted
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import shutil
@@ -28,6 +29,7 @@ from workbench.jobs.slurm import (
     withdraw,
 )
 from workbench.jobs.start import (
+    NOTIFY,
     Launched,
     check_launch,
     child_environment,
@@ -62,6 +64,25 @@ class Submission:
     command_line: Sequence[str] = ()
     job: Sequence[str] = ()
     """What runs or resumes the run whose directory follows; petbench's own unless given."""
+
+
+def submission_asked(
+    typed: Mapping[str, object],
+    *,
+    data_home: Path | None,
+    command_line: Sequence[str],
+    notify: str | None = None,
+) -> Submission:
+    """How runs are given to Slurm by the user's file and what was typed over it, as for `read_cluster`.
+
+    Args:
+        notify: as for `launch`.
+
+    Raises:
+        UserError: what is asked for is wrong.
+    """
+    hook = os.environ.get(NOTIFY, "") if notify is None else notify
+    return Submission(read_cluster(typed), data_home, hook, tuple(command_line))
 
 
 def launch_on_slurm(recipe: Recipe, runs_home: Path, how: Submission) -> Launched:

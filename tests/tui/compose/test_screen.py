@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from tests.jobs.played_slurm import Played
 from tests.runs.making import finish, make_run
 from tests.tui.compose.conftest import RECIPE
 from tests.tui.driving import NARROW, WIDE, bench, opened, reread, said, screen_text, settle, top
 from workbench.jobs import Launched
 from workbench.recipe import Recipe, dump_recipe
 from workbench.runs import RunDirectory
+from workbench.runs.ticket import read_ticket
 from workbench.tui.actions import SCOPES
 from workbench.tui.app_session import Session
 from workbench.tui.places import ComposePlace, RunsPlace, WatchPlace
@@ -407,6 +410,78 @@ async def test_a_sweep_shows_its_runs_before_it_launches_them(
         assert len(launches) == 6
         assert {recipe.seed for recipe in launches} == {0, 1, 2}
         assert isinstance(top(pilot).place, RunsPlace)
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
+    """A Slurm that is played: it has job 40 for whatever it is given."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    Path(os.environ["PETBENCH_CONFIG"]).write_text('[cluster]\npartition = "gpu"\n')
+    return Played(tmp_path / "bin")
+
+
+async def test_slurm_launches_where_it_was_chosen_and_is_asked_for_what_was_typed(
+    home: Path, desk: Path, slurm: Played
+) -> None:
+    async with opened(home, place=MINE) as pilot:
+        await press(pilot, "e")
+        assert "asked for --partition=gpu" in screen_text(pilot)
+        await typed(pilot, "slurm")
+        await press(pilot, "enter")
+        assert isinstance(pilot.app.screen, AskText)
+        await typed(pilot, "--time soon")
+        assert "cluster.time" in screen_text(pilot)
+        await press(pilot, "enter")
+        assert isinstance(pilot.app.screen, AskText)
+        await typed(pilot, "--time 90 --gpus 1")
+        await press(pilot, "enter")
+        assert "to Slurm" in screen_text(pilot)
+        command = "petbench launch recipes/mine.toml --engine slurm --time 90 --gpus 1"
+        assert composing(pilot).twin()[0] == command
+        await press(pilot, "L")
+        await settle(pilot)
+        place = top(pilot).place
+        assert isinstance(place, WatchPlace)
+    ticket = read_ticket(RunDirectory(home / place.run))
+    assert ticket is not None
+    assert (ticket.job, ticket.launched_by) == ("40", command)
+    assert {"--partition=gpu", "--time=90", "--gres=gpu:1"} <= set(ticket.options)
+    async with opened(home, place=MINE) as pilot:
+        composing(pilot).model.restore({"slurm": "--time 90 --gpus 1"})
+        assert composing(pilot).twin()[0] == command
+        await press(pilot, "e")
+        await typed(pilot, "local")
+        await press(pilot, "enter")
+        assert "--engine" not in composing(pilot).twin()[0]
+
+
+async def test_a_sweep_that_slurm_launches_is_one_array(home: Path, desk: Path, slurm: Played) -> None:
+    async with opened(home, place=MINE) as pilot:
+        screen = composing(pilot)
+        screen.model.slurm = "--max-parallel 2"
+        screen.model.sweep("seed", "0,1,2")
+        await press(pilot, "L")
+        assert "L launches them all on Slurm" in screen_text(pilot)
+        await press(pilot, "L")
+        await settle(pilot)
+        assert "3 runs given to Slurm" in said(pilot)[-1]
+    assert len(slurm.asked("sbatch")) == 1
+    (script,) = (home / ".slurm").glob("*.sh")
+    assert "--array=0-2%2" in script.read_text()
+
+
+async def test_where_there_is_no_slurm_it_cannot_be_chosen(
+    home: Path, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(desk))
+    async with opened(home, place=MINE) as pilot:
+        await press(pilot, "e")
+        await typed(pilot, "slurm")
+        await press(pilot, "enter")
+        await typed(pilot, "--gpus 1")
+        await press(pilot, "enter")
+        assert "there is no sbatch on this machine" in screen_text(pilot)
+        assert composing(pilot).model.slurm is None
 
 
 async def test_a_name_cannot_be_swept_and_an_empty_answer_ends_a_sweep(home: Path, desk: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from tests.tui.inspect.test_choosing import ids, press
 from tests.tui.inspect.test_grid import screen_of
 from workbench import jobs
 from workbench.dataset.review import Review, Verdict, load_review, review_path
+from workbench.jobs.submission import Submission
 from workbench.recipe import Recipe, load_recipe
 from workbench.runs.layout import RunDirectory
+from workbench.runs.ticket import Ticket, write_ticket
 from workbench.tui.places import ComposePlace, Place, WatchPlace
 
 
@@ -154,7 +157,30 @@ async def test_relaunch_launches_the_recipe_with_the_corrections(
     assert recipe.data.corrections == str(review_path(run.path.parent, "lite"))
     assert recipe.model_copy(update={"data": load_recipe(run.recipe).data}) == load_recipe(run.recipe)
     assert gone == [WatchPlace(run=run.id)]
-    assert "waits as number 2" in said(pilot)[-1]
+    assert "waits, 2 in the queue" in said(pilot)[-1]
+
+
+async def test_a_run_that_slurm_had_is_trained_anew_by_slurm(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ticket(run, Ticket("lite-1", -1, "played", "me", 0.0, 0, job="7", closed="finished"))
+    Path(os.environ["PETBENCH_CONFIG"]).write_text('[cluster]\npartition = "gpu"\n')
+    given: list[Submission] = []
+
+    def launch(recipe: Recipe, runs_home: Path, *, slurm: Submission, **_more: object) -> jobs.Launched:
+        given.append(slurm)
+        return jobs.Launched(run, 0, "40")
+
+    monkeypatch.setattr(jobs, "launch", launch)
+    async with opened(run.path.parent, place=place_of(run)) as pilot:
+        monkeypatch.setattr(bench(pilot), "go", lambda place: None)
+        await press(pilot, "a", "R")
+        assert "--engine slurm" in " ".join(screen_text(pilot).split())
+        await press(pilot, "y")
+        assert "is with Slurm as job 40" in said(pilot)[-1]
+    (how,) = given
+    assert how.cluster.partition == "gpu"
+    assert how.command_line[-2:] == ("--engine", "slurm")
 
 
 async def test_relaunch_can_go_through_compose(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,13 @@ COMPOSE: tuple[Action, ...] = (
         True,
     ),
     Action(
+        "compose.engine",
+        "e",
+        "engine",
+        "Choose who launches: this machine's own queue, or a cluster's Slurm, and what it is asked for.",
+        "petbench launch {recipe} --engine slurm",
+    ),
+    Action(
         "compose.save",
         "S,ctrl+s",
         "save",

@@ -16,6 +16,7 @@ MOST_SHELVED = 5
 _MOST_STEPS = 200
 _LONGEST_TEXT = 200_000
 """Characters of a kept text; a longer one was not kept by petbench."""
+_LONGEST_OPTIONS = 4000
 _NOT_SWEPT = ("name", "description", "tags")
 _BROKEN = "Mend the TOML first: tab goes there."
 
@@ -90,6 +91,8 @@ class DraftModel:
         """The draft's backbone, once it is known."""
         self.grid: dict[str, str] = {}
         """Dotted key to the values of a sweep, as typed."""
+        self.slurm: str | None = None
+        """What Slurm is asked for over the user's file, as typed; None: this machine's own queue launches."""
         self.shelf: list[Draft] = []
         """Drafts set aside, the latest first."""
         self.as_opened = draft.text
@@ -208,12 +211,13 @@ class DraftModel:
     # What a session keeps
 
     def kept(self) -> dict[str, Any]:
-        """The draft, those set aside and the sweep as JSON values; steps back are not kept."""
+        """The draft, those set aside, the sweep and who launches as JSON values; steps back are not kept."""
         return {
             "draft": _pack(self.draft),
             "as_opened": self.as_opened,
             "shelf": [_pack(draft) for draft in self.shelf],
             "grid": dict(self.grid),
+            "slurm": self.slurm,
         }
 
     def restore(self, values: Mapping[str, Any], left: Iterable[Mapping[str, Any]] = ()) -> bool:
@@ -224,6 +228,8 @@ class DraftModel:
             left: what windows that were closed had kept: their drafts go on the shelf.
         """
         self.shelf = _unpack_all(values.get("shelf"))
+        slurm = values.get("slurm")
+        self.slurm = slurm if isinstance(slurm, str) and len(slurm) <= _LONGEST_OPTIONS else None
         draft = _unpack(values.get("draft"))
         for section in left:
             self.shelf = _with_left(self.shelf, section, draft)

@@ -47,10 +47,11 @@ class HeadLine(Widget):
     def __init__(self) -> None:
         super().__init__(id="head")
         self._draft: Draft | None = None
+        self._on_slurm = False
 
-    def show(self, draft: Draft) -> None:
-        """Tell of a draft, as its backbone checked it."""
-        self._draft = draft
+    def show(self, draft: Draft, *, on_slurm: bool) -> None:
+        """Tell of a draft, as its backbone checked it, and who would launch it."""
+        self._draft, self._on_slurm = draft, on_slurm
         self.refresh()
 
     def render(self) -> RenderResult:
@@ -61,6 +62,8 @@ class HeadLine(Widget):
         left.append(clean(draft.origin, 60), style=f"bold {colours.text}")
         if draft.is_changed:
             left.append(" *" if draft.path else "  not saved", style=colours.warning)
+        if self._on_slurm:
+            left.append("  to Slurm", style=colours.accent)
         if draft.broken is not None:
             right = Text(f"✗ no TOML, line {draft.broken.line}", style=colours.bad)
         elif draft.problems:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from workbench.runs.summary import RunSummary
 from workbench.runs.watching import RunsView
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
+from workbench.support.paths import config_file, short_path
 from workbench.support.toml_text import toml_literal
 from workbench.tui.places import ComposePlace, RunsPlace, WatchPlace
 from workbench.tui.screens.compose.augmentation_preview import PreviewScreen
@@ -33,13 +35,17 @@ from workbench.tui.screens.compose.draft import (
     source_choices,
 )
 from workbench.tui.screens.compose.draft_launch import (
+    LOCAL,
+    SLURM,
     SweepScreen,
     draft_sweep,
+    engine_choices,
     launch_command,
     launch_draft,
     launch_sweep,
     needs_saving,
     other_commands,
+    submission,
 )
 from workbench.tui.screens.compose.draft_model import DraftModel
 from workbench.tui.screens.compose.editors import FieldEditor, TomlPane
@@ -180,7 +186,7 @@ class ComposeScreen(PlaceScreen[ComposePlace]):
         state = self._state()
         self._form.show(state)
         self._toml.show(state.draft.text, None if state.draft.broken is None else state.draft.broken.line)
-        self._head.show(state.draft)
+        self._head.show(state.draft, on_slurm=self.model.slurm is not None)
         self._explain(state)
         self._show_facts()
         self.refresh_keys()
@@ -354,7 +360,8 @@ class ComposeScreen(PlaceScreen[ComposePlace]):
     def twin(self) -> list[str]:
         """Launching first, then checking, showing and previewing."""
         self.hear_now()
-        lines = [launch_command(self.draft, self.model.grid), *other_commands(self.draft)]
+        model = self.model
+        lines = [launch_command(self.draft, model.grid, model.slurm), *other_commands(self.draft)]
         if needs_saving(self.draft):
             self.notify("The draft is not saved like this: S first, then these commands are right.")
         return lines
@@ -492,15 +499,41 @@ class ComposeScreen(PlaceScreen[ComposePlace]):
         reason = self.model.why_not_launch()
         if reason is not None:
             raise UserError(reason)
-        grid, bench, draft = self.model.grid, self.bench, self.draft
+        grid, slurm, bench, draft = self.model.grid, self.model.slurm, self.bench, self.draft
+        homes = bench.runs_home, bench.data_home
         if not grid:
-            run = await asyncio.to_thread(launch_draft, draft, bench.runs_home, bench.data_home)
+            run = await asyncio.to_thread(launch_draft, draft, slurm, *homes)
             bench.go(WatchPlace(run=run))
             return
         sweep = draft_sweep(draft, grid)
-        if await self.app.push_screen_wait(SweepScreen(sweep.runs, self._finder.estimate)):
-            command = launch_command(draft, grid)
-            self.notify(
-                await asyncio.to_thread(launch_sweep, sweep, command, bench.runs_home, bench.data_home)
-            )
+        asked = SweepScreen(sweep.runs, self._finder.estimate, on_slurm=slurm is not None)
+        if await self.app.push_screen_wait(asked):
+            command = launch_command(draft, grid, slurm)
+            self.notify(await asyncio.to_thread(launch_sweep, sweep, command, slurm, *homes))
             bench.go(RunsPlace())
+
+    async def do_engine(self) -> None:
+        """This machine's own queue, or Slurm and what it is asked for."""
+        self.hear_now()
+        model, bench = self.model, self.bench
+        chosen = await self.app.push_screen_wait(
+            AskChoice("Launch with", engine_choices(), LOCAL if model.slurm is None else SLURM)
+        )
+        if chosen is None:
+            return
+        typed: str | None = None
+        if chosen == SLURM:
+            check = partial(submission, command="", data_home=bench.data_home)
+            file = clean(short_path(config_file()))
+            typed = await self.app.push_screen_wait(
+                AskText(
+                    f"What a job is asked for over [cluster] in {file}; empty: that alone",
+                    model.slurm or "",
+                    placeholder="--partition gpu --time 4:00:00 --gpus 1 --max-parallel 8",
+                    check=check,
+                )
+            )
+            if typed is None:
+                return
+        model.slurm = typed
+        self._go_on()

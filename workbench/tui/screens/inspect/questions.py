@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, assert_never
+from typing import TYPE_CHECKING, ClassVar, assert_never
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -22,6 +22,7 @@ from workbench.runs.doubt import Doubt
 from workbench.runs.opinions import Opinion
 from workbench.runs.results import Confusion
 from workbench.runs.sources import IssueSource, RoundSource, Source, SplitSource
+from workbench.runs.ticket import read_ticket
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import clean, slug
 from workbench.support.errors import UserError
@@ -32,6 +33,9 @@ from workbench.tui.screens.inspect.material import Material
 from workbench.tui.screens.inspect.review_queue import Query
 from workbench.tui.screens.place import GuardedLoop
 from workbench.tui.text import plain, plain_lines
+
+if TYPE_CHECKING:
+    from workbench.jobs import Launched
 
 _ORDERS = {
     Doubt.CONFIDENCE: "confidence: how probable the first choice is",
@@ -114,32 +118,44 @@ class Relaunch:
     recipe: Recipe
     """The run's, with `data.corrections` set to the review; as it is where its labels were corrected."""
     command: str
-    """The command line that launches it."""
+    """The command line that launches it, with Slurm where Slurm had the run."""
     corrections: int
     warning: str
     """What is given up by it; empty for nothing."""
+    on_slurm: bool
 
 
 def relaunch_of(material: Material) -> Relaunch:
     """The run's recipe with the review's corrections; there must be a recipe."""
     recipe, review = material.recipe, material.verdicts.path
     assert recipe is not None
-    number, launch = (
-        len(material.review.corrections),
-        f"petbench launch {shlex.quote(str(material.run.recipe))}",
-    )
+    number = len(material.review.corrections)
+    on_slurm = read_ticket(material.run) is not None
+    engine = ["--engine", "slurm"] if on_slurm else []
+    launch = ["petbench", "launch", str(material.run.recipe)]
     if isinstance(material.verdicts, LabelledFolder):
-        return Relaunch(recipe, launch, number, "")
+        return Relaunch(recipe, shlex.join([*launch, *engine]), number, "", on_slurm)
     data = recipe.data.model_copy(update={"corrections": str(review)})
-    setting = shlex.quote(f"data.corrections={review}")
+    setting = ["--set", f"data.corrections={review}"]
     before = recipe.data.corrections
     given_up = before and Path(before) != review
     return Relaunch(
         recipe.model_copy(update={"data": data}),
-        f"{launch} --set {setting}",
+        shlex.join([*launch, *setting, *engine]),
         number,
         f"The corrections of the run itself, in {before}, are not used then." if given_up else "",
+        on_slurm,
     )
+
+
+def launch_again(relaunch: Relaunch, runs_home: Path, data_home: Path) -> Launched:
+    """Launch it, as its command does. Raises: UserError."""
+    from workbench.jobs import launch
+    from workbench.jobs.submission import submission_asked
+
+    words = shlex.split(relaunch.command)
+    slurm = submission_asked({}, data_home=data_home, command_line=words) if relaunch.on_slurm else None
+    return launch(relaunch.recipe, runs_home, data_home=data_home, command_line=words, slurm=slurm)
 
 
 def write_draft(recipe: Recipe) -> Path:

@@ -18,7 +18,6 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from workbench.dataset.review import Correction, Verdict
-from workbench.recipe import Recipe
 from workbench.recipe.data import Data
 from workbench.runs.doubt import Doubt, confused_pairs
 from workbench.runs.layout import RunDirectory
@@ -582,18 +581,13 @@ class InspectScreen(PlaceScreen[InspectPlace]):
         relaunch = questions.relaunch_of(self.queue.loaded)
         answer = await self.app.push_screen_wait(questions.AskRelaunch(relaunch))
         if answer == questions.LAUNCH:
-            await self._launch(relaunch.recipe, shlex.split(relaunch.command))
+            await self._launch(relaunch)
         elif answer == questions.COMPOSE:
             draft = await asyncio.to_thread(questions.write_draft, relaunch.recipe)
             self.bench.go(ComposePlace(source=str(draft)))
 
-    async def _launch(self, recipe: Recipe, command_line: list[str]) -> None:
-        from workbench.jobs import launch
-
-        home, data_home = self.bench.runs_home, self.bench.data_home
-        launched = await asyncio.to_thread(
-            launch, recipe, home, data_home=data_home, command_line=command_line
-        )
-        waits = f"waits as number {launched.position}" if launched.position else "starts now"
-        self.notify(f"{launched.run.slug}-{launched.run.handle} {waits}")
+    async def _launch(self, relaunch: questions.Relaunch) -> None:
+        bench = self.bench
+        launched = await asyncio.to_thread(questions.launch_again, relaunch, bench.runs_home, bench.data_home)
+        self.notify(f"{launched.run.slug}-{launched.run.handle} {launched.words}")
         self.bench.go(WatchPlace(run=launched.run.id))

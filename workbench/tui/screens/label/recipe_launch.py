@@ -96,6 +96,5 @@ async def _launch(bench: PetbenchApp, path: Path) -> str:
         data_home=bench.data_home,
         command_line=["petbench", "launch", str(path)],
     )
-    waits = f"waits as number {launched.position}" if launched.position else "starts now"
-    bench.notify(f"{launched.run.slug}-{launched.run.handle} {waits}")
+    bench.notify(f"{launched.run.slug}-{launched.run.handle} {launched.words}")
     return launched.run.id
