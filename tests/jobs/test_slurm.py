@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,16 +17,20 @@ import pytest
 from tests.jobs.background import wait_until
 from tests.jobs.played_slurm import Played
 from tests.runs.making import make_run
+from tests.train.making import TRUNK, recipe_text
 from workbench.cli.runs_listing import listed
-from workbench.jobs import pause_run, resume_run, stop_run
+from workbench.jobs import discard_runs, pause_run, resume_run, stop_run
 from workbench.jobs.cluster import Cluster
 from workbench.jobs.slurm import CANCELLED, SlurmSaid, SlurmView, SlurmWatch, ask, ask_about, command
 from workbench.jobs.submission import Submission, script, settle, submit
-from workbench.runs.layout import RunDirectory
+from workbench.jobs.sweep import queue_sweep
+from workbench.recipe.sweep import load_sweep
+from workbench.runs.layout import RunDirectory, run_directories
+from workbench.runs.leftovers import Wanted, find_leftovers, remove, restore_run
 from workbench.runs.process import write_exit, write_process
 from workbench.runs.status import RunStatus, status_of
 from workbench.runs.summary import summarise
-from workbench.runs.ticket import Ticket, close_ticket, read_ticket, write_ticket
+from workbench.runs.ticket import SUBMISSIONS, Ticket, close_ticket, read_ticket, write_ticket
 from workbench.support.errors import UserError
 
 TICKET = Ticket(name="tiny-1a2b", index=-1, cluster="played", user="me", submitted=1.0, after=0, job="12")
@@ -182,6 +188,70 @@ def test_pause_holds_a_job_that_waits_and_resume_releases_it(run: RunDirectory, 
     launched = resume_run(run)
     assert (launched.job, status_of(run)) == ("12", RunStatus.QUEUED)
     assert [told for told in slurm.asked("scontrol") if told != "show config"] == ["hold 12", "release 12"]
+
+
+def test_a_paused_run_that_is_thrown_away_leaves_no_job_in_slurm(run: RunDirectory, slurm: Played) -> None:
+    pause_run(run)
+    said: list[str] = []
+    (moved,) = discard_runs([run], cancelled=said.append)
+    assert slurm.asked("scancel") == ["12"]
+    assert said == [f"Slurm's job 12 for {run.slug} is cancelled"]
+    ticket = read_ticket(moved)
+    assert ticket is not None
+    assert ticket.closed == CANCELLED
+    assert discard_runs([restore_run(run.path.parent, run.id)], cancelled=said.append) == [moved]
+    assert len(said) == 1
+
+
+def test_a_run_whose_job_slurm_does_not_let_go_stays_where_it_is(run: RunDirectory, slurm: Played) -> None:
+    pause_run(run)
+    slurm.says("scancel", "echo scancel: error: down >&2; exit 1")
+    with pytest.raises(UserError, match="down"):
+        discard_runs([run])
+    assert run.path.is_dir()
+
+
+def test_two_submitters_of_one_sweep_at_once_submit_nothing_twice(tmp_path: Path, slurm: Played) -> None:
+    slurm.says("squeue", 'for n in 0 1 2; do echo "40|$n|PENDING|x|low||Priority"; done')
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe_text(TRUNK, tmp_path) + "[sweep]\nseeds = [0, 1, 2]\n")
+    sweep = load_sweep(path)
+    go = threading.Barrier(4)
+
+    def submit() -> int:
+        go.wait()
+        queued = queue_sweep(
+            sweep, tmp_path / "runs", _same_data, data_home=None, slurm=Submission(Cluster())
+        )
+        return len(queued.launched)
+
+    with ThreadPoolExecutor(4) as pool:
+        given = [one.result() for one in [pool.submit(submit) for _ in range(4)]]
+    assert sorted(given) == [0, 0, 0, 3]
+    assert len(slurm.asked("sbatch")) == 1
+    assert len(run_directories(tmp_path / "runs")) == 3
+
+
+def _same_data(asked: Sequence[object]) -> list[bool]:
+    return [True] * len(asked)
+
+
+def test_scripts_and_logs_of_jobs_go_once_no_run_waits_for_them(tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    waits, ended = make_run(home, "waits"), make_run(home, "ended")
+    write_ticket(waits, replace(TICKET, name="waits-0a1b2c3d"))
+    write_ticket(ended, replace(TICKET, name="ended-0a1b2c3d", closed="finished"))
+    (folder := home / SUBMISSIONS).mkdir()
+    kept = {"waits-0a1b2c3d.sh", "waits-0a1b2c3d-12.log", "mine.txt", "young-0a1b2c3d.sh"}
+    gone = {"ended-0a1b2c3d.sh", "ended-0a1b2c3d-12.log", "nobody-ffffffff-7_3.log"}
+    for name in kept | gone:
+        (folder / name).write_text("x")
+        if not name.startswith("young"):
+            os.utime(folder / name, (0, 0))
+    found = find_leftovers(home, [], tmp_path / "cache", Wanted())
+    assert {(one.kind, one.path.name) for one in found} == {("submission", name) for name in gone}
+    assert [why for _, why in remove(found, home)] == [""] * len(gone)
+    assert {path.name for path in folder.iterdir()} == kept
 
 
 def test_a_run_can_be_cancelled_where_there_is_no_slurm(

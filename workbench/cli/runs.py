@@ -23,13 +23,14 @@ from workbench.cli.console import (
 )
 from workbench.cli.runs_listing import group, listed, listing_columns, listing_table, run_page, trash_table
 from workbench.cli.runs_tidy import tidy
+from workbench.jobs import discard_runs
 from workbench.runs.export import ExportFormat, RunPage, export_runs, page_record, read_page, run_record
 from workbench.runs.filter import filter_runs
 from workbench.runs.find import find_run
 from workbench.runs.index import list_runs
 from workbench.runs.keys import NEWEST_FIRST, keys_of, resolve_key, sort_runs
 from workbench.runs.layout import RunDirectory
-from workbench.runs.leftovers import empty_trash, move_to_trash, restore_run, trashed_runs
+from workbench.runs.leftovers import empty_trash, restore_run, trashed_runs
 from workbench.runs.log import LogTail
 from workbench.runs.notes import change_notes
 from workbench.runs.status import status_of
@@ -276,7 +277,7 @@ def unarchive(runs: RunIds, as_json: Json = False, runs_dir: RunsDir = None) -> 
 def remove(runs: RunIds, as_json: Json = False, runs_dir: RunsDir = None) -> None:
     """Move runs to the trash; runs restore brings them back. A running run is refused."""
     home = runs_home(runs_dir)
-    moved = move_to_trash([find_run(home, run) for run in runs], _say)
+    moved = discard_runs([find_run(home, run) for run in runs], _say, _say)
     _tell(moved, "in the trash; petbench runs restore {handle}", as_json)
 
 

@@ -6,13 +6,14 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from types import FrameType
 
 from workbench.jobs.slurm import SlurmSaid, cancel, hold, withdraw
 from workbench.runs.attempt_control import GRACE_SECONDS, STOP_SIGNALS, Wanted, read_request, write_control
 from workbench.runs.layout import RunDirectory
+from workbench.runs.leftovers import ensure_movable, move_to_trash
 from workbench.runs.process import ProcessRecord, is_local, is_petbench_of, no_petbench, read_process
 from workbench.runs.status import RunStatus, status_of
 from workbench.runs.ticket import read_ticket
@@ -56,6 +57,29 @@ def cancel_run(run: RunDirectory) -> None:
         )
         raise UserError(f"it does not wait in the queue: it is {status.value}", where=run.id, hint=hint)
     _ask(run, "stop", GRACE_SECONDS)
+
+
+def discard_runs(
+    runs: Sequence[RunDirectory],
+    told: Callable[[str], None] = lambda _: None,
+    cancelled: Callable[[str], None] = lambda _: None,
+) -> list[RunDirectory]:
+    """As `move_to_trash`; a job that Slurm still has for one of the runs, such as a paused one, is cancelled.
+
+    Args:
+        cancelled: hears of each job that was.
+
+    Raises:
+        UserError: as `move_to_trash`, or Slurm refuses.
+    """
+    runs = list(dict.fromkeys(runs))
+    ensure_movable(runs, told)
+    for run in runs:
+        ticket = read_ticket(run)
+        if ticket is not None and ticket.is_open:
+            withdraw(run, ticket)
+            cancelled(f"Slurm's {clean(ticket.words)} for {clean(run.slug)} is cancelled")
+    return move_to_trash(runs, told)
 
 
 def is_background(run: RunDirectory) -> bool:

@@ -42,13 +42,11 @@ from workbench.runs.layout import RunDirectory
 from workbench.runs.process import ensure_unattended
 from workbench.runs.summary import RunSummary, summarise
 from workbench.runs.sweeps import starting
-from workbench.runs.ticket import Ticket, number_ticket, read_ticket, write_ticket
+from workbench.runs.ticket import SUBMISSIONS, Ticket, number_ticket, read_ticket, write_ticket
 from workbench.support.atomic import atomic_write
 from workbench.support.clean import slug
 from workbench.support.errors import UserError
 
-FOLDER = ".slurm"
-"""In the runs directory: each submission's script, and what Slurm itself says of its jobs."""
 JOB = "workbench.jobs.slurm_job"
 _ADVICE = "sinfo lists partitions; --partition, --time, --gpus and --sbatch say what to ask for"
 _LONGEST_NAME = 40
@@ -183,8 +181,8 @@ def _submit_some(
     before = {run: read_ticket(run) for run in runs}
     text = script(runs, how, name=token, after=after)
     try:
-        (home / FOLDER).mkdir(exist_ok=True)
-        atomic_write(home / FOLDER / f"{token}.sh", text)
+        (home / SUBMISSIONS).mkdir(exist_ok=True)
+        atomic_write(home / SUBMISSIONS / f"{token}.sh", text)
         for run, ticket in tickets.items():
             write_ticket(run, ticket)
     except OSError as error:
@@ -218,7 +216,7 @@ def script(runs: Sequence[RunDirectory], how: Submission, *, name: str, after: s
 
 
 def _script_lines(runs: Sequence[RunDirectory], how: Submission, name: str, after: str) -> Iterator[str]:
-    log = runs[0].path.absolute().parent / FOLDER / f"{name}-%{'A_%a' if len(runs) > 1 else 'j'}.log"
+    log = runs[0].path.absolute().parent / SUBMISSIONS / f"{name}-%{'A_%a' if len(runs) > 1 else 'j'}.log"
     yield "#!/bin/bash"
     yield f"#SBATCH --job-name={name}"
     yield f'#SBATCH --output="{log}"'

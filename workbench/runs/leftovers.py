@@ -23,6 +23,7 @@ from workbench.runs.layout import OF_ATTEMPTS, RunDirectory, run_directories
 from workbench.runs.process import ensure_unattended, is_local, is_over, read_exit, read_process
 from workbench.runs.results import read_results
 from workbench.runs.status import RunStatus, status_of
+from workbench.runs.ticket import SUBMISSIONS, read_ticket, submission_of
 from workbench.support.atomic import forsaken_folders, temporaries
 from workbench.support.digests import file_sha256
 from workbench.support.errors import UserError
@@ -30,7 +31,7 @@ from workbench.support.identity import process_id
 from workbench.support.locks import beside, locked, try_lock
 from workbench.support.regular_file import read_text
 
-Kind = Literal["temporary file", "checkpoint", "cache", "trash"]
+Kind = Literal["temporary file", "checkpoint", "submission", "cache", "trash"]
 _HOUR = 3600.0
 _CACHE = re.compile(r".+-[0-9a-f]{16}|[0-9a-f]{16}-\d+", re.DOTALL)
 """Features are named `BACKBONE-FINGERPRINT`, decoded images `FINGERPRINT-SIDE`."""
@@ -74,8 +75,9 @@ def find_leftovers(runs_home: Path, others: Sequence[Path], cache: Path, wanted:
         _leftover(path, "temporary file", f"{name} was never finished")
         for path, name in sorted(forsaken_folders(runs_home))
     ]
-    for folder in dict.fromkeys((runs_home / "reviews", cache, *others)):
+    for folder in dict.fromkeys((runs_home / "reviews", runs_home / SUBMISSIONS, cache, *others)):
         found += _old_temporaries(folder, _DEPTH)
+    found += _old_submissions(runs_home)
     return [*found, *_old_caches(cache, wanted), *_old_trash(runs_home, wanted)]
 
 
@@ -196,6 +198,27 @@ def _is_forsaken(path: Path, pid: int) -> bool:
     Another machine's process cannot be seen, but none takes an hour between two writes of a file.
     """
     return process_id(pid) is None and _seconds_since(path.lstat().st_mtime) > _HOUR
+
+
+def _old_submissions(runs_home: Path) -> Iterator[Leftover]:
+    """Scripts and logs of Slurm's jobs, once no run has a ticket of theirs that is open.
+
+    One that is being submitted has its script before its tickets: what is young stays.
+    """
+    folder = runs_home / SUBMISSIONS
+    files = [] if folder.is_symlink() else [folder / name for name in _names(folder)]
+    old = [
+        path
+        for path in files
+        if submission_of(path.name) and _is_plain(path) and _seconds_since(path.lstat().st_mtime) > _HOUR
+    ]
+    if not old:
+        return
+    tickets = map(read_ticket, [*run_directories(runs_home), *trashed_runs(runs_home)])
+    needed = {ticket.name for ticket in tickets if ticket is not None and ticket.is_open}
+    for path in old:
+        if submission_of(path.name) not in needed:
+            yield _leftover(path, "submission", "no run waits for its job any more")
 
 
 def _old_caches(cache: Path, wanted: Wanted) -> list[Leftover]:
@@ -329,6 +352,12 @@ def move_to_trash(
         UserError: a run is running, is in the trash or has a namesake there, or it cannot be moved.
     """
     runs = list(dict.fromkeys(runs))
+    ensure_movable(runs, told)
+    return [_move(run, run.path.parent / TRASH / run.id) for run in runs]
+
+
+def ensure_movable(runs: Sequence[RunDirectory], told: Callable[[str], None] = lambda _: None) -> None:
+    """See that runs can go to the trash. Raises: UserError, as `move_to_trash`."""
     for run in runs:
         if run.path.parent.name == TRASH:
             raise UserError("it is in the trash already", where=run.id)
@@ -340,7 +369,6 @@ def move_to_trash(
                 f"it is {_ACTIVE.get(status, 'running')}", where=run.id, hint=_stop_first(run, status)
             )
     ensure_unattended(runs, told)
-    return [_move(run, run.path.parent / TRASH / run.id) for run in runs]
 
 
 def trashed_runs(runs_home: Path) -> list[RunDirectory]:

@@ -6,12 +6,27 @@ the job itself at its end, a front end that cancels it, or one that hears that S
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from workbench.runs.layout import RunDirectory
 from workbench.support.locks import locked
 from workbench.support.records import read_record, write_record
+
+SUBMISSIONS = ".slurm"
+"""In the runs directory: each submission's script, and what Slurm itself says of its jobs."""
+_OF_SUBMISSION = re.compile(r"(?P<name>.+-[0-9a-f]{8})(?:\.sh|-\d+(?:_\d+)?\.log)", re.DOTALL)
+
+
+def submission_of(file: str) -> str | None:
+    """The jobs' name that a file of `SUBMISSIONS` is of; None for any other.
+
+    >>> submission_of("lite-0a1b2c3d.sh"), submission_of("lite-0a1b2c3d-40_1.log"), submission_of("notes.txt")
+    ('lite-0a1b2c3d', 'lite-0a1b2c3d', None)
+    """
+    match = _OF_SUBMISSION.fullmatch(file)
+    return None if match is None else match["name"]
 
 
 @dataclass(frozen=True, slots=True)

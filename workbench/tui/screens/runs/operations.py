@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workbench.runs.layout import RunDirectory
-from workbench.runs.leftovers import move_to_trash, restore_run
+from workbench.runs.leftovers import restore_run
 from workbench.runs.notes import change_notes, read_notes
 from workbench.runs.status import RunStatus
 from workbench.runs.summary import RunSummary
@@ -288,8 +288,11 @@ def write_tags(runs: Sequence[RunDirectory], add: Sequence[str], remove: Sequenc
 
 def delete(runs: Sequence[RunDirectory], runs_home: Path) -> Edit:
     """Move runs to the trash. Raises: UserError, for a run that is running."""
-    move_to_trash(runs)
-    what = f"moved {_counted(runs)} to the trash"
+    from workbench.jobs import discard_runs
+
+    said: list[str] = []
+    discard_runs(runs, cancelled=said.append)
+    what = "; ".join((f"moved {_counted(runs)} to the trash", *said))
     return _edit(what, runs, lambda run: restore_run(runs_home, run.id), "trash")
 
 
