@@ -5,11 +5,10 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torchvision.ops import StochasticDepth
 
 from tests.model.small import images, random_network, snapshot
 from workbench.model import ImageClassifier, set_noise, skeleton
-from workbench.model.classifier import noisy_modules
+from workbench.model.classifier import is_stochastic_depth, noisy_modules
 from workbench.recipe import Model
 from workbench.support.errors import UserError
 
@@ -40,7 +39,7 @@ PLAIN = [
 
 
 def rates(classifier: ImageClassifier) -> list[float]:
-    return [module.p for module in classifier.trunk.modules() if isinstance(module, StochasticDepth)]
+    return [module.p for module in classifier.trunk.modules() if is_stochastic_depth(module)]
 
 
 @pytest.mark.parametrize("name", list(RESIDUAL))
@@ -82,14 +81,14 @@ def test_a_dropped_branch_leaves_the_block_its_input(name: str, side: int) -> No
     model = Model(backbone=name, weights="none", stochastic_depth=0.5)
     classifier = build(model, 5, seed=0, image_size=side)
     for module in classifier.modules():
-        if isinstance(module, StochasticDepth):
+        if is_stochastic_depth(module):
             module.p = 1.0
         elif isinstance(module, nn.BatchNorm2d):
             module.track_running_stats = False
     blocks = [
         block
         for block in classifier.trunk.modules()
-        if isinstance(getattr(block, "drop_path", getattr(block, "stochastic_depth", None)), StochasticDepth)
+        if is_stochastic_depth(getattr(block, "drop_path", getattr(block, "stochastic_depth", None)))
         and getattr(block, "use_res_connect", True)
     ]
     seen: list[bool] = []

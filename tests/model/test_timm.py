@@ -8,11 +8,10 @@ import pytest
 import safetensors.torch
 import timm
 import torch
-from torchvision.ops import StochasticDepth
 
 from tests.model.small import images, random_network
 from workbench.model import build, skeleton, tune
-from workbench.model.classifier import outputs_at
+from workbench.model.classifier import is_stochastic_depth, outputs_at
 from workbench.recipe import Finetune, Model
 from workbench.support.errors import UserError
 
@@ -45,7 +44,7 @@ def test_groups_and_drop_paths_follow_timms_own_structure(
         assert " ".join(group.name for group in classifier.groups) == groups
     assert outputs_at(classifier, classifier.native_size) == (1, 5)
     if blocks:
-        paths = {module.p for module in classifier.modules() if isinstance(module, StochasticDepth)}
+        paths = {module.p for module in classifier.modules() if is_stochastic_depth(module)}
         assert len(paths) == blocks
         assert max(paths) == pytest.approx(0.2)
 

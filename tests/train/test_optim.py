@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from workbench.recipe import Optimizer
-from workbench.train.optim import Group, make_optimizer, optimizer_tensors, restore_optimizer, set_rates
+from workbench.train.optim import (
+    FusedUpdate,
+    Group,
+    make_optimizer,
+    optimizer_tensors,
+    restore_optimizer,
+    set_rates,
+)
 
 NAMES = ("adam", "adamw", "sgd")
 
@@ -113,3 +122,42 @@ def test_the_update_is_torchs(name: str, values: dict[str, float], oracle: objec
         _step(twin, other, seed)
     for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_gathered_update_is_the_optimisers_own_also_for_layers_that_begin_and_pause(name: str) -> None:
+    network = _network()
+    twin = copy.deepcopy(network)
+    optimizer, other = (make_optimizer(_knobs(name), _groups(each)) for each in (network, twin))
+    update = FusedUpdate(optimizer)
+    for seed, learns in enumerate((False, False, True, True, False, True)):
+        for each, step in ((network, update.step), (twin, other.step)):
+            next(each.parameters()).requires_grad_(learns)
+            each.zero_grad(set_to_none=True)
+            images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+            each(images.to(memory_format=torch.channels_last)).square().mean().backward()
+            step()
+        for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+@pytest.mark.slow
+def test_a_network_of_our_own_is_built_and_updated_without_torchs_compiler_and_torchvision() -> None:
+    """Their imports take about as long as torch's own."""
+    code = """
+import sys
+import workbench.train.attempt
+from workbench.model import build
+from workbench.recipe import Model, Optimizer
+from workbench.train.optim import FusedUpdate, make_optimizer
+network = build(Model(backbone="efficientnet_lite0", weights="none"), 3, seed=0)
+optimizer = make_optimizer(
+    Optimizer(), [{"params": [*network.linear.parameters()], "lr": 0.1, "weight_decay": 0.0}]
+)
+optimizer.zero_grad()
+network.linear.weight.sum().backward()
+FusedUpdate(optimizer).step()
+print([name for name in ("torch._dynamo", "torchvision", "timm") if name in sys.modules])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"

@@ -5,15 +5,40 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
-from torchvision.ops import StochasticDepth
 
 from workbench.support.errors import UserError
+
+
+class StochasticDepth(nn.Module):
+    """Drops a residual branch of each image with probability `p` in training, and enlarges those it keeps
+    (Huang et al. 2016).
+
+    It draws and computes as torchvision's class of that name, whose import costs as much as half of torch's.
+    """
+
+    def __init__(self, p: float = 0.0) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """(B, …) -> the same shape."""
+        if not self.training or self.p == 0:
+            return branch
+        kept = torch.empty([len(branch)] + [1] * (branch.ndim - 1), dtype=branch.dtype, device=branch.device)
+        kept.bernoulli_(1 - self.p)
+        return branch * (kept.div_(1 - self.p) if self.p < 1 else kept)
+
+
+def is_stochastic_depth(module: object) -> TypeGuard[StochasticDepth]:
+    """Whether the module is one of ours, or of torchvision's networks."""
+    return type(module).__name__ == StochasticDepth.__name__
+
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _TIMMS_NORMS = ("RmsNorm", "SimpleNorm")
@@ -341,7 +366,7 @@ def set_noise(classifier: ImageClassifier, dropout: float, stochastic_depth: flo
         )
     for module in classifier.trunk.modules():
         # Also those of blocks that do not add their input, which hold a rate and never use it.
-        if isinstance(module, StochasticDepth):
+        if is_stochastic_depth(module):
             module.p = 0.0
     last = max(len(blocks) - 1, 1)
     for index, block in enumerate(blocks):
@@ -355,7 +380,7 @@ def noisy_modules(root: nn.Module) -> list[nn.Module]:
     return [
         module
         for module in root.modules()
-        if isinstance(module, _DropoutNd | StochasticDepth) and float(module.p) > 0
+        if (isinstance(module, _DropoutNd) or is_stochastic_depth(module)) and float(module.p) > 0
     ]
 
 
@@ -370,9 +395,9 @@ def _drop_paths(trunk: nn.Module, *, insert: bool) -> list[list[Any]]:
             slots = _graft(block)
         if insert:
             for slot in slots:
-                if not isinstance(getattr(block, slot), StochasticDepth):
-                    setattr(block, slot, StochasticDepth(0.0, "row"))
-        paths = [getattr(block, slot) for slot in slots if isinstance(getattr(block, slot), StochasticDepth)]
+                if not is_stochastic_depth(getattr(block, slot)):
+                    setattr(block, slot, StochasticDepth())
+        paths = [path for slot in slots if is_stochastic_depth(path := getattr(block, slot))]
         if paths:
             blocks.append(paths)
     for paths in blocks:
@@ -395,7 +420,7 @@ def _graft(block: nn.Module) -> list[str]:
     branches = _BRANCHES.get(kind, ())
     if not branches:
         return []
-    drop_path = StochasticDepth(0.0, "row")
+    drop_path = StochasticDepth()
     block.add_module("drop_path", drop_path)
     for name in branches:
         block.get_submodule(name).register_forward_hook(_DropBranch(drop_path))

@@ -51,6 +51,7 @@ def make_optimizer(knobs: Optimizer, groups: Iterable[Group]) -> torch.optim.Opt
 
     Each group also keeps its peak as `peak_lr`, since the schedule overwrites `lr`.
     """
+    leave_compiler_out()
     prepared = [{**group, "peak_lr": group["lr"]} for group in groups]
     if knobs.name == "adam":
         return torch.optim.Adam(prepared, lr=knobs.learning_rate, fused=True)
@@ -60,6 +61,17 @@ def make_optimizer(knobs: Optimizer, groups: Iterable[Group]) -> torch.optim.Opt
     return torch.optim.SGD(
         prepared, lr=knobs.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True
     )
+
+
+def leave_compiler_out() -> None:
+    """Let optimisers be made and reset without torch's compiler, whose import takes about as long as torch's.
+
+    Torch loads it at the first use of these methods, to tell it that it must not compile them.
+    """
+    for name in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
+        method = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
+        if method is not None and not hasattr(method, "__dynamo_disable"):
+            setattr(method, "__dynamo_disable", method)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, multiplier: float) -> None:
@@ -145,74 +157,105 @@ class FusedUpdate:
     """An optimiser's own fused kernel, on tensors that were gathered once.
 
     `optimizer.step` looks at every parameter of every group anew, which takes longer than a small layer's
-    update. State is kept where the optimiser keeps it, so `optimizer_tensors` and `restore_optimizer` hold.
+    update, and loads torch's compiler. State is kept where the optimiser keeps it, so `optimizer_tensors` and
+    `restore_optimizer` hold.
 
     Args:
         optimizer: of `make_optimizer`.
-        gradients: the tensor that will hold each parameter's gradient; other parameters stay as they are.
+        gradients: the tensor that will hold each parameter's gradient, and other parameters stay as they are;
+            None: the parameters' own, of those that have one.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, gradients: Mapping[Tensor, Tensor]) -> None:
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, gradients: Mapping[Tensor, Tensor] | None = None
+    ) -> None:
         self._optimizer = optimizer
         self._gradients = gradients
-        self._calls: list[Callable[[], None]] | None = None
+        self._updates: list[_GroupUpdate] = []
 
     @staticmethod
     def knows(optimizer: torch.optim.Optimizer) -> bool:
         """Whether this is an optimiser of `make_optimizer`."""
         return type(optimizer) in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
+    @torch.no_grad()
     def step(self) -> None:
         """Update the parameters by their gradients and the groups' present rates."""
-        if self._calls is None:
-            # Not before the first step: a resumed run's state is put back after the optimiser is made.
-            self._calls = [
-                self._call(group, members)
+        # Not before the first step: a resumed run's state is put back after the optimiser is made.
+        if not self._updates or (self._gradients is None and not all(u.is_current for u in self._updates)):
+            self._updates = [
+                _GroupUpdate(self._optimizer, group, [p for p in group["params"] if self._has_gradient(p)])
                 for group in self._optimizer.param_groups
-                if (members := [p for p in group["params"] if p in self._gradients])
             ]
-        for call in self._calls:
-            call()
+        for update in self._updates:
+            known = self._gradients
+            update([p.grad if known is None else known[p] for p in update.parameters])
 
-    def _call(self, group: Group, parameters: list[Tensor]) -> Callable[[], None]:
-        gradients = [self._gradients[parameter] for parameter in parameters]
-        states = [first_state(self._optimizer, parameter, group) for parameter in parameters]
-        if isinstance(self._optimizer, torch.optim.SGD):
-            buffers = [state["momentum_buffer"] for state in states if group["momentum"]]
-            return lambda: torch._fused_sgd_(
-                parameters,
-                gradients,
-                buffers,
-                lr=group["lr"],
-                momentum=group["momentum"],
-                weight_decay=group["weight_decay"],
-                dampening=group["dampening"],
-                nesterov=group["nesterov"],
-                maximize=False,
-                is_first_step=False,
-            )
-        kernel = torch._fused_adam_ if type(self._optimizer) is torch.optim.Adam else torch._fused_adamw_
-        first, second, steps = (
+    def _has_gradient(self, parameter: Tensor) -> bool:
+        return parameter.grad is not None if self._gradients is None else parameter in self._gradients
+
+
+class _GroupUpdate:
+    """The kernel's call for the parameters of a group that have gradients, with their state."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, group: Group, parameters: list[Tensor]) -> None:
+        self.parameters = parameters
+        self._group = group
+        self._others = len(group["params"]) - len(parameters)
+        states = [first_state(optimizer, parameter, group) for parameter in parameters]
+        self._kernel: Callable[[list[Any]], None]
+        if isinstance(optimizer, torch.optim.SGD):
+            self._buffers = [state["momentum_buffer"] for state in states if group["momentum"]]
+            self._kernel = self._sgd
+            return
+        self._adam_kernel = torch._fused_adam_ if type(optimizer) is torch.optim.Adam else torch._fused_adamw_
+        self._first, self._second, self._steps = (
             [state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step")
         )
+        self._kernel = self._adam
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the same parameters have gradients as when it was made."""
+        without = sum(parameter.grad is None for parameter in self._group["params"])
+        return without == self._others and all(p.grad is not None for p in self.parameters)
+
+    def __call__(self, gradients: list[Any]) -> None:
+        """Update the parameters, if there are any, by these gradients of theirs."""
+        if self.parameters:
+            self._kernel(gradients)
+
+    def _sgd(self, gradients: list[Any]) -> None:
+        group = self._group
+        torch._fused_sgd_(
+            self.parameters,
+            gradients,
+            self._buffers,
+            lr=group["lr"],
+            momentum=group["momentum"],
+            weight_decay=group["weight_decay"],
+            dampening=group["dampening"],
+            nesterov=group["nesterov"],
+            maximize=False,
+            is_first_step=False,
+        )
+
+    def _adam(self, gradients: list[Any]) -> None:
+        group = self._group
         low, high = group["betas"]
-
-        def call() -> None:
-            torch._foreach_add_(steps, 1)
-            kernel(
-                parameters,
-                gradients,
-                first,
-                second,
-                [],
-                steps,
-                lr=group["lr"],
-                beta1=low,
-                beta2=high,
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
-                amsgrad=False,
-                maximize=False,
-            )
-
-        return call
+        torch._foreach_add_(self._steps, 1)
+        self._adam_kernel(
+            self.parameters,
+            gradients,
+            self._first,
+            self._second,
+            [],
+            self._steps,
+            lr=group["lr"],
+            beta1=low,
+            beta2=high,
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+        )

@@ -155,6 +155,7 @@ class Stepper:
         self._objective = objective
         self._on_features = on_features
         self._scale, self._make_room = scale, make_room
+        self._update = FusedUpdate(optimizer) if FusedUpdate.knows(optimizer) else None
         self._head = head_step(module, optimizer, objective) if on_features else None
 
     def step(self, batch: Batch, unlabelled: PoolBatch | None = None, clock: Clock = START) -> Stepped:
@@ -182,10 +183,12 @@ class Stepper:
         while unless_out_of_memory(self._begin_state) is None:
             if not self._make_room():
                 self._fail("out of device memory for what the optimiser keeps of each weight", "optimiser")
-        if self._scale is None:
-            self._optimizer.step()
-        else:
+        if self._scale is not None:
             self._scale.step(self._optimizer)
+        elif self._update is not None:
+            self._update.step()
+        else:
+            self._optimizer.step()
         if unless_out_of_memory(self._end_step) is None:
             self._fail_whole(batch_size)
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
-from workbench.model.classifier import Architecture, Chain, LayerGroup, Tensors
+from workbench.model.classifier import Architecture, Chain, LayerGroup, StochasticDepth, Tensors
 from workbench.model.family import FAMILIES, BackboneFacts, BackboneFamily, refuse_weights
 from workbench.model.weights import read_tensors
 from workbench.support.errors import UserError
@@ -103,7 +102,7 @@ class MBConv(nn.Module):
         self.depthwise = _normalised(_convolution(hidden, hidden, kernel, stride, depthwise=True))
         self.project = _normalised(_convolution(hidden, outputs), activation=False)
         self.use_res_connect = stride == 1 and inputs == outputs
-        self.stochastic_depth = StochasticDepth(0.0, "row")
+        self.stochastic_depth = StochasticDepth()
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""

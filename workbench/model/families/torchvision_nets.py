@@ -1,4 +1,8 @@
-"""torchvision's classification networks: the last linear layer taken off, whatever shape the head has."""
+"""torchvision's classification networks: the last linear layer taken off, whatever shape the head has.
+
+torchvision is imported where one of its networks is asked for: it loads torch's compiler, which takes about
+as long as torch itself.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision import models
 
 from workbench.model.classifier import Architecture, Chain, LayerGroup, Tensors, Triple
 from workbench.model.family import FAMILIES, BackboneFacts, BackboneFamily
@@ -60,7 +62,7 @@ def _at_pools(trunk: nn.Module) -> Named:
             stages.append([])
     stages = [stage for stage in stages if stage]
     named: Named = _numbered("stage", stages)
-    if isinstance(trunk, models.SqueezeNet):
+    if type(trunk).__name__ == "SqueezeNet":
         named = [("stem", stages[0]), *_numbered("stage", stages[1:])]
     return [*named, ("fc", ["classifier"] if trunk.get_submodule("classifier").state_dict() else [])]
 
@@ -211,6 +213,8 @@ def _chain(trunk: nn.Module) -> Chain | None:
 
     Exact types: a class that inherits may run its modules in another way.
     """
+    from torchvision import models
+
     if type(trunk) is models.ResNet:
         layers = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
         return Chain(layers, _resnet_tail)
@@ -243,7 +247,9 @@ def _mobilenet_tail(trunk: nn.Module, maps: Tensor) -> Tensor:
 
 def torchvision_names() -> list[str]:
     """Every classification network that the installed torchvision can build, sorted."""
-    return sorted(torchvision.models.list_models(module=torchvision.models))
+    from torchvision import models
+
+    return sorted(models.list_models(module=models))
 
 
 def weights_named(name: str, weights: str) -> Any:
@@ -252,7 +258,9 @@ def weights_named(name: str, weights: str) -> Any:
     Raises:
         UserError: if the network has no weights of that name.
     """
-    enumeration = torchvision.models.get_model_weights(name)
+    from torchvision import models
+
+    enumeration: Any = models.get_model_weights(name)
     if weights in ("default", "none") or is_weights_file(weights):
         return enumeration.DEFAULT
     if weights not in enumeration.__members__:
@@ -286,6 +294,8 @@ def torchvision_architecture(
     Raises:
         UserError: if the network cannot be built for `image_size`.
     """
+    from torchvision import models
+
     native_size, mean, std = native_view(name, weights)
     options: dict[str, Any] = {}
     if name in _WITH_AUXILIARY_HEADS:
@@ -295,7 +305,7 @@ def torchvision_architecture(
     if sized:
         options[sized] = side if sized == "image_size" else (side, side)
     try:
-        network = torchvision.models.get_model(name, weights=None, **options)
+        network = models.get_model(name, weights=None, **options)
     except (AssertionError, ValueError) as error:
         raise UserError(
             f"{name} cannot be built for images of {side} × {side} pixels: {error}",
@@ -347,14 +357,18 @@ def published_tensors(name: str, weights: str) -> Tensors:
 
 def _class_name(name: str) -> str:
     """The class that a builder's return annotation names."""
-    builder = torchvision.models.get_model_builder(name)
+    from torchvision import models
+
+    builder = models.get_model_builder(name)
     annotation = builder.__annotations__.get("return", "")
     return annotation if isinstance(annotation, str) else str(annotation.__name__)
 
 
 def _behead(network: nn.Module) -> tuple[str, int]:
     """Take off the last linear layer and a dropout right before it; (its dotted name, its inputs)."""
-    if isinstance(network, torchvision.models.SqueezeNet):
+    from torchvision import models
+
+    if isinstance(network, models.SqueezeNet):
         # Its head is a 1 × 1 convolution before the pooling; a linear layer after the pooling takes its
         # place.
         convolution = network.classifier[1]
@@ -377,15 +391,19 @@ def _leaves(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _renamed(tensors: Tensors, network: nn.Module) -> Tensors:
-    if isinstance(network, torchvision.models.DenseNet):
+    from torchvision import models
+
+    if isinstance(network, models.DenseNet):
         return {_OLD_DENSENET.sub(r"\1\2", name): value for name, value in tensors.items()}
-    if isinstance(network, torchvision.models.VisionTransformer):
+    if isinstance(network, models.VisionTransformer):
         return _for_grid(tensors, network)
     return tensors
 
 
 def _for_grid(tensors: Tensors, network: Any) -> Tensors:
     """Position embeddings resampled from the grid of the weights' image size to the network's."""
+    from torchvision.models.vision_transformer import interpolate_embeddings
+
     key = "encoder.pos_embedding"
     embedding = tensors.get(key)
     if embedding is None or embedding.shape[1:2] == (network.seq_length,) or embedding.ndim != 3:
@@ -393,11 +411,7 @@ def _for_grid(tensors: Tensors, network: Any) -> Tensors:
     side = round((embedding.shape[1] - 1) ** 0.5)
     if side**2 + 1 != embedding.shape[1]:
         return tensors
-    return {
-        **torchvision.models.vision_transformer.interpolate_embeddings(
-            network.image_size, network.patch_size, dict(tensors)
-        )
-    }
+    return {**interpolate_embeddings(network.image_size, network.patch_size, dict(tensors))}
 
 
 class Torchvision(BackboneFamily):
@@ -444,7 +458,9 @@ _TIMM_NAMES = {
 
 def _facts(name: str) -> BackboneFacts:
     default = weights_named(name, "default")
-    members = torchvision.models.get_model_weights(name).__members__
+    from torchvision import models
+
+    members = models.get_model_weights(name).__members__
     others = [member for member in members if member not in ("DEFAULT", default.name)]
     accuracy = default.meta.get("_metrics", {}).get("ImageNet-1K", {}).get("acc@1")
     return BackboneFacts(
