@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from tests.pseudo.pools import knobs
 from workbench.pseudo import Pool, select
-from workbench.pseudo.graph import class_seeds, neighbour_graph, propagate, unit_rows
+from workbench.pseudo.graph import class_seeds, neighbour_graph, propagate
+from workbench.pseudo.neighbours import unit_rows
 from workbench.pseudo.pool import inverse_frequency
 
 

@@ -46,4 +46,6 @@ def test_a_pool_holds_no_truth_of_its_images() -> None:
         "marginal",
         "prior",
         "unheard",
+        "search",
+        "recall",
     }

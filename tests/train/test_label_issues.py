@@ -20,8 +20,9 @@ from workbench.runs.label_issues import DEFAULT_RULE, OUT_OF_FOLD, issue_opinion
 from workbench.runs.predictions import load_predictions
 from workbench.support.errors import UserError
 from workbench.train import run_features
+from workbench.train.near_rows import alike_pairs
 from workbench.train.predict import load_predictor
-from workbench.train.run_features import alike_pairs, fold_of, out_of_fold, search_label_issues
+from workbench.train.run_features import fold_of, out_of_fold, search_label_issues
 
 LITE = (
     'model.backbone="efficientnet_lite0"',

@@ -15,7 +15,8 @@ from workbench.dataset.review import record
 from workbench.recipe import load_recipe
 from workbench.support.errors import UserError
 from workbench.train import predict
-from workbench.train.run_features import Neighbour, nearest_rows, neighbours
+from workbench.train.near_rows import nearest_rows
+from workbench.train.run_features import Neighbour, neighbours
 
 
 def _found(trained: Trained, home: Path, positions: list[int], count: int = 5) -> list[list[Neighbour]]:

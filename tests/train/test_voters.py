@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.loader.conftest import Recorder
 from tests.train.making import HEAD, Trained, differing, go_on, tiny, train
 from workbench.pseudo.graph import Hearing
+from workbench.pseudo.neighbours import Near, exactly_nearest
 from workbench.runs.events import Event, Message, RoundLabelled
 from workbench.runs.paired import Pair
-from workbench.train import teacher
+from workbench.train import near_rows, teacher
+
+Features = NDArray[np.float32]
 
 VOTES = """
 [pseudo_label]
@@ -93,3 +98,29 @@ def test_within_folds_nobody_is_tried(sample: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(teacher, "hear_voters", never)
     trained = train(tiny(HEAD + VOTES, sample, "data.label_folds=2"), tmp_path)
     assert trained.outcome.code == 0, trained.outcome
+
+
+def test_neighbours_that_were_passed_over_are_told_in_log_and_results(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[int] = []
+
+    def by_cells(unit: Features, k: int) -> Near:
+        searched.append(len(unit))
+        near = exactly_nearest(unit, k)
+        return Near(near.rows, near.cosines, 0.9625)
+
+    recipe = tiny(HEAD + VOTES, sample)
+    exact = train(recipe, tmp_path / "exact")
+    monkeypatch.setattr(near_rows, "nearest_others", by_cells)
+    passed_over = train(recipe, tmp_path / "passed over")
+    text = "neighbours were looked for by cells, 96.25 % of them found"
+    told = [event.text for event in passed_over.events(Message) if "cells" in event.text]
+    assert told == [f"round 1: {text}", f"round 2: {text}"]
+    assert text in passed_over.directory.log.read_text()
+    assert [row.neighbour_recall for row in passed_over.results.rounds] == [0.9625, 0.9625]
+    assert [row.neighbour_recall for row in exact.results.rounds] == [None, None]
+    assert "neighbour_recall" not in exact.directory.results.read_text()
+    assert passed_over.results.weights_sha256 == exact.results.weights_sha256
+    # With validation images once, to hear the voters; without them in round 1, and that is kept for round 2.
+    assert len(searched) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.pseudo.graph import unit_rows
+from workbench.pseudo.neighbours import unit_rows
 from workbench.pseudo.typical import k_means
 
 Ints = NDArray[np.int64]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
+from workbench.pseudo.neighbours import Search, nearest_others
 from workbench.recipe.offline import Taught
 from workbench.runs.calibration import tempered
 
@@ -47,6 +48,8 @@ class Pool:
         marginal: (C,) float64, the average class share that distribution alignment keeps between rounds.
         prior: (C,) float64, the expected share of each class; None: all alike.
         unheard: who has no vote in this run, whatever share the knobs say.
+        search: finds neighbours among features.
+        recall: share of the true neighbours that what is believed of the pool went by.
     """
 
     probabilities: NDArray[np.float32]
@@ -59,6 +62,8 @@ class Pool:
     marginal: NDArray[np.float64] | None = None
     prior: NDArray[np.float64] | None = None
     unheard: tuple[Voter, ...] = ()
+    search: Search = nearest_others
+    recall: float = 1.0
 
     @property
     def class_prior(self) -> NDArray[np.float64]:
@@ -108,6 +113,7 @@ class Selection:
         class_weights: (C,) float64, what an image of each class weighs besides: in `weights` already, of a
             labelled image in place of the recipe's class weights; None: those.
         unheard: who has no vote, from the first round on.
+        recall: as the pool's.
     """
 
     __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
@@ -120,6 +126,7 @@ class Selection:
     prior: NDArray[np.float64] | None = None
     class_weights: NDArray[np.float64] | None = None
     unheard: tuple[Voter, ...] = ()
+    recall: float = 1.0
 
     @property
     def positive(self) -> NDArray[np.bool_]:

@@ -138,7 +138,9 @@ def choose(pool: Pool, knobs: Offline, round_number: int, previous: Selection | 
     selection = _rule_of(knobs).rule(pool, knobs, round_number, previous)
     if knobs.labelled_weight is not None:
         selection = replace(selection, labelled_weight=knobs.labelled_weight)
-    return replace(selection, marginal=pool.marginal, prior=pool.prior, unheard=pool.unheard)
+    return replace(
+        selection, marginal=pool.marginal, prior=pool.prior, unheard=pool.unheard, recall=pool.recall
+    )
 
 
 def select(pool: Pool, knobs: Offline, round_number: int, previous: Selection | None) -> Selection:

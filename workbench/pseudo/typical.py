@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.pseudo.graph import unit_rows
+from workbench.pseudo.neighbours import unit_rows
 
 Ints = NDArray[np.int64]
 Features = NDArray[np.float32]

@@ -79,6 +79,9 @@ class RoundResult:
     """The round whose student taught this one; 0: the teacher. None in runs that did not note it."""
     improved: bool | None = None
     """Whether the student is better on validation than every model before it; None as above."""
+    neighbour_recall: float | None = None
+    """Share of the true nearest neighbours that the pseudo-labels went by, where there were too many images
+    to find all; None where none was left out, or neighbours did not count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from workbench.train.inference import (
     shares_of,
 )
 from workbench.train.memory import Passes
+from workbench.train.near_rows import NeighbourSearch
 from workbench.train.precision import Precision
 from workbench.train.setup import Setup
 from workbench.train.state import Weights
@@ -67,6 +68,7 @@ class Network:
         self._kept_maps = KeptMaps(setup.device)
         size = self._form.images_a_pass(INFERENCE_BATCH)
         self._passes = Passes(size, setup.device, reporter, self._kept_maps.forget)
+        self.neighbours = NeighbourSearch(setup.device)
 
     @cached_property
     def prefix(self) -> Prefix | None:

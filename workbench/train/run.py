@@ -416,6 +416,7 @@ def _round_result(state: RunState, stage: Stage, best: Best, setup: Setup) -> Ro
         student_val_accuracy=best.accuracy,
         taught_by=_teacher_of(state, setup),
         improved=improved,
+        neighbour_recall=selection.recall if selection.recall < 1 else None,
     )
 
 

@@ -20,7 +20,7 @@ from workbench.loader.store_build import Square, decode_square
 from workbench.loader.views import ViewFormat
 from workbench.model import TrunkPart, build, frozen_copy
 from workbench.model.backbones import JoinedTrunk
-from workbench.pseudo.graph import unit_rows
+from workbench.pseudo.neighbours import unit_rows
 from workbench.pseudo.typical import k_means
 from workbench.recipe import Recipe
 from workbench.runs.events import Reporter
@@ -30,6 +30,7 @@ from workbench.runs.predictions import save_predictions
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.train.feature_bank import FeatureBanks
+from workbench.train.near_rows import alike_pairs, nearest_rows
 from workbench.train.predict import Predictor
 from workbench.train.ridge_head import fit_head, standard_of
 
@@ -177,25 +178,7 @@ def feature_clusters(
     return ranks[clusters]
 
 
-def nearest_rows(known: Tensor, asked: Tensor, count: int) -> tuple[Ints, NDArray[np.float32]]:
-    """The rows of `known` (L, D) with the highest cosine to each of `asked` (Q, D), exactly.
-
-    Returns: rows (Q, count) int64, the most alike first, ties in the order of rows; their cosines (Q, count)
-        float32.
-    """
-    cosines = (_unit(asked) @ _unit(known).T).clamp(-1, 1).numpy()  # (Q, L)
-    order = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
-    return order, np.take_along_axis(cosines, order, axis=1)
-
-
-def _unit(features: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(features, dim=1)
-
-
 FOLDS = 5
-
-_BLOCK = 1024
-"""Rows of the similarity matrix that are in memory at once."""
 
 
 def search_label_issues(
@@ -313,20 +296,3 @@ def _duplicates(
             other_part=part,  # type: ignore[arg-type]
             similarity=similarity,
         )
-
-
-def alike_pairs(features: Tensor, count: int, least: float) -> list[tuple[int, int, float]]:
-    """(i, j, cosine) of rows i < j of (N, D) features that are at least so alike, the most alike first.
-
-    Args:
-        count: i is among the first so many rows.
-    """
-    unit = torch.nn.functional.normalize(features, dim=1)
-    found: list[tuple[int, int, float]] = []
-    for start in range(0, count, _BLOCK):
-        cosines = (unit[start : min(start + _BLOCK, count)] @ unit.T).clamp(-1, 1).numpy()
-        rows, columns = np.nonzero(cosines >= least)
-        ahead = columns > rows + start
-        pairs = zip((rows + start)[ahead].tolist(), columns[ahead].tolist(), strict=True)
-        found += [(i, j, float(cosines[i - start, j])) for i, j in pairs]
-    return sorted(found, key=lambda pair: (-pair[2], pair[0], pair[1]))

@@ -98,6 +98,7 @@ def view_pool(
             features=features(split.unlabelled, f"features, round {number}"),
             labelled_features=features(split.labelled, "features of labelled images"),
             labels=labels,
+            search=network.neighbours,
         )
     if isinstance(knobs, Taught) and knobs.expects_classes:
         pool = replace(pool, prior=_expected_shares(network, knobs, number, pool, on_validation, reporter))
@@ -253,6 +254,9 @@ def label_pool(
     """
     pool = judge(pool, knobs, state.selection)
     selection = choose(pool, knobs, number, state.selection)
+    if pool.recall < 1:
+        text = f"round {number}: neighbours were looked for by cells, {in_percent(pool.recall)} of them found"
+        reporter.event(Message("info", text))
     flipped = np.zeros(len(pool.probabilities), dtype=np.bool_)
     if state.pool_predicted is not None:
         flipped = state.pool_predicted != pool.predicted
