@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import socket
 import traceback
 from collections.abc import Callable
@@ -62,7 +63,7 @@ def _answer(pipe: Connection) -> tuple[Any, str]:
     if not pipe.poll(PATIENCE_SECONDS):
         return None, "no answer"
     try:
-        answer: tuple[Any, str] = pipe.recv()
+        answer: tuple[Any, str] = pickle.loads(pipe.recv_bytes())
     except EOFError:
         return None, "it ended"
     return answer
@@ -79,7 +80,7 @@ def _work(
             world.barrier()  # nobody leaves while another still asks
     except BaseException:
         answer = None, traceback.format_exc()
-    pipe.send(answer)
+    pipe.send_bytes(pickle.dumps(answer))  # tensors, too, as they are: the process ends with its memory
 
 
 def alone(work: Callable[..., Any], *given: Any) -> Any:

@@ -41,6 +41,7 @@ from workbench.train.interrupt import Interrupted, StopRequest
 from workbench.train.memory import others_hold
 from workbench.train.run import execute
 from workbench.train.setup import Places
+from workbench.train.world import PeerLost
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOBODY_WATCHES = (errno.EIO, errno.EPIPE, errno.ENXIO, errno.ENOTTY, errno.EBADF)
@@ -99,6 +100,7 @@ def attempt(
             metrics = at_work.enter_context(_opened_metrics(directory))
             with stop.listening(), tenure.kept(), _warnings_to(log):
                 on_claim()
+                places.world.agree(lambda: claimed)
                 files.hears(Tee(metrics, log))
                 reporter = Tee(files, _Audience(display))
                 results = execute(
@@ -123,6 +125,8 @@ def attempt(
             outcome = Outcome(1, reason=error.reason, advice=error.advice or _resume(directory))
         except TakenOver:
             outcome = Outcome(1)
+        except PeerLost as lost:
+            outcome = Outcome(1, reason=str(lost), advice=_resume(directory))
         except OSError as error:
             outcome = _outcome_of_disk(directory, log, error, places.device)
         except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -120,6 +121,7 @@ def record_provenance(
         "device": own.label(device),
         "cuda": own.runtime(),
         "float32": float32_name(device),
+        **({} if setup.world.is_alone else {"processes": str(setup.world.size)}),
         **({"deterministic": "true"} if setup.recipe.training.deterministic else {}),
         "threads": str(torch.get_num_threads()),
         **more,
@@ -188,6 +190,8 @@ def _timing_key(recipe: Recipe, backbone: str) -> str:
 def decide_compilation(setup: Setup, precision: Precision, reporter: Reporter) -> Compilation:
     """Resolve `training.compile` for the steps that this recipe takes on images, and say so."""
     wanted = setup.recipe.training.compile
+    if wanted != "off" and not setup.world.is_alone:
+        return _not_compiled(wanted, reporter)
     steps = _steps_on_images(setup)
     if wanted == "auto" and not steps:
         chosen = Compilation(False, "training runs on features that are computed once")
@@ -205,6 +209,50 @@ def decide_compilation(setup: Setup, precision: Precision, reporter: Reporter) -
         words = "training steps are compiled" if chosen.is_on else "nothing is compiled"
         reporter.event(Message("info", f"compile: {words} ({chosen.reason})"))
     return chosen
+
+
+def _not_compiled(wanted: Literal["on", "auto"], reporter: Reporter) -> Compilation:
+    """Steps that processes share meet within a pass, which no compiler sees through. Raises: UserError."""
+    if wanted == "on":
+        raise UserError(
+            "several processes share the steps, and meet within them: that cannot be compiled",
+            where="training.compile",
+            allowed=["off", "auto"],
+            hint="or train in one process",
+        )
+    chosen = Compilation(False, "several processes share the steps")
+    reporter.event(Message("info", f"compile: nothing is compiled ({chosen.reason})"))
+    return chosen
+
+
+def say_world(setup: Setup, state: RunState, reporter: Reporter, *, goes_on: bool) -> None:
+    """Say how many processes train the run, and whether others did before; from now on it is these.
+
+    Args:
+        goes_on: the state is a checkpoint's.
+
+    Raises:
+        UserError: they do not all see the same data.
+    """
+    world, before = setup.world, state.processes
+    seen = [setup.catalogue.fingerprint, setup.split.fingerprint, setup.weights]
+    for rank, other in enumerate(world.values(seen)):
+        if other != seen:
+            raise UserError(
+                f"process {rank} of {world.size} sees other images or weights than process {world.rank}",
+                hint="every host needs the same data set and pretrained weights",
+            )
+    state.processes = world.size
+    if not world.is_alone:
+        norms = "batch norms that learn see the whole batch"
+        text = f"{world.size} processes share each batch and take its one step together; {norms}"
+        reporter.event(Message("info", text))
+    if goes_on and before != world.size:
+        text = (
+            f"processes: {before} trained this run so far, {world.size} go on with it: "
+            "the steps are the same, but not to the last bit"
+        )
+        reporter.event(Message("warning", text))
 
 
 def stages_on_images(setup: Setup) -> list[Stage]:

@@ -210,9 +210,13 @@ class CheckpointWriter:
     Args:
         folder: of the run's numbered checkpoints.
         check: raises if the run is another attempt's by now; asked before a file is put into its place.
+        is_kept: whether this process writes any; False of one that another one writes for.
     """
 
-    def __init__(self, folder: Path, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, folder: Path, check: Callable[[], None] = lambda: None, *, is_kept: bool = True
+    ) -> None:
+        self._is_kept = is_kept
         self._folder = folder
         self._check = check
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
@@ -224,6 +228,8 @@ class CheckpointWriter:
         Raises:
             OSError: the checkpoint before could not be written.
         """
+        if not self._is_kept:
+            return
         self.wait()
         self._writing = self._thread.submit(
             save_checkpoint, self._folder, clone_weights(tensors), copy.deepcopy(plain), self._check

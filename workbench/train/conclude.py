@@ -58,9 +58,13 @@ def conclude(
     """
     chosen = state.best
     assert chosen is not None  # the plan always ends with a fit or a student
-    if not again:
+    world = network.setup.world
+    if not again and world.is_first:
         _keep_state(directory, state, tenure)
     judged, digest = _judge(directory, network, state, reporter, tenure, again=again)
+    if not world.is_first:
+        concluded: Results = world.agree(_never)
+        return concluded
     teacher, student = judged.get("teacher"), judged["student"]
     final, beside = student, None
     if teacher is not None and chosen is state.teacher:
@@ -105,7 +109,11 @@ def conclude(
     tenure.check()
     write_results(directory.results, results)
     discard_checkpoints(directory.checkpoint)
-    return results
+    return world.agree(lambda: results)
+
+
+def _never() -> Results:
+    raise AssertionError("the first process has concluded")
 
 
 def finished_results(directory: RunDirectory, reporter: Reporter) -> Results | None:
@@ -204,7 +212,7 @@ def _judge(
         if best is state.best:
             digest = (
                 file_sha256(directory.checkpoint / FINAL_WEIGHTS)
-                if again
+                if again and network.setup.world.is_first
                 else _save_weights(directory, network, best, FINAL_WEIGHTS, tenure)
             )
     return judged, digest
@@ -259,7 +267,7 @@ def _evaluate_split(
         positions = setup.own_labelled
         labels, probabilities = setup.taught[positions], folds.after(best.label, best.epoch)
     ids = [setup.catalogue.records[p].id for p in positions]
-    for prefix in prefixes:
+    for prefix in prefixes if setup.world.is_first else ():
         tenure.check()
         save_predictions(directory.predictions(prefix + split), ids, probabilities, labels)
     evaluation = evaluate_probabilities(probabilities, labels)
@@ -283,6 +291,8 @@ def _evaluate_split(
 
 def _save_weights(directory: RunDirectory, network: Network, best: Best, name: str, tenure: Tenure) -> str:
     """Save the whole classifier as it stands, with what its numbers mean; returns the file's SHA-256."""
+    if not network.setup.world.is_first:
+        return ""
     classifier, recipe = network.classifier, network.setup.recipe
     facts = {
         "stage": best.stage,

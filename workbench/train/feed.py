@@ -27,6 +27,8 @@ from workbench.train.feature_bank import INFERENCE_BATCH, FeatureBank
 from workbench.train.inference import TRAINING_BYTES, Above, Prefix, form_of, image_batches, pool_batches
 from workbench.train.network import Network
 from workbench.train.setup import Setup
+from workbench.train.shared_pass import SharedPass
+from workbench.train.world import ALONE
 
 Ints = NDArray[np.int64]
 
@@ -162,11 +164,13 @@ class Feed:
 
     Attributes:
         batch: labelled images a step: all there are, where they do not fill `training.batch_size`.
+        world: the processes that each step is cut over.
 
     Args:
         heads: (K, 4) head boxes that guide training, as `guiding_heads` gives them.
         on_features: the head trains alone, on cached features.
         is_compiled: steps run the network's compiled twin.
+        mixes_batch: batch norms learn statistics.
     """
 
     def __init__(
@@ -178,8 +182,12 @@ class Feed:
         *,
         on_features: bool,
         is_compiled: bool,
+        mixes_batch: bool,
     ) -> None:
         self._stage, self._network = stage, network
+        self._mixes_batch = mixes_batch
+        # A head is trained by every process alike, and so is what is differentiated twice.
+        self.world = ALONE if on_features or stage.saliency_weight else network.setup.world
         self._recipe = network.setup.recipe
         self._on_features, self._is_compiled = on_features, is_compiled
         self.batch = self._recipe.training.batch_of(len(samples))
@@ -210,16 +218,20 @@ class Feed:
         """What computes the loss's outputs: `module`, its part above the prefix, or its compiled twin."""
         if self.prefix is not None or self._on_features or not self._is_compiled:
             return self.twin(module)
+        assert self.world.is_alone
         labelled, online = self.batch, self._stage.online
         pool = online.unlabelled_ratio * labelled if online else 0
         return FullBatches(module, self._network.compiled, usual_sizes(labelled, pool))
 
     def twin(self, module: nn.Module) -> nn.Module:
         """What computes the outputs of a network like the stage's own, such as an objective's teacher."""
-        if self.prefix is None:
-            return module
-        assert isinstance(module, ImageClassifier)
-        return Above(module, self.prefix, on_maps=self.keeps_maps)
+        taking = module
+        if self.prefix is not None:
+            assert isinstance(module, ImageClassifier)
+            taking = Above(module, self.prefix, on_maps=self.keeps_maps)
+        if self.world.is_alone:
+            return taking
+        return SharedPass(taking, self.world, mixes_batch=self._mixes_batch)
 
     def _usable_prefix(self) -> Prefix | None:
         """The frozen groups, where this stage's steps may take them apart from the rest.

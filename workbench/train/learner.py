@@ -88,7 +88,7 @@ class Learner:
         self.optimizer = make_optimizer(stage.optimizer, parameter_groups(classifier, stage.optimizer))
         assert stage.ema is not None  # the pace is known once a stage begins
         self.average = MovingAverage(self.module, stage.ema) if stage.ema else None
-        self._mixes_batch = any(group.statistics_update for group in tuning.groups)
+        self.mixes_batch = any(group.statistics_update for group in tuning.groups)
         scaled = network.precision.training == "fp16" and not self.on_features
         self.scale = LossScale(network.setup.device) if scaled else None
         self.objective = self._objective(samples, offsets)
@@ -171,7 +171,8 @@ class Learner:
             device=setup.device,
             label_smoothing=smoothing,
             optimizer=self._stage.optimizer,
-            mixes_batch=self._mixes_batch,
+            mixes_batch=self.mixes_batch,
             scales_loss=self.scale is not None,
+            world=setup.world,
         )
         return make_objective(self._stage.online, beginning)

@@ -190,7 +190,10 @@ class StageRun:
     ) -> None:
         self.stage, self.network, self.state, self.around = stage, network, state, around
         self.setup = network.setup
+        self.world = self.setup.world
         self.progress = state.progress
+        # Whatever went before was the same work everywhere; not on all machines to the last bit.
+        self.world.follow(network.classifier.state_dict().values())
         self.learner = learner = Learner(stage, network, samples, offsets)
         self.on_features = learner.on_features
         heads = guiding_heads(self.setup, stage, samples, labelled)
@@ -201,6 +204,7 @@ class StageRun:
             heads,
             on_features=learner.on_features,
             is_compiled=state.compilation is not None and state.compilation.is_on,
+            mixes_batch=learner.mixes_batch,
         )
         self.steps = self.feed.steps
         learner.objective.know_twins(self.feed.twin)
@@ -216,6 +220,7 @@ class StageRun:
             forward=self.feed.forward(learner.module),
             scale=learner.scale,
             make_room=self._make_room,
+            world=self.feed.world,
         )
         self.record = StageRecord(stage, around.reporter, self.setup.device)
         # On a CPU the next batch would only take cores from the step.
@@ -334,17 +339,29 @@ class StageRun:
                 self.learner.follow()
                 interval.add(stepped, batch, unlabelled)
                 self.progress.step = step + 1
-                if len(interval) == INTERVAL or step + 1 == self.steps or self._due() or self.around.stop:
+                if self._pauses(len(interval) == INTERVAL or step + 1 == self.steps):
                     self._settle(epoch, total_step + 1, interval)
                     interval = Interval()
                     self._checkpoint_if_due()
-                    self.around.stop.raise_if_set()
+                    self._stop_if_asked()
                 if not self.on_features:
                     self.around.reporter.progress(f"{self.stage.label} epoch {epoch}", step + 1, self.steps)
         except NoRoom:
             if len(interval):
                 self._settle(epoch, (epoch - 1) * self.steps + self.progress.step, interval)
             raise
+
+    def _pauses(self, over: bool) -> bool:
+        """Whether to look at what the steps came to: the interval is over, or a process wants something."""
+        if self.on_features and not self.world.is_alone:
+            return over  # 20 such steps are over before the processes have met
+        return self.world.any(over or self._due() or bool(self.around.stop))
+
+    def _stop_if_asked(self) -> None:
+        """Raises: Interrupted, in all processes, if any of them was asked."""
+        if self.world.any(bool(self.around.stop)):
+            self.around.stop.ask()
+        self.around.stop.raise_if_set()
 
     def _rate_at(self, step: int) -> float:
         """What a step, counted from 0 through the stage, multiplies the learning rates by."""
@@ -407,7 +424,8 @@ class StageRun:
         started = time.monotonic()
         module = self.learner.evaluated(epoch)
         task = f"{self.stage.label} validation"
-        seen = self._validation(epoch, module, task)
+        found = self._validation(epoch, module, task)
+        seen = self.world.agree(lambda: found)
         if self.around.fold is not None:
             self.around.fold.hear(self.stage.label, epoch, seen.probabilities)
         if not np.isfinite(seen.loss):
@@ -462,7 +480,7 @@ class StageRun:
         return time.monotonic() - self._saved_at >= self.setup.recipe.training.checkpoint_seconds
 
     def _checkpoint_if_due(self) -> None:
-        if self._due():
+        if self.world.any(self._due()):
             self._checkpoint()
 
     @spanned(Part.CHECKPOINT)

@@ -148,7 +148,15 @@ class Network:
         if trunk_fixed:
             return self.pretrained.plain(positions).cpu()
         self.classifier.eval()
-        return self._passes.within(partial(self._features, positions, task), len(positions))
+        own = self._own(positions)
+        found = torch.zeros(0, self.classifier.linear.in_features)
+        if len(own):
+            found = self._passes.within(partial(self._features, own, task), len(own))
+        return torch.from_numpy(self.setup.world.join(found.numpy()))
+
+    def _own(self, positions: Ints) -> Ints:
+        """Which of these images this process looks at, in the very passes that one alone would take."""
+        return positions[self.setup.world.share(len(positions), self._form.images_a_pass(INFERENCE_BATCH))]
 
     def _features(self, positions: Ints, task: str, images_a_pass: int) -> Tensor:
         parts, done = [], 0
@@ -190,7 +198,11 @@ class Network:
         module.eval()
         if isinstance(module, ImageClassifier):
             logits = module if self._cut is None else partial(self._cut.logits, module)
-            return self._passes.within(partial(self._shares, positions, logits, task), len(positions))
+            own = self._own(positions)
+            found = np.zeros((0, module.classes), dtype=np.float32)
+            if len(own):
+                found = self._passes.within(partial(self._shares, own, logits, task), len(own))
+            return self.setup.world.join(found)
         return shares_by_head(self.pretrained.plain(positions), module).cpu().numpy()
 
     def _shares(

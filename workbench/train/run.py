@@ -35,6 +35,7 @@ from workbench.train.begin import (
     pin_split,
     record_provenance,
     require_same_weights,
+    say_world,
     warn_of_cautions,
     warn_of_copies,
     warn_of_emulation,
@@ -93,11 +94,13 @@ def _execute(
     begun: Callable[[], None],
     command_line: Sequence[str],
 ) -> Results:
-    finished = finished_results(directory, reporter)
+    world = places.world
+    finished = world.agree(lambda: finished_results(directory, reporter))
     if finished is not None:
         begun()
-        sweep_leftovers(directory)
-        discard_checkpoints(directory.checkpoint)  # it may have been killed before it came to that
+        if world.is_first:
+            sweep_leftovers(directory)
+            discard_checkpoints(directory.checkpoint)  # it may have been killed before it came to that
         return finished
     if is_ensemble(directory):
         raise UserError(
@@ -105,17 +108,24 @@ def _execute(
             where=clean(directory.id),
             hint="petbench ensemble makes it anew from its runs",
         )
-    patient = Interruptible(reporter, stop, tenure.beat)
-    checkpoint = load_newest(directory.checkpoint, reporter)
-    concluded = state_concluded(directory) if checkpoint is None else None
-    corrections = pin_corrections(directory, recipe)
-    setup = prepare(recipe, places, patient, corrections=corrections, pinned=directory.split)
-    pin_split(directory, setup, reporter)
+    # Between two steps all processes stop together; in other work the first one decides for all.
+    patient = Interruptible(reporter, stop if world.is_first else StopRequest(), tenure.beat)
+    checkpoint = world.agree(lambda: load_newest(directory.checkpoint, reporter))
+    concluded = world.agree(lambda: state_concluded(directory)) if checkpoint is None else None
+    corrections = world.agree(lambda: pin_corrections(directory, recipe))
+    pinned = world.agree(lambda: directory.split if world.is_alone or directory.split.exists() else None)
+    setup = prepare(recipe, places, patient, corrections=corrections, pinned=pinned)
+    if world.is_first:
+        pin_split(directory, setup, reporter)
     require_same_weights(directory, setup)
     state, tensors, within_stage = _stand(checkpoint) if concluded is None else (concluded, {}, False)
-    state.precision = state.precision or decide_precision(setup, reporter)
-    state.compilation = state.compilation or decide_compilation(setup, state.precision, reporter)
-    network = Network(setup, state.precision, patient)
+    say_world(setup, state, reporter, goes_on=checkpoint is not None)
+    precision = state.precision or world.agree(lambda: decide_precision(setup, reporter))
+    state.precision = precision
+    state.compilation = state.compilation or world.agree(
+        lambda: decide_compilation(setup, precision, reporter)
+    )
+    network = Network(setup, precision, patient)
     stages = plan(recipe)
     warn_of_uncovered_classes(setup, state, reporter)
     warn_of_copies(setup, state, reporter)
@@ -124,6 +134,7 @@ def _execute(
     warn_of_tuning(setup, state, reporter)
     network.load(weights_under("model/", tensors))
     teachers = find_teachers(directory, setup)
+    world.barrier()  # before any is pinned
     begun()
     if recipe.data.label_folds is not None and state.out_of_fold is None:
         state.out_of_fold = _judge_by_folds(network, stages, state, patient, stop, tenure)
@@ -138,15 +149,18 @@ def _execute(
             state.teacher, state.taught_by_runs = as_competitor(directory, setup, patient), True
     if state.met is None and state.selection is None:
         _weigh_validation(directory, network, state, reporter)
-    note_sum(directory.recipe, directory.path, file_sha256(directory.recipe))
+    if world.is_first:
+        note_sum(directory.recipe, directory.path, file_sha256(directory.recipe))
     if concluded is not None:
-        sweep_leftovers(directory)
+        if world.is_first:
+            sweep_leftovers(directory)
         return conclude(directory, network, state, Unrecorded(patient), tenure, again=True)
     taught_by = {"taught_by": ", ".join(t.id for t in read_teachers(directory))} if asks_runs(recipe) else {}
-    record_provenance(directory, setup, command_line, taught_by)
-    sweep_leftovers(directory)
+    if world.is_first:
+        record_provenance(directory, setup, command_line, taught_by)
+        sweep_leftovers(directory)
     goes_on = tenure.attempt > 1
-    with CheckpointWriter(directory.checkpoint, tenure.check) as writer:
+    with CheckpointWriter(directory.checkpoint, tenure.check, is_kept=world.is_first) as writer:
         while state.stage_index < len(stages):
             stage = stages[state.stage_index]
             restored = tensors if within_stage else None
@@ -165,6 +179,8 @@ def _execute(
             within_stage = False
             whole = {f"model/{name}": t for name, t in network.weights().items()}
             _save(writer, whole, state, within_stage=False)
+            if world.any(bool(stop)):
+                stop.ask()
             stop.raise_if_set()
     return conclude(directory, network, state, patient, tenure)
 
@@ -278,7 +294,8 @@ def _label(
     asks = state.taught_by_runs and _teacher_of(state, setup) == 0
     word = pinned_word(directory, setup) if asks else None
     pool = view_pool(network, knobs, stage.round, reporter, word)
-    state.selection = label_pool(setup, knobs, state, stage.round, pool, directory, reporter)
+    chosen = label_pool(setup, knobs, state, stage.round, pool, directory, reporter)
+    state.selection = setup.world.agree(lambda: chosen)
     state.selection_round = stage.round
     if state.met is None:
         _weigh_validation(directory, network, state, reporter)

@@ -50,6 +50,7 @@ from workbench.train.feature_bank import FeatureBanks, Look, features_of, view_f
 from workbench.train.host import keep_freed_memory
 from workbench.train.objectives import Labelled, SaliencyGuided, Supervised
 from workbench.train.precision import check_precision
+from workbench.train.world import ALONE, World
 
 Ints = NDArray[np.int64]
 
@@ -61,6 +62,8 @@ class Places:
     data_home: Path
     cache: Path
     device: torch.device
+    world: World = ALONE
+    """The processes that train the run together."""
 
 
 _TRIAL_IMAGES = 2
@@ -181,6 +184,11 @@ class Setup:
     def device(self) -> torch.device:
         """Where the network computes."""
         return self.places.device
+
+    @property
+    def world(self) -> World:
+        """The processes that train the run together."""
+        return self.places.world
 
     @property
     def own_labelled(self) -> NDArray[np.int64]:

@@ -150,6 +150,8 @@ class RunState:
     training_seconds: float = 0.0
     images_trained: int = 0
     peak_memory_bytes: int = 0
+    processes: int = 1
+    """That train it together; the attempt that saved it had so many."""
 
     @property
     def best(self) -> Best | None:

@@ -23,6 +23,8 @@ from workbench.train.objective import matches
 from workbench.train.objectives import Clock, Labelled, Loss, Objective, Pseudo, Supervised
 from workbench.train.optim import FusedUpdate, begin_state
 from workbench.train.precision import Precision
+from workbench.train.shared_pass import ELSEWHERE, SharedPass, meeting_failed
+from workbench.train.world import ALONE, World
 
 
 class HeadStep:
@@ -137,6 +139,7 @@ class Stepper:
         forward: nn.Module | None = None,
         scale: LossScale | None = None,
         make_room: Callable[[], bool] = lambda: False,
+        world: World = ALONE,
     ) -> None:
         """Make one.
 
@@ -144,6 +147,7 @@ class Stepper:
             forward: what computes the module's outputs, such as compiled code; None: the module.
             scale: of the loss, where fp16 wants one.
             make_room: gives up what only saves time, and returns whether there was any.
+            world: the processes that `forward` shares a batch with; each has the gradient of its own rows.
         """
         self.micro_batch = micro_batch
         self._module = module
@@ -154,9 +158,11 @@ class Stepper:
         self._reporter = reporter
         self._objective = objective
         self._on_features = on_features
-        self._scale, self._make_room = scale, make_room
+        self._scale, self._make_room, self._world = scale, make_room, world
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._update = FusedUpdate(optimizer) if FusedUpdate.knows(optimizer) else None
         self._head = head_step(module, optimizer, objective) if on_features else None
+        self._meets_within = isinstance(forward, SharedPass) and forward.meets_within
 
     def step(self, batch: Batch, unlabelled: PoolBatch | None = None, clock: Clock = START) -> Stepped:
         """Take one optimiser step.
@@ -174,6 +180,7 @@ class Stepper:
         # By the time that there is nothing the error has let go of the pass's tensors.
         while (done := unless_out_of_memory(partial(self._gradient, batch, unlabelled))) is None:
             self._halve(len(batch.weights))
+        self._world.sum_gradients(self._parameters)
         self._move(len(batch.weights))
         return done if self._scale is None else replace(done, skipped=self._scale.skipped)
 
@@ -229,8 +236,19 @@ class Stepper:
             found = self._objective.loss(self._forward, labelled, unlabelled)
         with span(Part.BACKWARD):
             value = found.value if self._scale is None else self._scale.scaled(found.value)
-            value.backward()  # type: ignore[no-untyped-call]
+            self._differentiate(value)
         return found
+
+    def _differentiate(self, value: Tensor) -> None:
+        """Raises: torch.OutOfMemoryError, in every process of the world if in one."""
+        if self._world.is_alone:
+            value.backward()  # type: ignore[no-untyped-call]
+            return
+        done = unless_out_of_memory(lambda: (value.backward(),))  # type: ignore[no-untyped-call]
+        if done is None and self._meets_within:
+            raise meeting_failed()
+        if self._world.any(done is None):
+            raise torch.OutOfMemoryError(ELSEWHERE)
 
     def _arithmetic(self) -> contextlib.AbstractContextManager[None]:
         if self._on_features:
@@ -241,7 +259,7 @@ class Stepper:
         tried = min(self.micro_batch or batch_size, batch_size)
         size = tried // 2
         self._optimizer.zero_grad(set_to_none=True)
-        if (size < 2 or not self._objective.can_be_cut) and self._make_room():
+        if (size < 2 or not self._objective.can_be_cut) and self._world.any(self._make_room()):
             return
         if not self._objective.can_be_cut:
             self._fail_whole(batch_size)

@@ -168,6 +168,9 @@ def hear(directory: RunDirectory, setup: Setup, runs: Sequence[RunDirectory], re
             said[part].append(pooled(each[part], [temperature for _, temperature in members]))
         weights = tuple(file_sha256(member.checkpoint / FINAL_WEIGHTS) for member, _ in members)
         heard.append(Heard(run.id, str(run.path.resolve()), weights))
+    if not setup.world.is_first:
+        setup.world.barrier()
+        return
     for part, positions in parts.items():
         ids = [setup.catalogue.records[position].id for position in positions.tolist()]
         together = pooled(said[part], [1.0] * len(runs))
@@ -175,6 +178,7 @@ def hear(directory: RunDirectory, setup: Setup, runs: Sequence[RunDirectory], re
     # Last: once it is there, their word is.
     content = tomli_w.dumps({"teachers": [plain(one) for one in heard]})
     summed_write(directory.teachers, directory.path, content.encode())
+    setup.world.barrier()
 
 
 def _network(run: RunDirectory, setup: Setup, reporter: Reporter) -> tuple[Network, torch.nn.Module]:

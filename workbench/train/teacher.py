@@ -322,7 +322,9 @@ def write_round(
     selection: Selection,
     flipped: NDArray[np.bool_],
 ) -> None:
-    """The round's ledger and the pool's predictions."""
+    """The round's ledger and the pool's predictions, by the process that writes."""
+    if not setup.world.is_first:
+        return
     truth = setup.labels[setup.split.unlabelled]
     records, classes = setup.catalogue.records, setup.classes
     ids = [records[p].id for p in setup.split.unlabelled]

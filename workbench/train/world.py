@@ -85,6 +85,21 @@ class World:
                 dist.all_reduce(tensor, group=self._group(tensor))
         return tensor
 
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Every parameter's gradient becomes the sum of all processes', by one meeting.
+
+        Args:
+            parameters: those that have a gradient in one process have one in all.
+        """
+        if self.is_alone:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if gradients:
+            summed = self.sum(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+            sizes = [gradient.numel() for gradient in gradients]
+            for gradient, part in zip(gradients, torch.split(summed, sizes), strict=True):
+                gradient.copy_(part.view(gradient.shape))
+
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """What each process gave, by rank; of one shape and dtype in all of them."""
         if self.is_alone:

@@ -67,6 +67,7 @@ class MetaPseudoLabelsObjective(Objective):
         groups = parameter_groups(self._teacher, beginning.optimizer)
         self._optimizer = make_optimizer(beginning.optimizer, groups)
         self._scale = LossScale(beginning.device) if beginning.scales_loss else None
+        self._world = beginning.world
         self._usual = torch.zeros((), device=beginning.device)
         self._clock = Clock(0, 1, 1.0)
         self._waiting: _Waiting | None = None
@@ -113,6 +114,7 @@ class MetaPseudoLabelsObjective(Objective):
         with full_precision(self._device), span(Part.BACKWARD, "teacher"):
             scaled = value if self._scale is None else self._scale.scaled(value)
             scaled.backward()  # type: ignore[no-untyped-call]
+        self._world.sum_gradients(self._teacher.parameters())
         if self._scale is None:
             begin_state(self._optimizer)
             self._optimizer.step()

@@ -15,6 +15,7 @@ from workbench.recipe.online import Online
 from workbench.support.errors import UserError
 from workbench.support.plugins import import_all
 from workbench.train.objective import weighted_cross_entropy
+from workbench.train.world import ALONE, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ class Beginning:
     """Whether batch norm learns statistics, so that all views must pass the network as one batch."""
     scales_loss: bool = False
     """Training is in fp16: an optimiser of the objective's own needs a loss scale of its own."""
+    world: World = ALONE
+    """The processes that share a step: gradients of a network of the objective's own are to be summed."""
 
 
 class Objective:
