@@ -77,6 +77,23 @@ def test_without_a_terminal_it_tells_how_far_it_is(photos: Path) -> None:
     assert not (photos / NAME).exists()
 
 
+def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
+    text = run_command(label, str(tmp_path), "--status").stdout
+    assert "no image in" in text
+    assert "petbench start" in text
+    assert "0 of 0" not in text
+
+
+def test_folders_that_may_be_classes_are_told_until_something_is_labelled(photos: Path) -> None:
+    for number, image in enumerate(sorted(photos.glob("*.jpg"))):
+        (folder := photos / ("cat", "dog")[number % 2]).mkdir(exist_ok=True)
+        image.rename(folder / image.name)
+    told = "its folders may be classes (cat, dog, more)"
+    assert told in run_command(label, str(photos)).stdout
+    said(photos, "cat/00.jpg", "--assign", "cat")
+    assert told not in run_command(label, str(photos)).stdout
+
+
 def test_labels_and_the_other_images_make_a_recipe(photos: Path) -> None:
     with pytest.raises(UserError, match="nothing is labelled yet"):
         said(photos, "--recipe")

@@ -202,7 +202,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda root: photos(root, [f"IMG_{i}.jpg" for i in range(6)]),
         "and nothing says",
     ),
-    "two labels a class": (lambda root: make_folder(root / "p", {"a": 2, "b": 2}), "a has 2 labelled images"),
+    "two labels a class": (
+        lambda root: make_folder(root / "p", {"a": 2, "b": 1}),
+        "b has 1, a has 2 labelled images: too few",
+    ),
     "an empty folder": (lambda root: make_folder(root / "p", {"a": 0, "b": 0}), "no images in any class"),
     "one class": (
         lambda root: make_folder(root / "p", {"pug": 9}),
@@ -210,7 +213,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "one label of a class": (
         lambda root: make_folder(root / "p", {"a": 1, "b": 1}),
-        "a has 1 labelled image: too few",
+        "a has 1, b has 1 labelled images: too few",
     ),
     "an archive": (
         lambda root: _written(root / "p" / "photos.zip", "PK").parent,

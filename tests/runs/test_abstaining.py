@@ -221,5 +221,5 @@ def test_images_without_a_label_do_not_count() -> None:
 def test_images_that_judged_out_of_fold_are_called_that() -> None:
     said, labels = world(np.random.default_rng(6), 40)
     judged_by = "labelled images, out of fold"
-    with pytest.raises(UserError, match="40 labelled images, out of fold cannot promise 99 %"):
+    with pytest.raises(UserError, match="40 labelled images, out of fold, cannot promise 99 %"):
         Judgement.from_validation(predictions(said, labels), sure=0.99, judged_by=judged_by)

@@ -242,6 +242,11 @@ def _show(home: Path, journal: Journal, changed: int, *, as_json: bool) -> None:
         console.print(Text(remark), style="yellow", soft_wrap=True)
     if changed:
         console.print(Text(f"{changed} image{'' if changed == 1 else 's'} changed"), soft_wrap=True)
+    shown = as_word(os.path.relpath(home) if home.is_relative_to(Path.cwd()) else home)
+    if not images:
+        told = f"no image in {shown} yet, at any depth; petbench start {shown} tells what lies there"
+        console.print(Text(told), soft_wrap=True)
+        return
     parts = [f"{labelled:,} of {len(images):,} images labelled", f"{unlabelled:,} not yet"]
     parts += [f"{aside[UNUSABLE]:,} not usable"] if aside[UNUSABLE] else []
     parts += [f"{aside[CANNOT_TELL]:,} that nobody can tell"] if aside[CANNOT_TELL] else []
@@ -251,7 +256,11 @@ def _show(home: Path, journal: Journal, changed: int, *, as_json: bool) -> None:
         for name, count in journal.classes.items():
             table.add_row(cell(keys.get(name, "")), cell(name), cell(f"{count:,}"))
         console.print(table)
-    shown = as_word(os.path.relpath(home) if home.is_relative_to(Path.cwd()) else home)
+    folders = sorted({path.partition("/")[0] for path in images})
+    if not said and 1 < len(folders) < len(images) and all("/" in path for path in images):
+        named = ", ".join(clean(name, 40) for name in folders[:3]) + (", …" if len(folders) > 3 else "")
+        told = f"its folders may be classes ({named}): petbench start {shown} takes them as they are"
+        console.print(Text(told), soft_wrap=True)
     console.print(
         Text(f"petbench label {shown} goes on; with --recipe it writes the recipe for these labels"),
         soft_wrap=True,

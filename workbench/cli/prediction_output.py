@@ -13,7 +13,7 @@ from rich.text import Text
 from workbench.cli.console import console, error_console, warn
 from workbench.dataset.class_folders import ClassFolders
 from workbench.runs.abstaining import UNSURE, Judgement, Said
-from workbench.runs.prediction_file import PredictionFile, PredictionRow
+from workbench.runs.prediction_file import PredictionFile, PredictionRow, top_record
 from workbench.support.clean import clean
 from workbench.support.units import human_speed, percent
 
@@ -159,10 +159,7 @@ class Output:
 def _record(row: PredictionRow, *, promised: bool) -> dict[str, Any]:
     if row.error is not None:
         return {"image": row.path, "error": row.error}
-    told: dict[str, Any] = {
-        "image": row.path,
-        "top": [{"class": name, "probability": share} for name, share in row.top],
-    }
+    told: dict[str, Any] = {"image": row.path, "top": top_record(row)}
     return {**told, "class": row.class_name, "set": list(row.among)} if promised else told
 
 

@@ -25,6 +25,8 @@ _LEAST_POOL = 0.1
 """Of the labelled images: a smaller pool adds nothing."""
 _UNEVEN = 3.0
 _BATCH = 32
+_NAMED = 5
+"""Short classes that a refusal names."""
 _MANY_IMAGES = 10_000
 """On a CPU, more are looked at in one view alone: four of each would take hours."""
 _SMALL_MEMORY = 10 * 2**30
@@ -103,12 +105,15 @@ def propose(survey: Survey, machine: Machine, *, folder: Path, name: str) -> Pro
             *(len(part) for part in (found.split.validation, found.split.test)),
         )
     assert problem is not None  # one way at least was tried
-    fewest = min(survey.classes, key=lambda row: row.train + row.test)
-    if fewest.train + fewest.test < 3:  # one tests, and of two one teaches while the other chooses
-        count = fewest.train + fewest.test
+    counts = {clean(row.name, 80): row.train + row.test for row in survey.classes}
+    # One image tests, and of two one teaches while the other chooses.
+    short = sorted((name for name, count in counts.items() if count < 3), key=counts.__getitem__)
+    if short:
+        named = [f"{name} has {counts[name]}" for name in short[:_NAMED]]
+        named += [f"{len(short) - _NAMED} more have fewer than 3"] if len(short) > _NAMED else []
+        few = "labelled image" if named == [f"{short[0]} has 1"] else "labelled images"
         raise UserError(
-            f"{clean(fewest.name, 80)} has {count} labelled image{'' if count == 1 else 's'}: too few to "
-            "learn it, to choose and to test",
+            f"{', '.join(named)} {few}: too few to learn, to choose and to test",
             where=clean(survey.data.root),
             hint="label three of each class, or leave the class out",
         )

@@ -105,8 +105,9 @@ def threshold_for(tried: Sequence[Threshold], sure: float, judged_by: str) -> Th
         return found
     best = max(tried, key=lambda one: one.promised)
     told = math.floor(1000 * best.promised) / 1000
+    comma = "," if "," in judged_by else ""
     raise UserError(
-        f"{best.of:,} {judged_by} cannot promise {percent_words(sure)}: the best is "
+        f"{best.of:,} {judged_by}{comma} cannot promise {percent_words(sure)}: the best is "
         f"{percent_words(told)} ({best.words(judged_by)})",
         where=f"--sure {sure:g}",
         hint=f"--sure {told:g} promises that; more labelled images promise more"

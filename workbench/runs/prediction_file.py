@@ -264,6 +264,11 @@ def _line(form: Form, row: PredictionRow) -> str:
             assert_never(form)
 
 
+def top_record(row: PredictionRow) -> list[dict[str, Any]]:
+    """The most probable classes as JSON objects, the most probable first."""
+    return [{"class": name, "probability": share} for name, share in row.top]
+
+
 def row_record(row: PredictionRow) -> dict[str, Any]:
     """A row as a JSON object; every key is there, null or empty where it says nothing."""
     return {
@@ -272,6 +277,6 @@ def row_record(row: PredictionRow) -> dict[str, Any]:
         "confidence": row.confidence,
         "guess": row.guess,
         "set": list(row.among),
-        "top": [{"class": name, "probability": share} for name, share in row.top],
+        "top": top_record(row),
         "error": row.error,
     }

@@ -219,7 +219,9 @@ async def test_labelling_goes_on_when_the_engine_dies_and_a_key_starts_another(
         await press(pilot, "1")
         assert labels(photos)[drawn] == "dog"
         engine([])
+        (photos / "later.jpg").write_bytes((photos / drawn).read_bytes())
         await pilot.press("ctrl+r")
+        await until(pilot, lambda: "later.jpg" in screen_of(pilot).desk.listing)
         await until(pilot, lambda: screen_of(pilot).desk.ahead is not None)
         assert "it ended" not in screen_text(pilot)
 

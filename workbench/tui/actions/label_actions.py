@@ -105,7 +105,7 @@ LABEL: tuple[Action, ...] = (
         "label.engine",
         "ctrl+r",
         "restart chooser",
-        "Start the chooser anew, the process that looks at all images and chooses what comes next.",
+        "List the folder's images anew, and start the process anew that looks at them and chooses.",
     ),
     Action("label.folder", "ctrl+o", "other folder", "Label another folder.", "petbench label FOLDER"),
     Action("label.help", "f1", "help", "What the keys do here, and what is focused."),

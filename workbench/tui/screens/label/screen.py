@@ -298,12 +298,12 @@ class LabelScreen(PlaceScreen[LabelPlace]):
         self.flow.draw_for_who_waits()
 
     def do_engine(self) -> None:
-        """Start it anew; one that runs is ended."""
+        """Start it anew, with the images that are there by now; one that runs is ended."""
         assert self.folder is not None
         self.desk.asked = None
         self.chooser.forget()
         self._chooser_worker = self._run_engine(self.folder, self.place.engine)
-        self._show_lines()
+        self._list_images(self.folder)
 
     # Showing
 
