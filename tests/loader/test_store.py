@@ -358,7 +358,9 @@ def test_who_waits_says_so(pictures: Maker, tmp_path: Path) -> None:
     assert any("waiting" in text for text in waiting.messages("info"))
 
 
-def test_a_killed_builder_leaves_nothing_in_the_way(pictures: Maker, tmp_path: Path) -> None:
+def test_a_killed_builder_leaves_rows_that_are_whole_and_nothing_in_the_way(
+    pictures: Maker, tmp_path: Path
+) -> None:
     catalogue = pictures(8)
     log = tmp_path / "log"
     builder = _builder(catalogue, tmp_path, log, 0.5)
@@ -366,10 +368,95 @@ def test_a_killed_builder_leaves_nothing_in_the_way(pictures: Maker, tmp_path: P
     builder.send_signal(signal.SIGKILL)
     builder.wait()
     folder = _folder(catalogue, tmp_path)
-    assert [path.suffix for path in folder.iterdir()] == [".tmp"]
     store = _open(catalogue, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["meta.sealed", "pixels.npy"]
     np.testing.assert_array_equal(store.pixels, _open(catalogue, tmp_path / "other").pixels)
+
+
+class Counting:
+    """Decodes, and notes which images."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def __call__(self, path: Path, side: int, scale: Scale | None) -> Square:
+        self.seen.append(path.stem)
+        return decode_square(path, side, scale)
+
+
+def _by_need(catalogue: Catalogue, cache: Path, decode: Counting) -> ImageStore:
+    return open_store(catalogue, 32, cache=cache, reporter=Recorder(), decode=decode, by_need=True)
+
+
+def test_only_what_is_asked_for_is_decoded_and_nothing_twice(pictures: Maker, tmp_path: Path) -> None:
+    catalogue, first, second = pictures(8), Counting(), Counting()
+    names = [record.path.stem for record in catalogue.records]
+    store, other = (_by_need(catalogue, tmp_path, decode) for decode in (first, second))
+    assert first.seen == []
+    store.fill(np.array([6, 1, 1]))
+    other.fill(np.array([1, 2]))  # it began before the first one's rows were there
+    assert (sorted(first.seen), second.seen) == (sorted([names[1], names[6]]), [names[2]])
+    store.gather(np.array([2, 6]), CPU)  # and this one learns of the other's
+    assert len(first.seen) == 2
+    whole = open_store(catalogue, 32, cache=tmp_path, reporter=Recorder(), decode=(third := Counting()))
+    assert sorted(third.seen) == sorted(set(names) - {names[1], names[2], names[6]})
+    truth = _open(catalogue, tmp_path / "other")
+    for opened in (store, other, whole):
+        np.testing.assert_array_equal(
+            opened.gather(np.arange(8), CPU).numpy(), truth.gather(np.arange(8), CPU).numpy()
+        )
+        np.testing.assert_array_equal(opened.sizes, truth.sizes)
+    ours, theirs = _folder(catalogue, tmp_path), _folder(catalogue, tmp_path / "other")
+    for name in (META, PIXELS):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+
+
+def test_views_of_an_image_that_nobody_asked_for_have_its_true_size(pictures: Maker, tmp_path: Path) -> None:
+    catalogue = pictures(3)
+    store, everything = _by_need(catalogue, tmp_path, Counting()), np.tile(np.array(WHOLE), (1, 1))
+    sizes, _ = store.parts(np.array([1]), everything.astype(np.float32))
+    assert tuple(sizes[0]) == catalogue.records[1].size
+
+
+def test_what_was_decoded_before_an_interrupt_stays(pictures: Maker, tmp_path: Path) -> None:
+    catalogue = pictures(20)
+
+    class Stopping(Recorder):
+        def progress(self, task: str, done: int, total: int) -> None:
+            if task != "read contents":
+                raise KeyboardInterrupt
+
+    store = open_store(catalogue, 32, cache=tmp_path, reporter=Stopping(), by_need=True)
+    with pytest.raises(KeyboardInterrupt):
+        store.fill(np.arange(20))
+    _by_need(catalogue, tmp_path, left := Counting()).fill(np.arange(20))
+    assert 0 < len(left.seen) <= 4
+
+
+def test_of_unreadable_images_those_asked_for_are_told_once(tmp_path: Path, recorder: Recorder) -> None:
+    paths = [tmp_path / f"{name}.png" for name in "abcd"]
+    for path in paths:
+        Image.fromarray(smooth_picture(40, 30)).save(path)
+    for path in (paths[1], paths[3]):
+        path.write_text("not a picture")
+    store = open_store(catalogue_of(paths), 32, cache=tmp_path / "cache", reporter=recorder, by_need=True)
+    assert store.readable(np.array([0, 1])).tolist() == [0]
+    assert store.unreadable_positions.tolist() == [1]
+    assert store.readable(np.array([0, 1, 2, 3])).tolist() == [0, 2]
+    assert [text.count("not an image") for text in recorder.messages("warning")] == [1, 1]
+
+
+def test_a_store_that_was_removed_while_it_was_used_fails_the_run_that_can_be_resumed(
+    pictures: Maker, tmp_path: Path
+) -> None:
+    catalogue = pictures(4)
+    store = _by_need(catalogue, tmp_path, Counting())
+    store.fill(np.array([0]))
+    shutil.rmtree(_folder(catalogue, tmp_path))
+    _open(catalogue, tmp_path)
+    store.gather(np.array([0]), CPU)
+    with pytest.raises(RunFailed, match="removed or made anew"):
+        store.gather(np.array([1]), CPU)
 
 
 def test_the_sidecar_of_another_store_is_noticed(pictures: Maker, tmp_path: Path) -> None:

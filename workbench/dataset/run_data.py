@@ -286,21 +286,35 @@ def check_label_folds(recipe: Recipe, catalogue: Catalogue, split: Split, taught
 def readable_split(
     split: Split, catalogue: Catalogue, readable: Callable[[Positions], Positions], recipe: Recipe
 ) -> Split:
-    """The split less the images that cannot be decoded, which only decoding tells.
+    """The split with those labelled and validation images alone that can be decoded, which only that tells.
+
+    The other parts are looked at when a run needs them.
 
     Args:
         readable: of these positions (K,) those whose images can be decoded.
 
     Raises:
-        UserError: a part, or a class's labelled or test images, are all among them.
+        UserError: a part, or a class's labelled images, are all among those that cannot.
     """
+    together = readable(np.concatenate([split.labelled, split.validation]))
     kept = replace(
         split,
-        labelled=readable(split.labelled),
-        unlabelled=readable(split.unlabelled),
-        validation=readable(split.validation),
-        test=readable(split.test),
+        labelled=split.labelled[np.isin(split.labelled, together)],
+        validation=split.validation[np.isin(split.validation, together)],
     )
+    require_readable(split, kept, catalogue, recipe)
+    return kept
+
+
+def require_readable(split: Split, kept: Split, catalogue: Catalogue, recipe: Recipe) -> None:
+    """See that a run can do with what is left of its split.
+
+    Args:
+        kept: without images that cannot be decoded.
+
+    Raises:
+        UserError: a part, or a class's labelled or test images, are all gone.
+    """
     names, labels = catalogue.classes(recipe.data.target), catalogue.labels(recipe.data.target)
     for before, after, what in (
         (split.labelled, kept.labelled, "labelled"),
@@ -316,7 +330,6 @@ def readable_split(
                 hint="petbench data check names every image that cannot be read",
             )
     check_parts(kept, recipe)
-    return kept
 
 
 def named_shares(shares: Mapping[str, float], classes: Sequence[str], where: str) -> NDArray[np.float64]:

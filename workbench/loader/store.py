@@ -1,4 +1,7 @@
-"""The decoded store: every image decoded once, squashed to a square of bytes, memory-mapped ever after."""
+"""The decoded store: every image decoded once, squashed to a square of bytes, memory-mapped ever after.
+
+Images are decoded when something asks for them; several processes may fill one store.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
 from workbench.compute import accelerator_of, is_out_of_device_memory, runs_ahead
@@ -25,11 +27,13 @@ from workbench.loader.store_build import (
     PIXELS,
     Decoder,
     HeadDecoder,
+    Rows,
     StoreMeta,
-    build,
+    begin,
     decode_row,
     decode_square,
     decoding_id,
+    fill,
     write_at,
 )
 from workbench.runs.events import Message, Reporter
@@ -56,6 +60,8 @@ _RESIDENT_SHARE = 0.25
 
 _COPY_ROWS = 256
 
+DECODING = "decode images"
+
 Boxes = NDArray[np.float32]
 """(B, 4) left, top, right, bottom as fractions, as in `Samples`."""
 
@@ -76,9 +82,10 @@ class ImageStore:
     pixels: NDArray[np.uint8]
     """(N, 3, S, S), memory-mapped and read-only; black where `unreadable`."""
     sizes: NDArray[np.int64]
-    """(N, 2) true width and height of each image in pixels."""
+    """(N, 2) true width and height of each image in pixels; 0 of one that is not decoded yet."""
     unreadable: tuple[LeftOut, ...]
-    """Images that could not be decoded; nothing may train on or be scored with them."""
+    """Images that could not be decoded, as far as that was tried; nothing may train on or be scored with
+    them."""
     unreadable_positions: NDArray[np.int64]
     """(K,) ascending positions of `unreadable`."""
     resident: Tensor | None = None
@@ -96,15 +103,45 @@ class ImageStore:
         """S in pixels."""
         return int(self.pixels.shape[-1])
 
-    def readable(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The positions (K,) without those of unreadable images, in their order."""
+    def fill(self, positions: NDArray[np.int64], task: str = DECODING) -> None:
+        """Decode those of these images that are not there yet, and say which cannot be.
+
+        Args:
+            task: what the reporter calls it.
+
+        Raises:
+            UserError: an image file that is gone or changed; none of these can be decoded.
+            RunFailed: the disk filled up, or another process made the store anew.
+        """
+        if self.guard is None:
+            return
+        self.guard.fill(positions, task)
+        self.unreadable, self.unreadable_positions = self.guard.unreadable
+        self.guard.report_unreadable(positions)
+
+    def fill_heads(self, positions: NDArray[np.int64]) -> None:
+        """The same for the heads of these images. Raises: as `fill`."""
+        if self.heads is not None:
+            rows = self.heads.rows[positions]
+            self.heads.store.require(rows[rows >= 0])
+
+    def require(self, positions: NDArray[np.int64]) -> None:
+        """See that these are there, whoever forgot to ask for them. Raises: as `fill`."""
+        if self.guard is not None:
+            self.guard.fill(positions, DECODING)
+
+    def readable(self, positions: NDArray[np.int64], task: str = DECODING) -> NDArray[np.int64]:
+        """The positions (K,) without those of unreadable images, in their order. Raises: as `fill`."""
+        self.fill(positions, task)
         return positions[~np.isin(positions, self.unreadable_positions)]
 
     def parts(self, positions: NDArray[np.int64], boxes: Boxes) -> tuple[Floats, Floats]:
         """(B, 2) true sizes of what `gather_parts` gathers, (B, 4) the boxes in it, as fractions."""
+        self.require(positions)
         sizes, windows = self.sizes[positions].astype(np.float64), boxes.astype(np.float64)
         if self.heads is not None:
             own = self.has_own_square(boxes)
+            self.heads.store.require(self.heads.rows[positions[own]])
             sizes[own] = self.heads.store.sizes[self.heads.rows[positions[own]]]
             windows[own] = WHOLE
         return sizes, windows
@@ -217,16 +254,18 @@ def open_store(
     decode: Decoder = decode_square,
     scale: float | None = None,
     with_heads: bool = False,
+    by_need: bool = False,
 ) -> ImageStore:
-    """The store of a catalogue for views of `image_size`, built first if `cache` has none.
+    """The store of a catalogue for views of `image_size`, with all images decoded unless told otherwise.
 
-    A store is known by what the images hold. Of two runs that need the same one, one builds it; the other
+    A store is known by what the images hold. Of two runs that need the same rows, one decodes them; the other
     waits and says so. A damaged store, or one whose builder was killed, is built again; a damaged row is
     decoded again as it is first used. Unreadable images are reported by name.
 
     Args:
         scale: `data.store_scale`.
         with_heads: keep squares of the heads, too, in a store of their own.
+        by_need: decode nothing yet: `fill` and `readable` do.
 
     Raises:
         UserError: too little free space, a cache that cannot be written, an image file that is gone, or no
@@ -237,8 +276,12 @@ def open_store(
     catalogue.know_contents(reporter)
     folder = cache / "stores" / f"{fingerprint([catalogue.pixels, decoding_id()])}-{side}"
     store = _opened(folder, catalogue, side, decode, reporter)
-    _report_unreadable(store, reporter)
-    return replace(store, heads=_open_heads(catalogue, side, cache, reporter)) if with_heads else store
+    if with_heads:
+        store = replace(store, heads=_open_heads(catalogue, side, cache, reporter))
+    if not by_need:
+        store.fill(every := np.arange(len(store)))
+        store.fill_heads(every)
+    return store
 
 
 def _open_heads(catalogue: Catalogue, side: int, cache: Path, reporter: Reporter) -> HeadStore | None:
@@ -259,7 +302,7 @@ def _opened(folder: Path, catalogue: Catalogue, side: int, decode: Decoder, repo
             # Whoever held the lock may have built it.
             store = _load(folder, catalogue, side, decode, reporter, quiet=True)
             if store is None:
-                build(folder, catalogue, side, decode, reporter)
+                begin(folder, len(catalogue), side)
                 store = _load(folder, catalogue, side, decode, reporter)
     if store is None:
         raise UserError(
@@ -278,28 +321,23 @@ def _load(
         if content is None:
             return None
         meta = StoreMeta.model_validate_json(content)
-        if pixels is None or not len(meta.sizes) == len(meta.checksums) == len(catalogue):
+        rows = Rows.of(meta)
+        if pixels is None or len(rows.sizes) != len(catalogue):
             raise DamagedCache("its files do not belong together")
         if meta.store != folder.name:
             raise DamagedCache(f"{META} is another store's")
-    except (DamagedCache, ValidationError) as error:
+    except (DamagedCache, ValueError) as error:
         reason = error.reason if isinstance(error, DamagedCache) else f"{META} is not one of this version"
         if not quiet:
             text = f"The decoded store {clean(folder)} is damaged ({clean(reason)}); building it again."
             reporter.event(Message("warning", text))
         return None
-    records, checksums = catalogue.records, np.array(meta.checksums, dtype=np.uint32)
-    return ImageStore(
-        np.asarray(pixels),
-        np.array(meta.sizes, dtype=np.int64),
-        tuple(LeftOut(records[image.position].id, image.reason) for image in meta.unreadable),
-        np.array([image.position for image in meta.unreadable], dtype=np.int64),
-        guard=RowGuard(folder, np.asarray(pixels), checksums, catalogue, decode, reporter),
-    )
+    guard = RowGuard(folder, np.asarray(pixels), rows, catalogue, decode, reporter)
+    return ImageStore(np.asarray(pixels), rows.sizes, *guard.unreadable, guard=guard)
 
 
 class RowGuard:
-    """Compares each row of a store's pixels with its checksum once, before a run first uses it.
+    """Fills a store's rows, and compares each with its checksum once, before a run first uses it.
 
     A damaged row is decoded again from its image, in the file, too. Of some threads that ask at once each
     checks for itself: that is quicker than to wait.
@@ -309,23 +347,92 @@ class RowGuard:
         self,
         folder: Path,
         pixels: NDArray[np.uint8],
-        checksums: NDArray[np.uint32],
+        rows: Rows,
         catalogue: Catalogue,
         decode: Decoder,
         reporter: Reporter,
     ) -> None:
-        self._folder, self._pixels, self._checksums = folder, pixels, checksums
+        self._folder, self._pixels, self._rows = folder, pixels, rows
+        self._file = _identity(folder / PIXELS)
+        self._told: set[int] = set()
         self._catalogue, self._decode, self._reporter = catalogue, decode, reporter
         self._is_sound = np.zeros(len(pixels), dtype=np.bool_)
 
+    @property
+    def unreadable(self) -> tuple[tuple[LeftOut, ...], NDArray[np.int64]]:
+        """The images known to be unreadable, and their positions (K,), ascending."""
+        positions, records = sorted(self._rows.reasons), self._catalogue.records
+        images = tuple(LeftOut(records[p].id, self._rows.reasons[p]) for p in positions)
+        return images, np.array(positions, dtype=np.int64)
+
+    @spanned(Part.STORE)
+    def fill(self, positions: NDArray[np.int64], task: str) -> None:
+        """Decode those of these images that are not there yet, and that no other process does first.
+
+        Raises:
+            UserError: an image file that is gone or changed, or a cache that cannot be written.
+            RunFailed: the disk filled up, or another process made the store anew.
+        """
+        if self._rows.is_there[positions].all():
+            return
+        with _locked(self._folder, self._reporter):
+            self._catch_up()
+            absent = np.unique(positions[~self._rows.is_there[positions]]).tolist()
+            if absent:
+                own = self._catalogue, absent, self._pixels.shape[-1], self._decode, self._rows
+                fill(self._folder, *own, self._reporter, task)
+
+    def _catch_up(self) -> None:
+        """Learn what other processes have decoded meanwhile."""
+        if _identity(self._folder / PIXELS) != self._file:
+            raise RunFailed(
+                f"the decoded store {clean(self._folder)} was removed or made anew while this run used it",
+                advice="resume the run",
+            )
+        with contextlib.suppress(DamagedCache, ValueError):  # it is written anew from what is known here
+            content = read_sealed(self._folder / META)
+            meta = None if content is None else StoreMeta.model_validate_json(content)
+            if meta is not None and meta.store == self._folder.name:
+                others = Rows.of(meta)
+                if len(others.sizes) == len(self._catalogue):
+                    self._rows.learn(others)
+
+    def report_unreadable(self, positions: NDArray[np.int64]) -> None:
+        """Say by name, once, which of these images cannot be decoded. Raises: UserError, where all cannot."""
+        rows, records = self._rows, self._catalogue.records
+        images = [
+            (p, LeftOut(records[p].id, rows.reasons[p])) for p in positions.tolist() if p in rows.reasons
+        ]
+        if not images:
+            return
+        if len(images) == len(positions):
+            first = images[0][1]
+            raise UserError(
+                f"none of the images ({len(images):,}) can be decoded; "
+                f"{clean(first.id)}: {clean(first.reason)}"
+            )
+        new = [image for position, image in images if position not in self._told]
+        self._told.update(position for position, _ in images)
+        if not new:
+            return
+        names = "; ".join(f"{clean(image.id)}: {clean(image.reason)}" for image in new)
+        count = len(new)
+        told = (
+            "1 image cannot be decoded and is"
+            if count == 1
+            else f"{count:,} images cannot be decoded and are"
+        )
+        self._reporter.event(Message("warning", f"{told} left out. {names}"))
+
     def check(self, positions: NDArray[np.int64]) -> None:
-        """Make sure that these rows are what was decoded.
+        """Make sure that these rows are there and are what was decoded.
 
         Raises:
             RunFailed: a row is not, and cannot be made so.
         """
+        self.fill(positions, DECODING)
         unseen = np.unique(positions[~self._is_sound[positions]])
-        damaged = [p for p in unseen.tolist() if zlib.crc32(self._pixels[p]) != self._checksums[p]]
+        damaged = [p for p in unseen.tolist() if zlib.crc32(self._pixels[p]) != self._rows.checksums[p]]
         if damaged:
             self._mend(damaged)
         self._is_sound[unseen] = True
@@ -349,7 +456,7 @@ class RowGuard:
             row = bytes(3 * side * side)  # as of every image that cannot be decoded
         except UserError as error:
             raise RunFailed(f"a row of the decoded store is damaged, and {error}") from error
-        if zlib.crc32(row) != self._checksums[position]:
+        if zlib.crc32(row) != self._rows.checksums[position]:
             with contextlib.suppress(OSError):
                 discard(self._folder / META)
             raise RunFailed(
@@ -371,7 +478,7 @@ class RowGuard:
                 f"a damaged row of the decoded store cannot be mended: {error.strerror or error}",
                 advice=f"delete {clean(self._folder)}, or set PETBENCH_CACHE to another directory",
             ) from error
-        if zlib.crc32(self._pixels[position]) != self._checksums[position]:
+        if zlib.crc32(self._pixels[position]) != self._rows.checksums[position]:
             raise RunFailed(
                 f"the decoded store {clean(self._folder)} does not keep what is written to it",
                 advice="the disk may be failing: set PETBENCH_CACHE to another, then resume the run",
@@ -400,15 +507,10 @@ def _locked(folder: Path, reporter: Reporter) -> Iterator[None]:
         yield
 
 
-def _report_unreadable(store: ImageStore, reporter: Reporter) -> None:
-    if not store.unreadable:
-        return
-    if len(store.unreadable) == len(store):
-        first = store.unreadable[0]
-        raise UserError(
-            f"none of the images ({len(store):,}) can be decoded; {clean(first.id)}: {clean(first.reason)}"
-        )
-    names = "; ".join(f"{clean(image.id)}: {clean(image.reason)}" for image in store.unreadable)
-    count = len(store.unreadable)
-    told = "1 image cannot be decoded and is" if count == 1 else f"{count:,} images cannot be decoded and are"
-    reporter.event(Message("warning", f"{told} left out. {names}"))
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Equal as long as the very same file lies there; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,15 +1,20 @@
-"""Building a decoded store: images decoded by threads, written so that a crash leaves nothing half done."""
+"""Filling a decoded store: images decoded by threads, as they are asked for, and a record of what is there.
+
+Pixels are written in place and the sidecar after them, whole each time: a row that a crash leaves half
+written is not among those that are there.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -28,6 +33,7 @@ from workbench.support.atomic import atomic_path
 from workbench.support.caches import discard, make_folder, table_header, write_sealed
 from workbench.support.clean import clean
 from workbench.support.errors import RunFailed, UserError
+from workbench.support.regular_file import regular_descriptor
 from workbench.support.units import human_bytes
 
 
@@ -119,6 +125,11 @@ _SPARE_BYTES = 32 * 2**20
 
 _PROGRESS_EVERY = 16
 
+_RECORD_ROWS = 4096
+"""Rows between two writes of the sidecar: what a crash costs."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class Unreadable(BaseModel):
     """An image that could not be decoded; its row of the store is black."""
@@ -130,7 +141,7 @@ class Unreadable(BaseModel):
 
 
 class StoreMeta(BaseModel):
-    """`meta.sealed`, written after the pixels: a store without it was never finished."""
+    """`meta.sealed`: what is known of a store's rows, and which are there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -143,28 +154,135 @@ class StoreMeta(BaseModel):
     checksums: list[int]
     """CRC-32 of each row of pixels."""
     unreadable: list[Unreadable]
+    absent: list[int] = []
+    """Positions of the rows that nothing has asked for yet: they are not there."""
 
 
-def build(folder: Path, catalogue: Catalogue, side: int, decode: Decoder, reporter: Reporter) -> None:
-    """Write `pixels.npy`, (N, 3, side, side) uint8, and `meta.sealed` into `folder`, replacing what is there.
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What a process knows of a store's rows, by position. Grows as rows are decoded, here or elsewhere."""
+
+    sizes: NDArray[np.int64]
+    """(N, 2) width and height of what was squashed; 0 of rows that are not there."""
+    checksums: NDArray[np.uint32]
+    """(N,) CRC-32."""
+    is_there: NDArray[np.bool_]
+    """(N,) whether the row has been written; black where the image is unreadable."""
+    reasons: dict[int, str]
+    """Position of each unreadable image, and why it is."""
+
+    @classmethod
+    def none(cls, images: int) -> Rows:
+        """Of a store in which nothing is there yet."""
+        sizes, checksums = np.zeros((images, 2), dtype=np.int64), np.zeros(images, dtype=np.uint32)
+        return cls(sizes, checksums, np.zeros(images, dtype=np.bool_), {})
+
+    @classmethod
+    def of(cls, meta: StoreMeta) -> Rows:
+        """As the sidecar tells. Raises: ValueError, of one that contradicts itself."""
+        sizes = np.array(meta.sizes, dtype=np.int64).reshape(-1, 2)
+        rows = cls(sizes, np.array(meta.checksums, dtype=np.uint32), np.ones(len(sizes), dtype=np.bool_), {})
+        told = [*meta.absent, *(image.position for image in meta.unreadable)]
+        if len(rows.checksums) != len(sizes) or any(not 0 <= position < len(sizes) for position in told):
+            raise ValueError("its numbers do not belong together")
+        rows.is_there[meta.absent] = False
+        rows.reasons.update({image.position: image.reason for image in meta.unreadable})
+        return rows
+
+    def meta(self, store: str) -> StoreMeta:
+        """For the sidecar of the store of that name."""
+        return StoreMeta(
+            store=store,
+            sizes=[(width, height) for width, height in self.sizes.tolist()],
+            checksums=self.checksums.tolist(),
+            unreadable=[
+                Unreadable(position=position, reason=self.reasons[position])
+                for position in sorted(self.reasons)
+            ],
+            absent=np.flatnonzero(~self.is_there).tolist(),
+        )
+
+    def learn(self, other: Rows) -> None:
+        """Take over what another process has written meanwhile."""
+        new = other.is_there & ~self.is_there
+        self.sizes[new], self.checksums[new] = other.sizes[new], other.checksums[new]
+        self.reasons.update({p: reason for p, reason in other.reasons.items() if new[p]})
+        self.is_there[new] = True
+
+
+def begin(folder: Path, images: int, side: int) -> None:
+    """Make a store without rows in `folder`, replacing what is there: (N, 3, side, side) uint8.
 
     Whoever calls holds the store's lock.
 
     Raises:
-        UserError: too little free space, a cache that cannot be written, or an image file that is gone or
-            changed meanwhile.
+        UserError: too little free space, or a cache that cannot be written.
         RunFailed: the disk filled up on the way.
     """
-    needed = len(catalogue) * 3 * side * side
-    try:
+    with disk_told(folder, needed := images * 3 * side * side):
         _clear(folder)
         _require_space(folder, needed)
-        with atomic_path(folder / PIXELS) as temporary:
-            meta = _decode_all(temporary, catalogue, side, decode, reporter)
-        meta = meta.model_copy(update={"store": folder.name})
-        write_sealed(folder / META, meta.model_dump_json().encode())
+        with atomic_path(folder / PIXELS) as temporary, temporary.open("wb") as stream:
+            stream.truncate(stream.write(table_header((images, 3, side, side), np.uint8)) + needed)
+        _write_down(folder, Rows.none(images))
+
+
+def fill(
+    folder: Path,
+    catalogue: Catalogue,
+    positions: Sequence[int],
+    side: int,
+    decode: Decoder,
+    rows: Rows,
+    reporter: Reporter,
+    task: str,
+) -> None:
+    """Decode the images at these positions into the store in `folder`, and into `rows`.
+
+    Whoever calls holds the store's lock. What was decoded before an error or an interrupt stays.
+
+    Args:
+        task: what the reporter calls it.
+
+    Raises:
+        UserError: a cache that cannot be written, or an image file that is gone or changed meanwhile.
+        RunFailed: the disk filled up on the way.
+    """
+    whole = len(catalogue) * 3 * side * side
+    with disk_told(folder, whole):
+        try:
+            file = regular_descriptor(folder / PIXELS, os.O_RDWR)
+            try:
+                filler = _Filler(catalogue, side, decode, file, os.fstat(file).st_size - whole)
+                for start in range(0, len(positions), _RECORD_ROWS):
+                    chunk = positions[start : start + _RECORD_ROWS]
+                    try:
+                        for done, outcome in enumerate(_in_threads(filler.fill, chunk), start + 1):
+                            filler.note(*outcome, rows)
+                            if done % _PROGRESS_EVERY == 0 or done == len(positions):
+                                reporter.progress(task, done, len(positions))
+                    finally:
+                        os.fsync(file)
+                        _write_down(folder, rows)
+            finally:
+                os.close(file)
+        except OSError as error:
+            if error.errno in _FULL and not rows.is_there.any():
+                _clear(folder)  # what is of no use shall not keep the disk full
+            raise
+
+
+def _write_down(folder: Path, rows: Rows) -> None:
+    write_sealed(folder / META, rows.meta(folder.name).model_dump_json().encode())
+
+
+@contextlib.contextmanager
+def disk_told(folder: Path, needed: int) -> Iterator[None]:
+    """Within, what the disk refuses is told in words. Raises: UserError, RunFailed."""
+    try:
+        yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
             raise RunFailed(
                 f"the disk filled up: the decoded store needs {human_bytes(needed)} in {clean(folder)}",
                 advice="Free some space or set PETBENCH_CACHE to a larger disk, then resume the run.",
@@ -195,6 +313,15 @@ def _require_space(folder: Path, needed: int) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a row was made of, and the checksum of what it became."""
+
+    width: int
+    height: int
+    checksum: int
+
+
 @dataclass(frozen=True)
 class _Filler:
     """Decodes images into the rows of an open .npy file; threads share it, since each writes its own row."""
@@ -223,14 +350,16 @@ class _Filler:
         write_at(self.file, data, self.start + position * len(data))
         return Row(square.width, square.height, zlib.crc32(data))
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What a row was made of, and the checksum of what it became."""
-
-    width: int
-    height: int
-    checksum: int
+    def note(self, position: int, outcome: Row | Unreadable, rows: Rows) -> None:
+        """Know of a row that is there now; a file's space reads as black where nothing was written."""
+        if isinstance(outcome, Unreadable):
+            rows.reasons[position] = outcome.reason
+            rows.sizes[position] = self.catalogue.records[position].size
+            rows.checksums[position] = zlib.crc32(bytes(3 * self.side**2))
+        else:
+            rows.sizes[position] = outcome.width, outcome.height
+            rows.checksums[position] = outcome.checksum
+        rows.is_there[position] = True
 
 
 def decode_row(catalogue: Catalogue, position: int, side: int, decode: Decoder) -> Square:
@@ -264,43 +393,14 @@ def _require_unchanged(catalogue: Catalogue, position: int) -> None:
         )
 
 
-def _decode_all(
-    path: Path, catalogue: Catalogue, side: int, decode: Decoder, reporter: Reporter
-) -> StoreMeta:
-    """Write the .npy file at `path`; returns what is known of its rows."""
-    shape = (len(catalogue), 3, side, side)
-    black = Row(0, 0, zlib.crc32(bytes(3 * side * side)))
-    rows = [black] * len(catalogue)
-    unreadable: list[Unreadable] = []
-    with path.open("wb") as stream:
-        start = stream.write(table_header(shape, np.uint8))
-        stream.flush()
-        filler = _Filler(catalogue, side, decode, stream.fileno(), start)
-        stream.truncate(start + math.prod(shape))
-        for done, (position, outcome) in enumerate(_in_threads(filler.fill, len(catalogue)), 1):
-            if isinstance(outcome, Unreadable):
-                unreadable.append(outcome)
-                width, height = catalogue.records[position].size
-                rows[position] = replace(black, width=width, height=height)
-            else:
-                rows[position] = outcome
-            if done % _PROGRESS_EVERY == 0 or done == len(catalogue):
-                reporter.progress("decode images", done, len(catalogue))
-    return StoreMeta(
-        sizes=[(row.width, row.height) for row in rows],
-        checksums=[row.checksum for row in rows],
-        unreadable=sorted(unreadable, key=lambda image: image.position),
-    )
-
-
-def _in_threads(work: Callable[[int], Result], count: int) -> Iterator[tuple[int, Result]]:
-    """(i, work(i)) for i under `count`, as they are done; an error or an interrupt drops what has not begun.
+def _in_threads(work: Callable[[int], Result], items: Sequence[int]) -> Iterator[tuple[int, Result]]:
+    """(i, work(i)) of each item, as they are done; an error or an interrupt drops what has not begun.
 
     Threads are enough: PIL lets go of the interpreter's lock while it decodes and resizes.
     """
     pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="decode")
     try:
-        futures = {pool.submit(work, i): i for i in range(count)}
+        futures = {pool.submit(work, i): i for i in items}
         for future in as_completed(futures):
             yield futures[future], future.result()
     finally:

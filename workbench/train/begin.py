@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from workbench.compute import accelerator_of, computes_in, float32_name
-from workbench.dataset import Catalogue, SplitSummary, load_split, save_split, split_summary
+from workbench.dataset import Catalogue, Split, SplitSummary, load_split, save_split, split_summary
 from workbench.dataset.catalogue import is_long
 from workbench.dataset.extra import copied_images
 from workbench.dataset.generated import measured_and_tuned_on
@@ -57,12 +59,14 @@ def pin_split(directory: RunDirectory, setup: Setup, reporter: Reporter) -> None
     """Save the split with the run; a resumed run must find the same one."""
     if directory.split.exists():
         pinned = load_split(directory.split, setup.catalogue, exact=True)
-        if pinned.fingerprint != setup.split.fingerprint:
+        if pinned.fingerprint != setup.split.fingerprint and not _loses_the_same(pinned, setup):
             raise UserError(
                 "the data are divided otherwise than when the run began",
                 where=str(directory.split),
                 hint="the images on disk have changed; launch the recipe as a new run",
             )
+        if pinned.fingerprint != setup.split.fingerprint:
+            save_split(directory.split, setup.catalogue, setup.split)
         if not is_by_content(directory.split):
             text = (
                 "this run began before petbench told pictures apart by their content: that its images are "
@@ -83,6 +87,15 @@ def pin_split(directory: RunDirectory, setup: Setup, reporter: Reporter) -> None
             f"accuracy ceiling {in_percent(summary.ceiling, 1)}",
         )
     )
+
+
+def _loses_the_same(pinned: Split, setup: Setup) -> bool:
+    """Whether the two differ in nothing but images that cannot be decoded: one has looked at more parts."""
+    setup.need("unlabelled", "test")
+    unreadable = setup.store.unreadable_positions
+    parts = {part: getattr(pinned, part) for part in ("labelled", "unlabelled", "validation", "test")}
+    kept = replace(pinned, **{part: held[~np.isin(held, unreadable)] for part, held in parts.items()})
+    return kept.fingerprint == setup.split.fingerprint
 
 
 def _say_corrections(setup: Setup, reporter: Reporter) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from workbench.compute import accelerator_of, stated
+from workbench.dataset import save_split
 from workbench.loader import Samples
 from workbench.loader.samples import PLAIN
 from workbench.pseudo import Selection, choose, judge
@@ -50,7 +52,7 @@ from workbench.train.loop import StageRun, Surroundings
 from workbench.train.network import Network
 from workbench.train.objectives import Objective
 from workbench.train.out_of_fold import Fold, OutOfFold, choosing_images, choosing_labels, judge_by_folds
-from workbench.train.setup import Places, Setup, prepare
+from workbench.train.setup import PartByNeed, Places, Setup, prepare
 from workbench.train.state import Best, RunState, StageProgress, Weights, pack, unpack, weights_under
 from workbench.train.taught import as_competitor, asks_runs, find_teachers, hear, pinned_word, read_teachers
 from workbench.train.teacher import label_pool, record_online, share_right, view_pool
@@ -115,13 +117,24 @@ def _execute(
     corrections = world.agree(lambda: pin_corrections(directory, recipe))
     pinned = world.agree(lambda: directory.split if world.is_alone or directory.split.exists() else None)
     setup = prepare(recipe, places, patient, corrections=corrections, pinned=pinned)
+    as_prepared = setup.split
     if world.is_first:
         pin_split(directory, setup, reporter)
+    if world.any(setup.split is not as_prepared):
+        setup.need("unlabelled", "test")
     require_same_weights(directory, setup)
     state, tensors, within_stage = _stand(checkpoint) if concluded is None else (concluded, {}, False)
     say_world(setup, state, reporter, goes_on=checkpoint is not None)
     precision = state.precision or world.agree(lambda: decide_precision(setup, reporter))
     state.precision = precision
+
+    def record() -> None:
+        by = {"taught_by": ", ".join(t.id for t in read_teachers(directory))} if asks_runs(recipe) else {}
+        record_provenance(directory, setup, command_line, by)
+
+    need = partial(_need, directory, setup, record)
+    if recipe.training.compile == "auto" and recipe.pseudo_label is not None:
+        need("unlabelled")  # how many they are decides what pays
     state.compilation = state.compilation or world.agree(
         lambda: decide_compilation(setup, precision, reporter)
     )
@@ -136,6 +149,8 @@ def _execute(
     teachers = find_teachers(directory, setup)
     world.barrier()  # before any is pinned
     begun()
+    if asks_runs(recipe) or recipe.data.label_folds is not None:
+        need("unlabelled", "test")
     if recipe.data.label_folds is not None and state.out_of_fold is None:
         state.out_of_fold = _judge_by_folds(network, stages, state, patient, stop, tenure)
     if checkpoint is None and concluded is None:
@@ -154,15 +169,17 @@ def _execute(
     if concluded is not None:
         if world.is_first:
             sweep_leftovers(directory)
+        need("unlabelled", "test")
         return conclude(directory, network, state, Unrecorded(patient), tenure, again=True)
-    taught_by = {"taught_by": ", ".join(t.id for t in read_teachers(directory))} if asks_runs(recipe) else {}
     if world.is_first:
-        record_provenance(directory, setup, command_line, taught_by)
+        record()
         sweep_leftovers(directory)
     goes_on = tenure.attempt > 1
     with CheckpointWriter(directory.checkpoint, tenure.check, is_kept=world.is_first) as writer:
         while state.stage_index < len(stages):
             stage = stages[state.stage_index]
+            if stage.round or stage.online is not None:
+                need("unlabelled")
             restored = tensors if within_stage else None
             around = Surroundings(
                 reporter=reporter,
@@ -182,7 +199,20 @@ def _execute(
             if world.any(bool(stop)):
                 stop.ask()
             stop.raise_if_set()
+    need("unlabelled", "test")
     return conclude(directory, network, state, patient, tenure)
+
+
+def _need(directory: RunDirectory, setup: Setup, record: Callable[[], None], *parts: PartByNeed) -> None:
+    """Decode parts of the split; where an image cannot be, the run's files learn of it.
+
+    Args:
+        record: writes the provenance.
+    """
+    if setup.need(*parts) and setup.world.is_first:
+        save_split(directory.split, setup.catalogue, setup.split)
+        if directory.provenance.exists():
+            record()
 
 
 def _judge_by_folds(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from workbench.compute import accelerator_of
 from workbench.dataset import Catalogue, Corrected, Split, load_split
 from workbench.dataset.catalogue import long_words
 from workbench.dataset.depth import scale_words
@@ -23,6 +25,7 @@ from workbench.dataset.run_data import (
     divide,
     network_has_a_say,
     readable_split,
+    require_readable,
 )
 from workbench.dataset.split_file import as_it_was
 from workbench.loader import HeadMasks, ImageStore, ViewFormat, open_store
@@ -144,7 +147,7 @@ class TypicalImages:
         """(count,) int64 positions of the pool; of images that cannot be read none."""
         labels = self._recipe.pseudo_label
         assert labels is not None and labels.representative != "off"  # noqa: PT018
-        readable = self._store.readable(pool)
+        readable = self._store.readable(pool, _NEED["unlabelled"])
         self._bank.balance(readable)
         features = self._bank.rows(readable).numpy()
         rows = most_typical(features, count, labels.representative, self._recipe.data.split_seed)
@@ -158,9 +161,18 @@ class TypicalImages:
         return lambda positions: features_of(plain_views(self._store, positions, form), trunk(), form, "fp32")
 
 
-@dataclass(frozen=True)
+PartByNeed = Literal["unlabelled", "test"]
+"""The parts that a run does not look at before its first step."""
+_FIRST = "decode labelled and validation images"
+_NEED: dict[PartByNeed, str] = {"unlabelled": "decode the pool", "test": "decode the test images"}
+
+
+@dataclass(eq=False)
 class Setup:
-    """A run's fixed parts. `labels` is the truth that scores; training reads `taught` of labelled images."""
+    """A run's fixed parts. `labels` is the truth that scores; training reads `taught` of labelled images.
+
+    Only `split` ever changes, by `need`: of parts that were not decoded yet it names what cannot be, too.
+    """
 
     recipe: Recipe
     places: Places
@@ -179,6 +191,23 @@ class Setup:
     weights: str
     """The fingerprint of the trunk's pretrained weights; "" where it has none."""
     store: ImageStore
+
+    def need(self, *parts: PartByNeed) -> bool:
+        """Decode these parts before they are looked at; returns whether the split lost images to that.
+
+        Raises:
+            UserError: an image file is gone or changed, or what is left of a part is not enough.
+            RunFailed: the disk filled up.
+        """
+        before = self.split
+        for part in parts:
+            positions = getattr(self.split, part)
+            if len(readable := self.store.readable(positions, _NEED[part])) < len(positions):
+                self.split = replace(self.split, **{part: readable})
+        if self.split is before:
+            return False
+        require_readable(before, self.split, self.catalogue, self.recipe)
+        return True
 
     @property
     def device(self) -> torch.device:
@@ -282,7 +311,8 @@ def prepare(
             pinned=lambda: _pinned(pinned, catalogue),
             corrections=corrections,
         )
-    split = readable_split(data.split, catalogue, store.readable, recipe)
+    store.fill_heads(data.split.labelled)
+    split = readable_split(data.split, catalogue, partial(store.readable, task=_FIRST), recipe)
     check_label_folds(recipe, catalogue, split, data.corrected.taught)
     _say_small_batch(recipe, split, reporter)
     return Setup(
@@ -355,6 +385,8 @@ def _placed(
         reporter=reporter,
         scale=data.store_scale,
         with_heads=data.head_crops != "off",
+        # A device's own copy is made of all at once.
+        by_need=not accelerator_of(places.device).has_own_memory,
     )
     classifier.to(places.device).to(memory_format=torch.channels_last)
     return store.near(places.device, reporter)
