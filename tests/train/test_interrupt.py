@@ -96,4 +96,5 @@ def test_the_heart_beats_while_images_are_decoded_and_features_are_computed(
     monkeypatch.setattr(interrupt_module, "BEAT_SECONDS", 0.0)
     monkeypatch.setattr(Tenure, "beat", lambda tenure: beats.add(tasks[-1]))
     assert train(tiny(HEAD, sample), tmp_path, recorder=Watching()).outcome.code == 0
-    assert {"decode labelled and validation images", "decode the test images", "features"} <= beats
+    assert {"decode labelled and validation images", "decode the test images"} <= beats
+    assert {"features of the labelled images", "features of the test images"} <= beats

@@ -19,7 +19,7 @@ RECIPE = HEAD + PSEUDO
 
 
 class Order(Recorder):
-    """Stages and parts that were decoded, in the order in which they came."""
+    """Stages, and parts that were decoded or looked at, in the order in which they came."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Order(Recorder):
             self.order.append(f"{event.stage} {event.round}")
 
     def progress(self, task: str, done: int, total: int) -> None:
-        if task.startswith("decode") and done == total:
+        if task.startswith(("decode", "features")) and done == total:
             self.order.append(f"{task}: {total}")
 
 
@@ -40,11 +40,15 @@ def test_a_part_is_decoded_when_a_stage_needs_it(sample: Path, tmp_path: Path) -
     train(tiny(RECIPE, sample), tmp_path, recorder=watching)
     assert watching.order == [
         f"decode labelled and validation images: {POOL_IMAGES // 2 + 10}",
+        f"features of the labelled images: {POOL_IMAGES // 2}",
         "teacher 0",
+        "features of the validation images: 10",
         f"decode the pool: {POOL_IMAGES // 2}",
+        f"features of the pool: {POOL_IMAGES // 2}",
         "student 1",
         "student 2",
         f"decode the test images: {TEST_IMAGES}",
+        f"features of the test images: {TEST_IMAGES}",
     ]
 
 

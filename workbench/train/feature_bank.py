@@ -45,6 +45,7 @@ LookBy = Callable[[TrunkPart, ViewFormat], Look]
 INFERENCE_BATCH = 64
 """Views a forward pass of inference: more gain nothing on a CPU and little on a GPU."""
 _CPU = torch.device("cpu")
+FEATURES_TASK = "features"
 FEATURES, CHECKSUMS = "features.npy", "checksums.npy"
 # Rows between two writes of the checksums: what a crash costs.
 CHUNK_BATCHES = 8
@@ -90,6 +91,7 @@ class FeatureBanks:
 
     Args:
         form: how the classifier sees an image; each trunk sees it normalised for its own weights.
+        task_of: what the reporter calls the work on these images.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class FeatureBanks:
         inference: Dtype,
         look_by: LookBy,
         reporter: Reporter,
+        task_of: Callable[[Ints], str] = lambda _: FEATURES_TASK,
     ) -> None:
         self._classifier = classifier
         self._banks = []
@@ -110,7 +113,8 @@ class FeatureBanks:
             size = own.images_a_pass(INFERENCE_BATCH)
             look = look_by(part, own)
             width = part.feature_width
-            self._banks.append(FeatureBank(folder, len(catalogue), width, look, size, reporter, form.device))
+            shape = len(catalogue), width
+            self._banks.append(FeatureBank(folder, *shape, look, size, reporter, form.device, task_of))
 
     def rows(self, positions: Ints) -> Tensor:
         """(K, D) float32 features of `positions` as the head sees them, on the CPU."""
@@ -137,6 +141,7 @@ class FeatureBank:
         width: D, columns.
         look: runs the trunk on a batch of images.
         batch: B, how many it is always given; fewer where the device's memory is short.
+        task_of: as in `FeatureBanks`.
     """
 
     def __init__(
@@ -148,11 +153,12 @@ class FeatureBank:
         batch: int,
         reporter: Reporter,
         device: torch.device = _CPU,
+        task_of: Callable[[Ints], str] = lambda _: FEATURES_TASK,
     ) -> None:
         self._folder = folder
         self._shape = (images, width)
         self._look, self._passes = look, Passes(batch, device, reporter)
-        self._reporter = reporter
+        self._reporter, self._task_of = reporter, task_of
         self._held = torch.zeros(0, width)
         self._is_held = np.zeros(images, dtype=np.bool_)
 
@@ -217,6 +223,7 @@ class FeatureBank:
         # The last bits of a row depend on how many images pass with it. A bank that was filled in pieces (by
         # a run that was killed, or by several runs) must hold what one pass would have: every batch is full.
         done = number = 0
+        task = self._task_of(missing)
         while done < len(missing):
             own, rows = self._passes.within(partial(self._looked, missing[done:]), self._passes.size)
             matrix[own] = rows
@@ -224,7 +231,7 @@ class FeatureBank:
             done, number = done + len(own), number + 1
             if number % CHUNK_BATCHES == 0 or done == len(missing):
                 self._save_checksums(checksums)
-            self._reporter.progress("features", done, len(missing))
+            self._reporter.progress(task, done, len(missing))
 
     def _looked(self, missing: Ints, batch: int) -> tuple[Ints, NDArray[np.float32]]:
         """The first images (K,), and their features (K, D)."""

@@ -18,7 +18,13 @@ from workbench.model import Cut, ImageClassifier, TrunkPart, frozen_copy
 from workbench.recipe import Augmentation
 from workbench.runs.events import Reporter
 from workbench.support.spans import Part, spanned
-from workbench.train.feature_bank import INFERENCE_BATCH, FeatureBanks, features_of, view_format
+from workbench.train.feature_bank import (
+    FEATURES_TASK,
+    INFERENCE_BATCH,
+    FeatureBanks,
+    features_of,
+    view_format,
+)
 from workbench.train.memory import Passes
 from workbench.train.precision import Precision
 from workbench.train.setup import Setup
@@ -214,6 +220,7 @@ class TrunkFeatures:
             precision.inference,
             lambda part, form: partial(self._look, part, form),
             reporter,
+            self._task_of,
         )
         self._views: tuple[object, Tensor] | None = None
         self._gathered: tuple[Ints, Tensor] | None = None
@@ -265,6 +272,18 @@ class TrunkFeatures:
             done += len(batch)
             self._reporter.progress("features of augmented views", done, len(samples))
         return torch.cat(parts)
+
+    def _task_of(self, positions: Ints) -> str:
+        """What is waited for, by the part of the split that these images are of."""
+        split = self._setup.split
+        parts = {
+            "the labelled images": split.labelled,
+            "the validation images": split.validation,
+            "the pool": split.unlabelled,
+            "the test images": split.test,
+        }
+        found = (words for words, part in parts.items() if np.isin(positions, part).all())
+        return f"{FEATURES_TASK} of {words}" if (words := next(found, "")) else FEATURES_TASK
 
     def _look(self, part: TrunkPart, form: ViewFormat, positions: Ints) -> Tensor:
         trunk = self._trunk().get_submodule(part.path)
