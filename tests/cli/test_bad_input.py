@@ -56,6 +56,15 @@ def test_a_value_that_is_none_of_the_allowed_ones_is_told_in_plain_words(
 # -- the recipe
 
 
+def test_a_command_that_only_groups_have_is_told_with_them(petbench: Petbench) -> None:
+    said = petbench("compare")
+    assert said.code == 2
+    assert said.err.splitlines()[-2:] == [
+        "Error: No such command 'compare'.",
+        "There is petbench runs compare",
+    ]
+
+
 def test_no_such_recipe(petbench: Petbench, home: Path, recipe: Path) -> None:
     _assert_refused(petbench("run", home / "tinny.toml"), home, "no such recipe", "did you mean", "tiny.toml")
 

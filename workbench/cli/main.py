@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -208,8 +209,21 @@ def _refuse_usage(error: Any) -> int:
     error.show(file=told)
     for line in told.getvalue().splitlines():
         error_console.print(clean(line.replace(_PYDANTIC, ": ")), soft_wrap=True)
+    unknown = _NO_COMMAND.match(error.format_message())
+    if unknown is not None:
+        name = unknown["name"]
+        for group in _groups_with(name):
+            error_console.print(f"There is petbench {group} {name}")
     return int(error.exit_code)
 
+
+def _groups_with(name: str) -> list[str]:
+    """The groups that have a command of a name."""
+    commands: Mapping[str, Any] = getattr(typer.main.get_command(app), "commands", {})
+    return [group for group, command in commands.items() if name in getattr(command, "commands", ())]
+
+
+_NO_COMMAND = re.compile(r"No such command '(?P<name>[a-z-]+)'")
 
 _PYDANTIC = ": Value error, "
 """How pydantic, with which typer 0.29 checks arguments, begins its sentence."""

@@ -114,7 +114,11 @@ def parse_sweep(
     """
     whole = read_source(text, where, changes)
     if SWEEP not in whole.values:
-        raise UserError("no [sweep] table: this is one run", where=where, hint=f"petbench run {where}")
+        raise UserError(
+            "no [sweep] table: this is one run",
+            where=where,
+            hint=f"petbench run {where} trains it; with --grid seed=0,1,2 it is a sweep",
+        )
     table = _table_of(whole)
     axes = _axes_of(table, whole)
     _refuse_clashes(axes, whole)

@@ -51,7 +51,11 @@ def choose(runs: Sequence[RunDirectory], query: str, *, where: str) -> RunDirect
     if not query.strip():
         raise UserError("no run named", allowed=_FORMS)
     if not runs:
-        raise UserError(f"no run {_quoted(query)}: there are no runs here", where=where)
+        raise UserError(
+            f"no run {_quoted(query)}: there are no runs here",
+            where=where,
+            hint="--runs-dir or PETBENCH_RUNS names another directory of runs",
+        )
     by_age = _by_age(runs, query, where)
     if by_age is not None:
         return by_age
