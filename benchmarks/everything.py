@@ -37,6 +37,7 @@ PARTS = (
         "full_epoch", "--backbones resnet18 --sides 64 --images 64 --validation 37 --goal-rounds 1 --rounds 1"
     ),
     Part("same_accuracy", "--fine-tune 1 --rounds 1"),
+    Part("early", "--rounds 1"),
     Part("late_layers", "--side 64 --images 64 --rounds 1"),
     Part("head_epoch", "--side 64 --images 64 --rounds 1"),
     Part("pseudo_run", "--rounds 1"),

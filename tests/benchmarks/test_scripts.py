@@ -98,6 +98,16 @@ def test_a_whole_pseudo_label_run_is_set_against_the_trunk(tmp_path: Path) -> No
     assert "over 80 images" in text
 
 
+def test_a_runs_first_steps_wait_for_labelled_and_validation_images_alone(tmp_path: Path) -> None:
+    draw_folder(tmp_path / "images", 80, 2, (64, 64))
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(RECIPE.format(root=tmp_path / "images"), encoding="utf-8")
+    script("early", "--recipe", str(recipe), "--rounds", "1", "--out", str(tmp_path), home=tmp_path)
+    (table,) = json.loads((tmp_path / "early.json").read_text())["tables"]
+    ((_, _, decoded, looked_at, images),) = table["rows"]
+    assert 0 < int(looked_at) < int(decoded) < int(images) == 80
+
+
 def test_every_export_answers_as_the_network_does(tmp_path: Path) -> None:
     arguments = ["--only", "resnet18", "--side", "64", "--out", str(tmp_path)]
     script("exports", *arguments, home=tmp_path)
