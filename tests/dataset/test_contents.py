@@ -89,7 +89,7 @@ def test_a_damaged_index_costs_reading_and_nothing_else(
     first = _found(paths, tmp_path)
     (kept,) = (tmp_path / "cache" / "contents").iterdir()
     whole = kept.read_bytes()
-    for damaged in (b"", whole[:-1], whole.replace(first[0].encode(), first[1].encode()), b"[]"):
+    for damaged in (b"", whole[:-1], whole.replace(bytes.fromhex(first[0]), bytes.fromhex(first[1])), b"[]"):
         kept.write_bytes(damaged)
         read.clear()
         assert _found(paths, tmp_path) == first

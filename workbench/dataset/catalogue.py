@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -13,9 +13,20 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.dataset.contents import Content, read_contents
+from workbench.dataset.contents import ContentColumns, read_contents
 from workbench.dataset.depth import Scale, scale_of
 from workbench.dataset.groups import group_numbers
+from workbench.dataset.image_columns import EXTRA_PARTS as EXTRA_PARTS
+from workbench.dataset.image_columns import KEPT as KEPT
+from workbench.dataset.image_columns import LONGEST as LONGEST
+from workbench.dataset.image_columns import NO_SPECIES, PARTS, ImageColumns
+from workbench.dataset.image_columns import HeadBox as HeadBox
+from workbench.dataset.image_columns import ImageRecord as ImageRecord
+from workbench.dataset.image_columns import Part as Part
+from workbench.dataset.image_columns import heads_of as heads_of
+from workbench.dataset.image_columns import is_long as is_long
+from workbench.dataset.image_columns import kept_part as kept_part
+from workbench.dataset.image_columns import long_words as long_words
 from workbench.support.clean import clean
 from workbench.support.digests import BY_CONTENT, fingerprint
 from workbench.support.errors import UserError, nearest
@@ -28,14 +39,11 @@ def shuffled_ranks(ids: Iterable[str], purpose: str, seed: int) -> NDArray[np.in
     Ids are ordered by a SHA-256 of (purpose, seed, id). Two images keep their order whichever others come or
     go, so one unreadable file does not reshuffle a split; orders for two purposes are independent.
     """
-    start = hashlib.sha256(f"petbench {purpose} {seed} ".encode())
-    digests = []
-    for name in ids:
-        digest = start.copy()
-        digest.update(name.encode("utf-8", "surrogatepass"))
-        digests.append(digest.digest())
-    ranks = np.empty(len(digests), dtype=np.int64)
-    ranks[sorted(range(len(digests)), key=digests.__getitem__)] = np.arange(len(digests))
+    start = f"petbench {purpose} {seed} ".encode()
+    digests = b"".join(hashlib.sha256(start + name.encode("utf-8", "surrogatepass")).digest() for name in ids)
+    words = np.frombuffer(digests, dtype=">u8").reshape(-1, 4)  # in order as the digests are
+    ranks = np.empty(len(words), dtype=np.int64)
+    ranks[np.lexsort(words.T[::-1])] = np.arange(len(words))
     return ranks
 
 
@@ -45,7 +53,7 @@ def find_images(catalogue: Catalogue, ids: Sequence[str]) -> list[int]:
     Raises:
         UserError: the data set has no image of such an id (names the nearest), or it cannot be used.
     """
-    known = {record.id: position for position, record in enumerate(catalogue.records)}
+    known = {name: position for position, name in enumerate(catalogue.ids)}
     for name in ids:
         if name not in known:
             raise _missing(catalogue, name, known)
@@ -61,101 +69,14 @@ def _missing(catalogue: Catalogue, name: str, known: dict[str, int]) -> UserErro
     return UserError(
         f"no image {clean(name, 80)!r}",
         where=where,
-        hint=f"did you mean {clean(near, 80)}?"
-        if near
-        else f"an id such as {clean(catalogue.records[0].id, 80)}",
+        hint=f"did you mean {clean(near, 80)}?" if near else f"an id such as {clean(catalogue.ids[0], 80)}",
     )
 
-
-Part = Literal["train", "validation", "test", "unlabelled", "extra_labelled", "extra_unlabelled"]
-"""`validation`: a folder's own. `unlabelled`: the data set's own images of unknown class, for the pool of
-[pseudo_label]. `extra_…`: images beside the data set's own, that only train."""
-EXTRA_PARTS: tuple[Part, ...] = ("extra_labelled", "extra_unlabelled")
 
 _KINDS_TOLD = 12
 """Kinds of files passed over that are told one by one."""
 
 _LARGEST_SIGNED = 2**31 - 1
-
-LONGEST = 3
-"""An image with sides in this proportion is looked at whole. The pets' have 2.6 at most."""
-
-KEPT = 2
-"""Of a longer one so many short sides are kept, from its middle: squashed to a square it would lose, along
-its length, all that evaluation's crops, squares of its short side, could show."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeadBox:
-    """A head region as fractions of the image's width and height, 0 <= left < right <= 1, likewise down."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def within(self, size: tuple[int, int]) -> HeadBox | None:
-        """The same box in fractions of what is kept of an image of this size; None where nothing of it is."""
-        if not is_long(size):
-            return self
-        x0, y0, x1, y1 = kept_part(size)
-        (width, height), kept = size, (x1 - x0, y1 - y0)
-        left, right = ((edge * width - x0) / kept[0] for edge in (self.left, self.right))
-        top, bottom = ((edge * height - y0) / kept[1] for edge in (self.top, self.bottom))
-        cut = HeadBox(max(left, 0.0), max(top, 0.0), min(right, 1.0), min(bottom, 1.0))
-        return cut if cut.left < cut.right and cut.top < cut.bottom else None
-
-
-def is_long(size: tuple[int, int]) -> bool:
-    """Whether only the middle of an image of this (width, height) is kept."""
-    return max(size) > LONGEST * min(size)
-
-
-def kept_part(size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom in pixels of what is looked at: the image, or the middle of a long one."""
-    if not is_long(size):
-        return 0, 0, *size
-    width, height = (min(side, KEPT * min(size)) for side in size)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return left, top, left + width, top + height
-
-
-def long_words(sizes: Iterable[tuple[int, int]]) -> str:
-    """What becomes of the long images among these, in a sentence; empty where there is none."""
-    long = [size for size in sizes if is_long(size)]
-    if not long:
-        return ""
-    most = max(max(size) / min(size) for size in long)
-    return (
-        f"{len(long)} images are longer than {LONGEST}:1, up to {most:.0f}:1: training and evaluation see "
-        f"the middle {KEPT}:1 of each; cut them up beforehand if what lies farther out counts"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRecord:
-    """One image; `id` is unique in its catalogue and stable over machines: `Abyssinian_1`, `cats/tom.jpg`."""
-
-    id: str
-    path: Path
-    breed: int
-    """-1 where it is not known, as of unlabelled images."""
-    species: int | None
-    """-1 where it is not known; None where the data set knows none."""
-    part: Part
-    size: tuple[int, int]
-    """(width, height) in pixels of the file on disk, upright: after its EXIF orientation."""
-    bytes: int
-    """Length of the file."""
-    head: HeadBox | None = None
-    group: str = ""
-    """What it belongs together with, such as a patient: no part has one half of it. "": nothing."""
-
-
-def heads_of(records: Sequence[ImageRecord]) -> dict[int, HeadBox]:
-    """Position to head box, in fractions of what is kept of the image, of those that have one."""
-    found = ((i, r.head and r.head.within(r.size)) for i, r in enumerate(records))
-    return {position: box for position, box in found if box is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +85,8 @@ class LeftOut:
 
     id: str
     reason: str
+    path: Path | None = field(default=None, compare=False)
+    """Where it lies, of a file that could not be read as the data set was."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +101,7 @@ class Catalogue:
     breeds: tuple[str, ...]
     species: tuple[str, ...]
     """("cat", "dog"), or empty where the data set knows none."""
-    records: tuple[ImageRecord, ...]
+    records: Sequence[ImageRecord]
     left_out: tuple[LeftOut, ...] = ()
     passed_over: tuple[str, ...] = ()
     """Files that are no images of the data set, a line for each kind and class."""
@@ -186,12 +109,23 @@ class Catalogue:
     """Which folder or column was taken for what, in lines for people."""
     cautions: tuple[str, ...] = ()
     """What figures on these images do not tell, as a run warns of it and `petbench start` does."""
+    began: int = field(default=0, compare=False)
+    """When its files were first looked at, in ns; what changed since may not be remembered. 0: not known."""
+    remark: str = field(default="", compare=False)
+    """What was wrong with the one that had been kept; "" mostly."""
+    _keep: Callable[[Catalogue], None] | None = field(default=None, init=False, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.records)
 
+    def kept_by(self, keep: Callable[[Catalogue], None]) -> Catalogue:
+        """Itself, to be kept once its contents are read; nothing that is made of it is."""
+        object.__setattr__(self, "_keep", keep)
+        return self
+
     def unused(self) -> Iterator[str]:
         """Which files are not used and why, in lines, as a run warns of them and `recipe check` does."""
+        yield from ([self.remark] if self.remark else [])
         yield from (f"left out {image.id}: {image.reason}" for image in self.left_out)
         yield from (f"passed over {line}" for line in self.passed_over[:_KINDS_TOLD])
         if more := len(self.passed_over[_KINDS_TOLD:]):
@@ -201,95 +135,132 @@ class Catalogue:
         """Class names of a target, in the order of its labels."""
         return self.breeds if target == "breed" else self.species
 
+    @cached_property
+    def columns(self) -> ImageColumns:
+        """The records as columns."""
+        return ImageColumns.of(self.root, self.records)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """(N) of the records."""
+        return self.columns.ids
+
     def labels(self, target: Literal["breed", "species"]) -> NDArray[np.int64]:
         """(N,) int64 true labels of every record; -1 where the truth is not known."""
-        values = [r.breed if target == "breed" else r.species for r in self.records]
-        return np.array(values, dtype=np.int64)
+        return (self.columns.breed if target == "breed" else self.columns.species).copy()
 
     def positions(self, part: Part) -> NDArray[np.int64]:
         """(K,) int64 ascending positions of a part's records."""
-        return np.array([i for i, r in enumerate(self.records) if r.part == part], dtype=np.int64)
+        return np.flatnonzero(self.columns.part == PARTS.index(part))
 
     def heads_among(self, positions: NDArray[np.int64]) -> int:
         """How many of these images have a head box."""
-        return len(heads_of([self.records[position] for position in positions.tolist()]))
+        return len(self.columns.heads_at(positions.tolist()))
 
     def subset(self, positions: Sequence[int]) -> Catalogue:
         """These images alone, whose contents are then known."""
-        few = replace(self, records=tuple(self.records[position] for position in positions))
-        few.__dict__["contents"] = tuple(self.contents[position] for position in positions)
+        few = replace(self, records=self.columns.take(positions))
+        few.__dict__["contents"] = self.contents.take(positions)
         return few
 
     @cached_property
     def is_extra(self) -> NDArray[np.bool_]:
         """(N,) whether each record lies beside the data set: `extra_labelled` and `extra_unlabelled`."""
-        return np.array([record.part in EXTRA_PARTS for record in self.records], dtype=np.bool_)
+        return np.isin(self.columns.part, [PARTS.index(part) for part in EXTRA_PARTS])
 
     @cached_property
     def groups(self) -> NDArray[np.int64] | None:
         """(N,) equal for records of one group; None where no record names one."""
-        names = [record.group for record in self.records]
-        return group_numbers(names) if any(names) else None
+        names = self.columns.groups
+        return None if names is None else group_numbers(names)
 
     @cached_property
-    def contents(self) -> tuple[Content, ...]:
+    def contents(self) -> ContentColumns:
         """What each image's file holds; those that changed since they were last read are read now."""
-        return self._read_contents(QUIET)
+        self.know_contents(QUIET)
+        known: ContentColumns = self.__dict__["contents"]
+        return known
 
     def know_contents(self, reporter: Progress) -> None:
         """Read now what `contents` would, and say how far that is: of a new data set it takes a while."""
         if "contents" not in self.__dict__:
             self.__dict__["contents"] = self._read_contents(reporter)
+            if self._keep is not None:
+                self._keep(self)
 
-    def _read_contents(self, reporter: Progress) -> tuple[Content, ...]:
-        found: dict[int, Content] = {}
+    def _read_contents(self, reporter: Progress) -> ContentColumns:
+        columns, found, order = self.columns, [], []
         for extra in (None, *EXTRA_PARTS):
-            group = [i for i, r in enumerate(self.records) if (r.part if self.is_extra[i] else None) == extra]
-            if not group:
+            chosen = ~self.is_extra if extra is None else columns.part == PARTS.index(extra)
+            group = np.flatnonzero(chosen)
+            if not len(group):
                 continue
-            paths = [self.records[i].path for i in group]
+            few = columns if len(group) == len(columns) else columns.take(group.tolist())
             root = self.root
             if extra is not None:
-                root = Path(os.path.commonpath([path.parent for path in paths]))
-            found |= zip(group, read_contents(root, paths, reporter=reporter), strict=True)
-        return tuple(found[i] for i in range(len(self.records)))
+                root = Path(os.path.commonpath([os.path.dirname(place) for place in few.places]))  # noqa: PTH120
+            sizes = few.sizes if self.began else None
+            found.append(read_contents(root, few.places, sizes=sizes, began=self.began, reporter=reporter))
+            order.append(group)
+        if len(found) == 1:
+            return found[0]
+        return ContentColumns.joined(found).take(np.argsort(np.concatenate(order)).tolist())
 
     @cached_property
     def scale(self) -> Scale | None:
         """How pictures of more than 8 bits are read; None where there are none."""
-        return scale_of(content.deep for content in self.contents)
+        return scale_of(self.contents.deep.values())
 
     @cached_property
     def pixels(self) -> str:
         """Changes when the pixels of an image do, or their order: what decoded pixels and features go by."""
-        digests = [content.digest for content in self.contents]
-        if any(content.deep is not None and content.deep.high > _LARGEST_SIGNED for content in self.contents):
+        digests = [*self.contents.digests]
+        if any(deep.high > _LARGEST_SIGNED for deep in self.contents.deep.values()):
             digests.append("unsigned")  # what was kept of them by 0.1.0 was too dark
         return fingerprint(digests)
 
     @cached_property
     def fingerprint(self) -> str:
         """Changes when an image is added, removed, replaced, boxed otherwise, or of another class or part."""
-        rows = [
-            [r.id, r.breed, r.species, r.part, content.digest, r.head and astuple(r.head)]
-            + ([r.group] if r.group else [])
-            for r, content in zip(self.records, self.contents, strict=True)
-        ]
+        columns = self.columns
+        facts = zip(self._facts(), self.contents.digests, self._boxes(), strict=True)
+        rows = [[*fact, digest, box] for fact, digest, box in facts]
+        for row, group in zip(rows, columns.groups or (), strict=False):
+            if group:
+                row.append(group)
         return BY_CONTENT + fingerprint(rows)
 
     @cached_property
     def pictures(self) -> str:
         """Changes when an image is added, removed, replaced or relabelled, whatever part it is in: runs under
         several split seeds, which draw a folder's parts anew, have it in common."""
-        return fingerprint(
-            sorted(
-                [r.id, r.breed, r.species, c.digest] for r, c in zip(self.records, self.contents, strict=True)
-            )
-        )
+        facts = zip(self._facts(), self.contents.digests, strict=True)
+        return fingerprint(sorted([*fact[:3], digest] for fact, digest in facts))
+
+    def _facts(self) -> Iterator[tuple[str, int, int | None, Part]]:
+        """Id, breed, species and part of each image."""
+        columns = self.columns
+        species: Sequence[int | None] = columns.species.tolist()
+        if (columns.species == NO_SPECIES).any():
+            species = [None if number == NO_SPECIES else number for number in species]
+        parts = [PARTS[number] for number in columns.part.tolist()]
+        return zip(columns.ids, columns.breed.tolist(), species, parts, strict=True)
+
+    def _boxes(self) -> list[list[float] | None]:
+        """The head box of each image."""
+        heads = self.columns.heads
+        if heads is None:
+            return [None] * len(self)
+        return [None if np.isnan(box[0]) else box.tolist() for box in heads]
+
+    @cached_property
+    def boxes_fingerprint(self) -> str:
+        """Changes when a head box does."""
+        return fingerprint(self._boxes())
 
     def without_own_pool(self) -> Catalogue:
         """Without the data set's own images that nobody has labelled."""
-        return self.subset(np.flatnonzero([record.part != "unlabelled" for record in self.records]).tolist())
+        return self.subset(np.flatnonzero(self.columns.part != PARTS.index("unlabelled")).tolist())
 
     def has_fingerprint(self, written: str) -> bool:
         """Whether the data fingerprint of a run, of today's kind or an older one, is of these images."""
@@ -298,4 +269,6 @@ class Catalogue:
     @cached_property
     def fingerprint_by_name(self) -> str:
         """What older runs have for a fingerprint: to it, pictures of one size and length are one."""
-        return fingerprint([[r.id, r.breed, r.species, r.part, r.size, r.bytes] for r in self.records])
+        sizes, lengths = self.columns.sizes.tolist(), self.columns.bytes.tolist()
+        facts = zip(self._facts(), sizes, lengths, strict=True)
+        return fingerprint([[*fact, size, length] for fact, size, length in facts])

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.dataset.depth import Deep
 from workbench.dataset.probe import MAX_BYTES, deep_values
-from workbench.support.caches import DamagedCache, read_sealed, write_sealed
+from workbench.support.caches import DamagedCache, read_columns, write_columns
 from workbench.support.digests import SETTLED_NS
 from workbench.support.paths import cache_home
 from workbench.support.progress import QUIET, Progress
@@ -86,7 +87,10 @@ MISSING = "missing"
 Stamp = tuple[int, int, int, int]
 """Length, modification and change time in ns, inode. Nothing changes a file's content and leaves all four."""
 
-_VERSION = 2  # of 1 the values of 32-bit TIFFs were read as signed
+NO_STAMP: Stamp = (-1, 0, 0, 0)
+"""In a column: of a file that is not there."""
+
+_VERSION = 3  # of 1 the values of 32-bit TIFFs were read as signed, 2 was JSON without sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,30 +105,153 @@ class Content:
     """The values of a picture with more than 8 bits a pixel."""
 
 
+@dataclass(frozen=True, eq=False)
+class ContentColumns(Sequence[Content]):
+    """What N files held, by position; a `Content` is made when it is asked for."""
+
+    raw: NDArray[np.uint8]
+    """(N, 16) digests; zeros of missing files."""
+    stamps: NDArray[np.int64]
+    """(N, 4); `NO_STAMP` where there is none."""
+    deep: dict[int, Deep] = field(default_factory=dict)
+    """Of the pictures with more than 8 bits a pixel, by position."""
+
+    @classmethod
+    def of(cls, contents: Sequence[Content]) -> ContentColumns:
+        """The columns of these."""
+        zeros = bytes(_DIGEST_BYTES)
+        raw = b"".join(zeros if one.digest == MISSING else bytes.fromhex(one.digest) for one in contents)
+        return cls(
+            np.frombuffer(raw, dtype=np.uint8).reshape(-1, _DIGEST_BYTES),
+            np.array([one.stamp or NO_STAMP for one in contents], dtype=np.int64).reshape(-1, 4),
+            {position: one.deep for position, one in enumerate(contents) if one.deep is not None},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[ContentColumns]) -> ContentColumns:
+        """One after the other."""
+        deep: dict[int, Deep] = {}
+        start = 0
+        for part in parts:
+            deep |= {start + position: values for position, values in part.deep.items()}
+            start += len(part)
+        raw = np.concatenate([part.raw for part in parts])
+        return cls(raw, np.concatenate([part.stamps for part in parts]), deep)
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    @overload
+    def __getitem__(self, position: int) -> Content: ...
+    @overload
+    def __getitem__(self, position: slice) -> ContentColumns: ...
+    def __getitem__(self, position: int | slice) -> Content | ContentColumns:
+        if isinstance(position, slice):
+            return self.take(range(len(self))[position])
+        size, modified, changed, inode = self.stamps[position].tolist()
+        stamp = None if size == NO_STAMP[0] else (size, modified, changed, inode)
+        return Content(self.digests[position], stamp, self.deep.get(range(len(self))[position]))
+
+    def __iter__(self) -> Iterator[Content]:
+        return map(self.__getitem__, range(len(self)))
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """(N) in hex, or `MISSING`."""
+        text, missing, width = self.raw.tobytes().hex(), "0" * 2 * _DIGEST_BYTES, 2 * _DIGEST_BYTES
+        found = [text[start : start + width] for start in range(0, len(text), width)]
+        return [MISSING if digest == missing else digest for digest in found] if missing in found else found
+
+    def take(self, positions: Iterable[int]) -> ContentColumns:
+        """These alone, in this order."""
+        chosen = list(positions)
+        rows = np.array(chosen, dtype=np.int64)
+        deep = {row: self.deep[position] for row, position in enumerate(chosen) if position in self.deep}
+        return ContentColumns(self.raw[rows], self.stamps[rows], deep)
+
+
+_DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class RememberedFiles:
+    """What earlier starts found in files, by path; believed of a file that looks as it did then."""
+
+    rows: dict[str, int]
+    contents: ContentColumns
+    sizes: NDArray[np.int64]
+    """(M, 2) width and height, upright; zeros where they are not known."""
+
+    @classmethod
+    def below(cls, root: Path, cache: Path | None = None) -> RememberedFiles:
+        """What is kept by this directory; nothing where that is damaged: reading again is all that it costs.
+
+        Args:
+            cache: default: the cache home.
+        """
+        with contextlib.suppress(DamagedCache, ValueError, KeyError, TypeError):
+            found = read_columns(_place(root, cache or cache_home()))
+            if found is not None and found.facts.get("version") == _VERSION:
+                deep = {int(row): Deep(*values) for row, values in found.facts["deep"].items()}
+                names = found.texts("paths")
+                contents = ContentColumns(found.arrays["digests"], found.arrays["stamps"], deep)
+                return cls(dict(zip(names, range(len(names)), strict=True)), contents, found.arrays["sizes"])
+        empty = ContentColumns.of([])
+        return cls({}, empty, np.empty((0, 2), dtype=np.int64))
+
+    def row(self, path: str, stamp: Stamp) -> int | None:
+        """Where the file is among these, if it looks as it did."""
+        row = self.rows.get(path)
+        return row if row is not None and tuple(self.contents.stamps[row].tolist()) == stamp else None
+
+    def size(self, path: Path) -> tuple[tuple[int, int], int] | None:
+        """(width, height) and length of a picture whose file looks as it did; None: it must be opened."""
+        with contextlib.suppress(OSError, ValueError):
+            stamp = stamp_of(path)
+            row = self.row(os.fspath(path), stamp)
+            if row is not None and self.sizes[row, 0]:
+                width, height = self.sizes[row].tolist()
+                return (width, height), stamp[0]
+        return None
+
+
 def read_contents(
-    root: Path, paths: Sequence[Path], *, cache: Path | None = None, reporter: Progress = QUIET
-) -> list[Content]:
+    root: Path,
+    paths: Sequence[Path] | Sequence[str],
+    *,
+    sizes: NDArray[np.int64] | None = None,
+    began: int = 0,
+    cache: Path | None = None,
+    reporter: Progress = QUIET,
+) -> ContentColumns:
     """What each file holds: files that look as they did when they were last read are not read again.
 
     Reads in threads; several processes may do so at once, and each keeps what it found.
 
     Args:
         root: what is remembered is kept by this directory.
+        sizes: (N, 2) width and height of the pictures, to be remembered, too.
+        began: when these were read, in ns, or before; 0: now.
         cache: default: the cache home.
     """
-    kept = _place(root, cache or cache_home())
-    known = _remembered(kept)
-    found = [_known(known, path) for path in paths]
-    new = [position for position, content in enumerate(found) if content is None]
-    if new:
-        with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="contents") as pool:
-            read = pool.map(content_of, (paths[position] for position in new))
-            for done, (position, content) in enumerate(zip(new, read, strict=True), 1):
-                found[position] = content
-                if done % 100 == 0 or done == len(new):
-                    reporter.progress("read contents", done, len(new))
-        _remember(kept, paths, found)
-    return [content or Content(MISSING, None) for content in found]
+    began = began or time.time_ns()
+    known = RememberedFiles.below(root, cache)
+    names = [os.fspath(path) for path in paths]
+    rows = np.array([_row(known, name) for name in names], dtype=np.int64)
+    new = np.flatnonzero(rows < 0).tolist()
+    if not new:
+        return known.contents.take(rows.tolist())
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="contents") as pool:
+        read: list[Content] = []
+        for content in pool.map(content_of, (Path(names[position]) for position in new)):
+            read.append(content)
+            if len(read) % 100 == 0 or len(read) == len(new):
+                reporter.progress("read contents", len(read), len(new))
+    both = ContentColumns.joined([known.contents, ContentColumns.of(read)])
+    rows[new] = len(known.contents) + np.arange(len(new))
+    found = both.take(rows.tolist())
+    _remember(_place(root, cache or cache_home()), names, found, sizes, began)
+    return found
 
 
 def content_of(path: Path) -> Content:
@@ -147,18 +274,43 @@ def still_holds(path: Path, content: Content) -> bool:
     return content_of(path).digest == content.digest
 
 
-def stamp_of(path: Path) -> Stamp:
+def stamp_of(path: Path | str) -> Stamp:
     """How a file looks from outside. Raises: OSError; ValueError, of a name that no file can have."""
-    status = path.stat()
+    status = os.stat(path)  # noqa: PTH116 (of a million)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _known(known: Mapping[str, Content], path: Path) -> Content | None:
-    content = known.get(os.fspath(path))
+def stamps_of(paths: Sequence[str]) -> NDArray[np.int64]:
+    """(N, 4) how files look from outside; `NO_STAMP` of one that is not there."""
+    return np.fromiter(_stamp_values(paths), dtype=np.int64, count=4 * len(paths)).reshape(-1, 4)
+
+
+def _stamp_values(paths: Sequence[str]) -> Iterator[int]:
+    look: Callable[[str], os.stat_result] = os.stat
+    for path in paths:
+        try:
+            status = look(path)
+        except (OSError, ValueError):
+            yield from NO_STAMP
+            continue
+        yield status.st_size
+        yield status.st_mtime_ns
+        yield status.st_ctime_ns
+        yield status.st_ino
+
+
+def is_settled(stamps: NDArray[np.int64], began: int) -> NDArray[np.bool_]:
+    """(N,) of (N, 4) stamps whether nothing changed since `began` (ns), as far as file times can tell."""
+    settled: NDArray[np.bool_] = (stamps[:, 0] >= 0) & (stamps[:, 2] < began - SETTLED_NS)
+    return settled
+
+
+def _row(known: RememberedFiles, name: str) -> int:
+    """-1 of a file that must be read."""
     with contextlib.suppress(OSError, ValueError):
-        if content is not None and content.stamp == stamp_of(path):
-            return content
-    return None
+        if name in known.rows and (row := known.row(name, stamp_of(name))) is not None:
+            return row
+    return -1
 
 
 def _place(root: Path, cache: Path) -> Path:
@@ -166,26 +318,19 @@ def _place(root: Path, cache: Path) -> Path:
     return cache / "contents" / f"{name}.sealed"
 
 
-def _remembered(kept: Path) -> dict[str, Content]:
-    try:
-        content = read_sealed(kept)
-        values = json.loads(content) if content is not None else {}
-        if values.get("version") != _VERSION:
-            return {}
-        return {
-            path: Content(digest, (size, modified, changed, inode), Deep(*deep) if deep else None)
-            for path, (size, modified, changed, inode, digest, deep) in values["files"].items()
-        }
-    except (DamagedCache, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # reading all again is all that it costs
-
-
-def _remember(kept: Path, paths: Sequence[Path], found: Sequence[Content | None]) -> None:
-    now = time.time_ns()
-    files = {
-        os.fspath(path): [*content.stamp, content.digest, content.deep and content.deep.values]
-        for path, content in zip(paths, found, strict=True)
-        if content is not None and content.stamp is not None and now - content.stamp[2] > SETTLED_NS
-    }
+def _remember(
+    kept: Path, names: Sequence[str], found: ContentColumns, sizes: NDArray[np.int64] | None, began: int
+) -> None:
+    rows = np.flatnonzero(is_settled(found.stamps, began)).tolist()
+    few = found.take(rows)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time alone
-        write_sealed(kept, json.dumps({"version": _VERSION, "files": files}).encode())
+        write_columns(
+            kept,
+            {"version": _VERSION, "deep": {str(row): deep.values for row, deep in few.deep.items()}},
+            {
+                "digests": few.raw,
+                "stamps": few.stamps,
+                "sizes": np.zeros((len(rows), 2), dtype=np.int64) if sizes is None else sizes[rows],
+            },
+            {"paths": [names[row] for row in rows]},
+        )

@@ -97,7 +97,7 @@ def with_extra(catalogue: Catalogue, data: Data, *, reporter: Progress = QUIET) 
         try:
             header = read_header(image.path)
         except UnreadableImage as error:
-            left_out.append(LeftOut(image.id, error.reason))
+            left_out.append(LeftOut(image.id, error.reason, image.path))
         else:
             breed, species = _unknown(catalogue) if image.class_name is None else classes[image.class_name]
             records.append(
@@ -145,6 +145,8 @@ def copied_images(catalogue: Catalogue, measuring: Sequence[int]) -> list[tuple[
     Args:
         measuring: positions of validation and test images.
     """
+    if not catalogue.is_extra.any():
+        return []
     by_length: dict[int, list[ImageRecord]] = {}
     for position in measuring:
         record = catalogue.records[position]

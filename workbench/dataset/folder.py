@@ -20,6 +20,7 @@ from workbench.dataset.folder_layout import (
     refuse_reserved,
     role_of,
 )
+from workbench.dataset.kept_catalogue import Sources
 from workbench.dataset.listing import (
     ListedImage,
     Listing,
@@ -401,6 +402,10 @@ class FolderReader(ListingReader):
     def list(self, root: Path, data: Data) -> Listing:
         """As `list_folder`."""
         return list_folder(root, data)
+
+    def sources(self, root: Path, data: Data) -> Sources:
+        """The folder."""
+        return Sources((root,))
 
 
 add_reader("folder", FolderReader())

@@ -177,7 +177,7 @@ def read_entries(directory: Path) -> list[Path]:
     """
     try:
         names = sorted(os.listdir(directory))  # noqa: PTH208 (of a million, paths sort ten times as slowly)
-        return [directory / name for name in names if not _hidden(name)]
+        return [directory / name for name in names if not is_hidden(name)]
     except OSError as error:
         raise unreadable_folder(directory, error) from None
 
@@ -195,9 +195,9 @@ def files_below(directory: Path) -> Iterator[Path]:
         raise unreadable_folder(Path(error.filename or directory), error)
 
     for folder, inner, files in os.walk(directory, onerror=fail):
-        inner[:] = sorted(name for name in inner if not _hidden(name))
+        inner[:] = sorted(name for name in inner if not is_hidden(name))
         links = [name for name in inner if Path(folder, name).is_symlink()]
-        yield from (Path(folder, name) for name in sorted([*files, *links]) if not _hidden(name))
+        yield from (Path(folder, name) for name in sorted([*files, *links]) if not is_hidden(name))
 
 
 def unreadable_folder(folder: Path, error: OSError) -> UserError:
@@ -209,7 +209,8 @@ def unreadable_folder(folder: Path, error: OSError) -> UserError:
     )
 
 
-def _hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether what is called so is no part of any data set."""
     return name.startswith(".") or name.casefold() in _SYSTEM
 
 

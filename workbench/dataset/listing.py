@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.dataset.catalogue import Catalogue, ImageRecord, LeftOut, Part, shuffled_ranks
+from workbench.dataset.catalogue import Catalogue, LeftOut, Part, shuffled_ranks
+from workbench.dataset.contents import RememberedFiles
 from workbench.dataset.groups import group_numbers, held_out_groups
+from workbench.dataset.image_columns import NO_SPECIES, PARTS, ImageColumns
 from workbench.dataset.probe import UnreadableImage, image_endings, read_header, why_not_read
 from workbench.recipe.data import Data
 from workbench.support.class_key import class_key
@@ -109,41 +111,58 @@ def catalogue_of(listing: Listing, data: Data, reporter: Progress = QUIET) -> Ca
         UserError: none can be read, or none of a class; as `listed_parts`.
     """
     parts = listed_parts(listing, data)
-    records: list[ImageRecord] = []
+    known = RememberedFiles.below(listing.root)
+    images: list[ListedImage] = []
+    facts: list[tuple[int, int, int, int, int]] = []  # class, part, width, height, bytes
     left_out: list[LeftOut] = []
     numbers: dict[str | None, int] = {name: number for number, name in enumerate(listing.classes)}
     numbers[None] = UNKNOWN
     for done, (image, part) in enumerate(zip(listing.images, parts, strict=True), 1):
         try:
-            header = read_header(image.path)
+            size, length = known.size(image.path) or _size_of(image.path)
         except UnreadableImage as error:
-            left_out.append(LeftOut(image.id, _reason(error.reason, image.path)))
+            left_out.append(LeftOut(image.id, _reason(error.reason, image.path), image.path))
         else:
-            number = numbers[image.class_name]
-            records.append(
-                ImageRecord(
-                    image.id, image.path, number, None, part, header.size, header.bytes, group=image.group
-                )
-            )
+            images.append(image)
+            facts.append((numbers[image.class_name], PARTS.index(part), *size, length))
         if done % 100 == 0 or done == len(listing.images):
             reporter.progress("read images", done, len(listing.images))
-    if not any(record.breed != UNKNOWN for record in records):
+    rows = np.array(facts, dtype=np.int64).reshape(-1, 5)
+    if not (rows[:, 0] != UNKNOWN).any():
         raise UserError(
             f"none of the {len(left_out)} images can be read ({left_out[0].reason})",
             where=clean(listing.root),
         )
-    _refuse_lost_classes(listing, records, left_out)
+    _refuse_lost_classes(listing, set(rows[:, 0].tolist()), left_out)
+    below = f"{os.fspath(listing.root)}{os.sep}"
+    records = ImageColumns(
+        listing.root,
+        [image.id for image in images],
+        [os.fspath(image.path).removeprefix(below) for image in images],
+        rows[:, 0].copy(),
+        np.full(len(rows), NO_SPECIES, dtype=np.int64),
+        rows[:, 1].astype(np.uint8),
+        rows[:, 2:4].copy(),
+        rows[:, 4].copy(),
+        groups=[image.group for image in images] if any(image.group for image in images) else None,
+    )
     return Catalogue(
         data.dataset,
         listing.root,
         listing.classes,
         (),
-        tuple(records),
+        records,
         tuple(left_out),
         listing.passed_over,
         listing.understood,
         listing.cautions,
     )
+
+
+def _size_of(path: Path) -> tuple[tuple[int, int], int]:
+    """(width, height) and length of a picture. Raises: UnreadableImage."""
+    header = read_header(path)
+    return header.size, header.bytes
 
 
 def refuse_two_spellings(listing: Listing) -> None:
@@ -256,8 +275,7 @@ def _reason(reason: str, path: Path) -> str:
     return f"{reason}; {missing}" if missing else reason
 
 
-def _refuse_lost_classes(listing: Listing, records: list[ImageRecord], left_out: list[LeftOut]) -> None:
-    kept = {record.breed for record in records}
+def _refuse_lost_classes(listing: Listing, kept: set[int], left_out: list[LeftOut]) -> None:
     lost = [name for number, name in enumerate(listing.classes) if number not in kept]
     if not lost:
         return

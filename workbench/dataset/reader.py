@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from workbench.dataset.catalogue import Catalogue
+from workbench.dataset.kept_catalogue import Sources
 from workbench.dataset.listing import Listing, catalogue_of
 from workbench.recipe.data import DATASETS, Data, DatasetKind
 from workbench.support.clean import clean
@@ -42,6 +43,14 @@ class Reader(ABC):
         Raises:
             UserError: there is nothing to train on.
         """
+
+    def sources(self, root: Path, data: Data) -> Sources | None:
+        """What the catalogue hangs on besides its images, so that it can be kept. None: it is read each time.
+
+        Args:
+            root: what `locate` found.
+        """
+        return None
 
 
 class ListingReader(Reader):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from workbench.dataset.catalogue import Catalogue
 from workbench.dataset.corrections import Corrected, apply_corrections
 from workbench.dataset.extra import with_extra
+from workbench.dataset.kept_catalogue import kept_or_read
 from workbench.dataset.listing import Listing
 from workbench.dataset.oxford import OXFORD_DIRECTORY as OXFORD_DIRECTORY
 from workbench.dataset.oxford import SAMPLE_DIRECTORY as SAMPLE_DIRECTORY
@@ -41,8 +43,23 @@ def open_catalogue(data: Data, *, data_home: Path, reporter: Progress = QUIET) -
     Raises:
         UserError: the data set is not there (says how to get it), or it or its extra images cannot be used.
     """
-    root = locate(data, data_home=data_home, reporter=reporter)
-    return with_extra(reader_of(data).read(root, data, reporter), data, reporter=reporter)
+    root, reader = locate(data, data_home=data_home, reporter=reporter), reader_of(data)
+    sources = reader.sources(root, data)
+    both = (data.extra_labelled, data.extra_unlabelled)
+    extra = [Path(named).expanduser().absolute() for named in both if named]
+    if sources is not None:
+        sources = replace(sources, folders=(*sources.folders, *extra))
+    where = [os.fspath(root), *(text for path in extra for text in (os.fspath(path), _real(path)))]
+    return kept_or_read(
+        sources,
+        [where, _named_data(data)],
+        lambda: with_extra(reader.read(root, data, reporter), data, reporter=reporter),
+    )
+
+
+def _real(path: Path) -> str:
+    """Where a folder lies; of a name that none can have, itself."""
+    return os.path.realpath(path) if os.path.isdir(path) else os.fspath(path)  # noqa: PTH112
 
 
 def list_images(data: Data) -> Listing:

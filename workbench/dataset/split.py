@@ -102,7 +102,7 @@ def _divide(catalogue: Catalogue, data: Data, labels: PseudoLabel | None, typica
         pool, validation = train[~held_out], train[held_out]
     if labels is None:
         return Split(pool, pool[:0], validation, test)
-    ranks = shuffled_ranks([catalogue.records[i].id for i in pool], "labels", data.split_seed)
+    ranks = shuffled_ranks([catalogue.ids[i] for i in pool], "labels", data.split_seed)
     keeps = _KEEPS[labels.policy](Choice(labels, pool, ranks, truth[pool], names, typical))
     return Split(pool[keeps], pool[~keeps], validation, test)
 
@@ -117,7 +117,7 @@ def label_folds(catalogue: Catalogue, labelled: Positions, taught: Positions, da
         taught: (L,) their classes.
     """
     assert data.label_folds is not None  # whoever asks has looked
-    ids = [catalogue.records[position].id for position in labelled.tolist()]
+    ids = [catalogue.ids[position] for position in labelled.tolist()]
     ranks = shuffled_ranks(ids, "label folds", data.split_seed)
     groups = None if catalogue.groups is None else catalogue.groups[labelled]
     return even_folds(taught, ranks, data.label_folds, groups)
@@ -167,7 +167,7 @@ def _validation(catalogue: Catalogue, data: Data, train: Positions, truth: Posit
 
     Stratified: every class gives its share, to within one image, and the sum is right to within one too.
     """
-    ranks = shuffled_ranks([catalogue.records[i].id for i in train], "validation", data.split_seed)
+    ranks = shuffled_ranks([catalogue.ids[i] for i in train], "validation", data.split_seed)
     if catalogue.groups is not None:
         chosen = _whole_groups(catalogue.groups[train], truth[train], ranks, data)
         return _checked(chosen, train, truth, data)

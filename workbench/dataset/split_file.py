@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -59,7 +59,7 @@ def save_split(path: Path, catalogue: Catalogue, split: Split) -> None:
     """
 
     def ids(positions: Positions) -> list[str]:
-        return [catalogue.records[position].id for position in positions.tolist()]
+        return [catalogue.ids[position] for position in positions.tolist()]
 
     def own(positions: Positions) -> list[str]:
         return ids(positions[~catalogue.is_extra[positions]])
@@ -80,7 +80,7 @@ def save_split(path: Path, catalogue: Catalogue, split: Split) -> None:
     )
     known = _digests(catalogue)
     shown = " ".join(known[name] for part in saved.parts for name in part)
-    saved = saved.model_copy(update={"contents": shown, "head_boxes": _boxes(catalogue)})
+    saved = saved.model_copy(update={"contents": shown, "head_boxes": catalogue.boxes_fingerprint})
     text = saved.model_dump_json(by_alias=True, indent=1, exclude_none=True) + "\n"
     summed_write(path, path.parent, text.encode())
 
@@ -96,7 +96,7 @@ def load_split(path: Path, catalogue: Catalogue, *, exact: bool = False) -> Spli
         UserError: no such file, not a split, the data lacks some of its images or (`exact`) has changed.
     """
     saved = _read(path)
-    positions = {record.id: position for position, record in enumerate(catalogue.records)}
+    positions = {name: position for position, name in enumerate(catalogue.ids)}
     missing = [name for ids in saved.parts for name in ids if name not in positions]
     if missing:
         raise UserError(
@@ -225,7 +225,7 @@ def _changes(saved: _SavedSplit, catalogue: Catalogue) -> str:
     added = sorted(known.keys() - set(names))
     if added and not found:
         found.append(f"images may have been added, and these are in no part of it ({_shown(added)})")
-    if saved.head_boxes is not None and saved.head_boxes != _boxes(catalogue):
+    if saved.head_boxes is not None and saved.head_boxes != catalogue.boxes_fingerprint:
         found.append("head boxes are others")
     return "; ".join(found) or "images were added, replaced or moved to another class or part"
 
@@ -236,13 +236,8 @@ def _shown(names: list[str]) -> str:
 
 def _digests(catalogue: Catalogue) -> dict[str, str]:
     return {
-        record.id: content.digest[:_DIGITS]
-        for record, content in zip(catalogue.records, catalogue.contents, strict=True)
+        name: digest[:_DIGITS] for name, digest in zip(catalogue.ids, catalogue.contents.digests, strict=True)
     }
-
-
-def _boxes(catalogue: Catalogue) -> str:
-    return fingerprint([record.head and astuple(record.head) for record in catalogue.records])
 
 
 def _read(path: Path) -> _SavedSplit:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from workbench.dataset.catalogue import Part, shuffled_ranks
 from workbench.dataset.folder_layout import Role, files_below, role_of
+from workbench.dataset.kept_catalogue import Sources
 from workbench.dataset.listing import ListedImage, Listing, image_id, is_image, readable, refuse_two_spellings
 from workbench.dataset.reader import ListingReader, add_reader
 from workbench.dataset.table_columns import OtherColumns, TableColumns, columns_of
@@ -575,6 +576,13 @@ class TableReader(ListingReader):
     def list(self, root: Path, data: Data) -> Listing:
         """As `list_table`."""
         return list_table(root, data)
+
+    def sources(self, root: Path, data: Data) -> Sources | None:
+        """The tables; of a journal its folder, too."""
+        files = [file for file, _ in tables_of_parts(root)] if root.is_dir() else [root]
+        if any(_is_journal(file, data) for file in files):
+            return Sources((root.parent,), tuple(files))
+        return Sources((root,) if root.is_dir() else (), tuple(files))
 
 
 add_reader("table", TableReader())

@@ -166,9 +166,7 @@ def _known_settings(wish: Wish, plan: Plan, setup: Setup) -> dict[str, object]:
         "tune_steps": wish.tune_steps,
         "tune_rank": wish.tune_rank if tuned else 0,
         "tune_rate": wish.tune_rate if tuned else 0.0,
-        "tuned_on": tuple(setup.catalogue.records[p].id for p in setup.split.labelled.tolist())
-        if tuned
-        else (),
+        "tuned_on": tuple(setup.catalogue.ids[p] for p in setup.split.labelled.tolist()) if tuned else (),
     }
 
 

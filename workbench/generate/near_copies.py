@@ -100,7 +100,7 @@ class MeasuredImages:
 
     def _copy_of(self, position: int, by: str) -> NearCopy:
         part = "test" if np.isin(position, self._split.test) else "validation"
-        return NearCopy(self._catalogue.records[position].id, part, by)
+        return NearCopy(self._catalogue.ids[position], part, by)
 
 
 def _unit(features: Sequence[Tensor]) -> Tensor:

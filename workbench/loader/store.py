@@ -440,7 +440,7 @@ class RowGuard:
     def _mend(self, damaged: list[int]) -> None:
         for position in damaged:
             self._write(position, self._decoded(position))
-        names = ", ".join(clean(self._catalogue.records[p].id, 60) for p in damaged[:3])
+        names = ", ".join(clean(self._catalogue.ids[p], 60) for p in damaged[:3])
         text = (
             f"{len(damaged)} rows of the decoded store {clean(self._folder)} were damaged; "
             f"decoded again: {names}{', …' if len(damaged) > 3 else ''}"
@@ -460,7 +460,7 @@ class RowGuard:
             with contextlib.suppress(OSError):
                 discard(self._folder / META)
             raise RunFailed(
-                f"{clean(self._catalogue.records[position].id, 60)} is decoded otherwise than before",
+                f"{clean(self._catalogue.ids[position], 60)} is decoded otherwise than before",
                 advice="the decoded store is built anew when the run is resumed",
             )
         return row

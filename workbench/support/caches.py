@@ -1,7 +1,8 @@
 """Caches: files that can be made again. All are opened here, with distrust; what is wrong with one is said.
 
-Three shapes: a *sealed* file, one line with the SHA-256 of the rest; JSON values, sealed; and a *table*, an
-.npy file whose header is known beforehand, so that nothing in it is ever parsed.
+Four shapes: a *sealed* file, one line with the SHA-256 of the rest; JSON values, sealed; *columns*, arrays
+and lists of texts, sealed; and a *table*, an .npy file whose header is known beforehand, so that nothing in
+it is ever parsed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +86,70 @@ def write_json_cache(path: Path, value: object) -> None:
     """Keep a JSON value; a cache that cannot be written is done without."""
     with contextlib.suppress(OSError):
         write_sealed(path, json.dumps(value).encode())
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What `write_columns` wrote: values of JSON, arrays (read-only), and lists of texts."""
+
+    facts: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+    blobs: dict[str, bytes]
+
+    def texts(self, name: str) -> list[str]:
+        """A list of texts. Raises: KeyError."""
+        blob = self.blobs[name]
+        return os.fsdecode(blob).split("\0")[:-1]
+
+
+def read_columns(path: Path) -> Columns | None:
+    """What `write_columns` wrote; None where there is nothing.
+
+    Raises:
+        DamagedCache: anything else.
+    """
+    import numpy as np
+
+    content = read_sealed(path)
+    if content is None:
+        return None
+    head, _, _ = content.partition(b"\n")
+    at = len(head) + 1
+    arrays, blobs = {}, {}
+    try:
+        told = parse_json(head)
+        for name, dtype, shape in told["arrays"]:
+            array = np.frombuffer(content, dtype, math.prod(shape), at).reshape(shape)
+            arrays[name], at = array, at + array.nbytes
+        for name, length in told["texts"]:
+            blobs[name], at = content[at : at + length], at + length
+        facts = told["facts"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedCache(f"{path.name}: not columns") from error
+    if at != len(content) or not isinstance(facts, dict):
+        raise DamagedCache(f"{path.name}: not columns")
+    return Columns(facts, arrays, blobs)
+
+
+def write_columns(
+    path: Path,
+    facts: Mapping[str, object],
+    arrays: Mapping[str, NDArray[Any]],
+    texts: Mapping[str, Sequence[str]],
+) -> None:
+    """Keep values of JSON, arrays of numbers, and texts without NUL such as file names, all sealed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    blobs = {name: os.fsencode("".join(f"{text}\0" for text in values)) for name, values in texts.items()}
+    told = {
+        "facts": facts,
+        "arrays": [[name, array.dtype.str, array.shape] for name, array in arrays.items()],
+        "texts": [[name, len(blob)] for name, blob in blobs.items()],
+    }
+    head = json.dumps(told).encode() + b"\n"
+    write_sealed(path, b"".join([head, *(array.tobytes() for array in arrays.values()), *blobs.values()]))
 
 
 def map_table(

@@ -12,7 +12,6 @@ import torch
 
 from workbench.compute import accelerator_of, computes_in, float32_name
 from workbench.dataset import Catalogue, Split, SplitSummary, load_split, save_split, split_summary
-from workbench.dataset.catalogue import is_long
 from workbench.dataset.extra import copied_images
 from workbench.dataset.generated import measured_and_tuned_on
 from workbench.dataset.review import pin_review
@@ -144,7 +143,7 @@ def record_provenance(
 
 def _pixels(catalogue: Catalogue) -> dict[str, str]:
     """How images are read that are not read as they are."""
-    scale, long = catalogue.scale, sum(is_long(record.size) for record in catalogue.records)
+    scale, long = catalogue.scale, len(catalogue.columns.long_sizes)
     depth = {"bit_depth": str(scale.bits), "float_white": f"{scale.white:g}"} if scale else {}
     return depth | ({"long_images": str(long)} if long else {})
 
@@ -314,7 +313,7 @@ def warn_of_cautions(setup: Setup, state: RunState, reporter: Reporter) -> None:
 def warn_of_copies(setup: Setup, state: RunState, reporter: Reporter) -> None:
     """Say aloud, once, that extra images are the very files that measure the run."""
     split = setup.split
-    trains = {setup.catalogue.records[p].id for p in (*split.labelled.tolist(), *split.unlabelled.tolist())}
+    trains = {setup.catalogue.ids[p] for p in (*split.labelled.tolist(), *split.unlabelled.tolist())}
     measuring = [*split.validation.tolist(), *split.test.tolist()]
     found = [(extra, twin) for extra, twin in copied_images(setup.catalogue, measuring) if extra in trains]
     if not found:
@@ -330,7 +329,7 @@ def warn_of_copies(setup: Setup, state: RunState, reporter: Reporter) -> None:
 def warn_of_tuning(setup: Setup, state: RunState, reporter: Reporter) -> None:
     """Say aloud, once, that whatever made the extra images had learned from images that measure the run."""
     measuring = [*setup.split.validation.tolist(), *setup.split.test.tolist()]
-    ids = [setup.catalogue.records[position].id for position in measuring]
+    ids = [setup.catalogue.ids[position] for position in measuring]
     found = measured_and_tuned_on(setup.recipe.data.extra_labelled, ids)
     if not found:
         return

@@ -266,7 +266,7 @@ def _evaluate_split(
         # The labelled images taught this model: what models that they did not teach said of them is told.
         positions = setup.own_labelled
         labels, probabilities = setup.taught[positions], folds.after(best.label, best.epoch)
-    ids = [setup.catalogue.records[p].id for p in positions]
+    ids = [setup.catalogue.ids[p] for p in positions]
     for prefix in prefixes if setup.world.is_first else ():
         tenure.check()
         save_predictions(directory.predictions(prefix + split), ids, probabilities, labels)

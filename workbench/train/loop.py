@@ -399,7 +399,7 @@ class StageRun:
             )
 
     def _fail_on_loss(self, loss: float, step: int, positions: NDArray[np.int64]) -> None:
-        ids = [self.setup.catalogue.records[p].id for p in positions[:8]]
+        ids = [self.setup.catalogue.ids[p] for p in positions[:8]]
         more = f" and {len(positions) - 8} more" if len(positions) > 8 else ""
         raise RunFailed(
             f"the loss is {loss} at step {step} of {self.stage.label}, images {', '.join(ids)}{more}",

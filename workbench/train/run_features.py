@@ -146,7 +146,7 @@ def neighbours(
     )
     return [
         [
-            Neighbour(catalogue.records[position].id, labels[position], similarity)
+            Neighbour(catalogue.ids[position], labels[position], similarity)
             for position, similarity in zip(labelled[near].tolist(), alike.tolist(), strict=True)
             if position != own
         ][:count]
@@ -216,7 +216,7 @@ def search_label_issues(
     bank = feature_bank(catalogue, predictor, cache=cache, reporter=reporter)
     features = bank.rows(np.concatenate([told.positions, split.validation, split.test]))
     own = features[: len(told.positions)]
-    ids = [catalogue.records[position].id for position in told.positions.tolist()]
+    ids = [catalogue.ids[position] for position in told.positions.tolist()]
     parts = fold_of(ids, told.taught, folds, seed, groups)
     probabilities = out_of_fold(own, told.taught, len(predictor.classes), parts, reporter)
     save_predictions(run.predictions(OUT_OF_FOLD), ids, probabilities, told.taught)

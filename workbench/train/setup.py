@@ -366,8 +366,8 @@ def _say_what_is_used(recipe: Recipe, catalogue: Catalogue, reporter: Reporter) 
 
 def _say_pixels(catalogue: Catalogue, reporter: Reporter) -> None:
     """How images are read that are not read as they are."""
-    words = scale_words(content.deep for content in catalogue.contents)
-    if long := long_words(record.size for record in catalogue.records):
+    words = scale_words(catalogue.contents.deep.values())
+    if long := long_words(catalogue.columns.long_sizes):
         words.append(long)
     for text in words:
         reporter.event(Message("info", text))

@@ -172,7 +172,7 @@ def hear(directory: RunDirectory, setup: Setup, runs: Sequence[RunDirectory], re
         setup.world.barrier()
         return
     for part, positions in parts.items():
-        ids = [setup.catalogue.records[position].id for position in positions.tolist()]
+        ids = [setup.catalogue.ids[position] for position in positions.tolist()]
         together = pooled(said[part], [1.0] * len(runs))
         save_predictions(directory.predictions(f"teacher-{part}"), ids, together, setup.labels[positions])
     # Last: once it is there, their word is.
@@ -231,7 +231,7 @@ def pinned_word(directory: RunDirectory, setup: Setup) -> Word:
             said = load_predictions(path)
         except FileNotFoundError as error:
             raise _gone(path, "what the teachers said is gone") from error
-        if said.ids != tuple(setup.catalogue.records[position].id for position in positions.tolist()):
+        if said.ids != tuple(setup.catalogue.ids[position] for position in positions.tolist()):
             raise _gone(path, "what the teachers said is of other images")
         found.append(said)
     return Word(*found)
