@@ -3,9 +3,9 @@
     python -m benchmarks.growth [--sizes 1000x37 10000x37 10000x1000 100000x37 100000x1000] [--rounds 7]
 
 Drawn JPEG files in class folders, ResNet-18 at 80 px from random weights. Each size has a process of its own,
-which reads the folder, divides it, builds the store, and trains an epoch over all labelled images; the
-processes take turns of 20 steps each, in the middle of their epochs. The fall of images/s is the first size's
-rate over the last's of the same round.
+which reads the folder, divides it, builds the store, does all that again as a later start would, and trains
+an epoch over all labelled images; the processes take turns of 20 steps each, in the middle of their epochs. The
+fall of images/s is the first size's rate over the last's of the same round.
 
 Last comes a store larger than the memory that is allowed: the largest size again, its store's pages dropped
 from the page cache and its process held under an RLIMIT_DATA below the store's size. The kernel enforces it
@@ -37,6 +37,7 @@ HEADER = [
     "images",
     "classes",
     "read folder, s",
+    "later start, s",
     "split, s",
     "build store, s",
     "store",
@@ -126,6 +127,7 @@ def tell(report: Report, sizes: list[Size], backbone: str) -> None:
                 f"{size.images:,}",
                 f"{size.classes:,}",
                 f"{told['read']:.2f}",
+                f"{told['again']:.2f}",
                 f"{told['split']:.3f}",
                 f"{told['store']:.1f}",
                 human_bytes(told["store_bytes"]),
