@@ -4,8 +4,8 @@
 
 Drawn JPEG files in class folders, ResNet-18 at 80 px from random weights. Each size has a process of its own,
 which reads the folder, divides it, builds the store, does all that again as a later start would, and trains
-an epoch over all labelled images; the processes take turns of 20 steps each, in the middle of their epochs. The
-fall of images/s is the first size's rate over the last's of the same round.
+an epoch over all labelled images; the processes take turns of 20 steps each, in the middle of their epochs.
+The fall of images/s is the first size's rate over the last's of the same round.
 
 Last comes a store larger than the memory that is allowed: the largest size again, its store's pages dropped
 from the page cache and its process held under an RLIMIT_DATA below the store's size. The kernel enforces it
