@@ -6,8 +6,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from workbench.loader.batches import DEPTH, Ahead
+
+CPU = torch.device("cpu")
 
 
 def _threads() -> int:
@@ -15,7 +18,7 @@ def _threads() -> int:
 
 
 def test_items_come_in_their_order_and_the_thread_ends_with_them() -> None:
-    assert list(Ahead(iter(range(100)))) == list(range(100))
+    assert list(Ahead(iter(range(100)), CPU)) == list(range(100))
     assert _threads() == 0
 
 
@@ -30,7 +33,7 @@ def test_they_are_made_in_another_thread_and_no_further_ahead_than_it_says() -> 
                 enough.set()
             yield number
 
-    ahead = Ahead(items())
+    ahead = Ahead(items(), CPU)
     assert next(ahead) == 0
     assert enough.wait(30), "taken one: two wait, and one is at hand for when there is room"
     assert len(made) == 1 + DEPTH + 1
@@ -47,7 +50,7 @@ def test_an_error_comes_where_its_item_would_have() -> None:
         yield 2
         raise OSError("the disk is gone")
 
-    ahead = Ahead(items())
+    ahead = Ahead(items(), CPU)
     assert [next(ahead), next(ahead)] == [1, 2]
     with pytest.raises(OSError, match="the disk is gone"):
         next(ahead)

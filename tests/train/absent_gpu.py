@@ -45,8 +45,17 @@ SHORT = ("training.epochs=1", "training.batch_size=20")
 _FUSED = ("_fused_adam_", "_fused_adamw_", "_fused_sgd_")
 # One operation of these takes tensors of both: that is what they are for.
 _COPIES = ("_to_copy", "copy_", "_copy_from", "to", "_pin_memory")
-# The size of what they return depends on numbers.
-_WAITING_FOR_SIZE = ("nonzero", "_unique2", "unique_dim", "masked_select", "_local_scalar_dense", "equal")
+# The size of what they return depends on numbers, or they look at numbers before they begin.
+_WAITING = (
+    "nonzero",
+    "_unique2",
+    "unique_dim",
+    "masked_select",
+    "_local_scalar_dense",
+    "equal",
+    "multinomial",
+    "bincount",
+)
 
 
 class MixUp(Exception):
@@ -92,7 +101,7 @@ class AbsentGpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # A number of the host, of no dimension, may go with tensors of the device.
         if any(tensor.device.type == "cpu" and tensor.ndim for tensor in tensors):
             raise MixUp(f"{name} of tensors on {sorted({str(tensor.device) for tensor in tensors})}")
-        if name in _WAITING_FOR_SIZE:
+        if name in _WAITING:
             self._refuse_while_queueing(name)
             return self._answer(name, on_device[0])
         if name in _FUSED:  # no meta kernel in every torch: in place, as the real ones

@@ -5,6 +5,7 @@ from workbench.compute.accelerators import (
     Accelerator,
     accelerator_of,
     default_device,
+    fetched,
     find_device,
     runs_ahead,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "computes_in",
     "default_device",
     "exact_float32",
+    "fetched",
     "find_device",
     "float32_name",
     "full_precision",

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, Protocol, TypeVar
 
 import psutil
 import torch
 from torch import Tensor
 
+from workbench.compute.lanes import BEHIND, CudaFetched, CudaLane, Fetched, HeldByHost, Lane, in_turn
 from workbench.support.errors import UserError
+
+T = TypeVar("T")
 
 # The driver reads it when it is first asked. NVML, leases and nvidia-smi count cards so; CUDA by itself puts
 # the fastest first.
@@ -75,6 +78,15 @@ class Accelerator(Protocol):
     def pinned(self, tensor: Tensor) -> Tensor:
         """A tensor of the host from which a copy need not be waited for."""
 
+    def lane(self, device: torch.device) -> Lane | None:
+        """Where batches are made ahead, the same for all; None where nothing is queued."""
+
+    def hold(self, tensor: Tensor) -> None:
+        """Give its memory to nobody before what this thread's queue has been given so far is done."""
+
+    def fetch(self, tensor: Tensor) -> Fetched:
+        """Begin to copy a tensor to the host."""
+
     def supports(self, dtype: Literal["bf16", "fp16", "tf32"], device: torch.device) -> bool:
         """Whether it computes so itself, without emulating it and faster than in fp32."""
 
@@ -125,6 +137,15 @@ class Cpu:
     def pinned(self, tensor: Tensor) -> Tensor:
         return tensor
 
+    def lane(self, device: torch.device) -> Lane | None:
+        return None
+
+    def hold(self, tensor: Tensor) -> None:
+        pass
+
+    def fetch(self, tensor: Tensor) -> Fetched:
+        return HeldByHost(tensor)
+
     def supports(self, dtype: Literal["bf16", "fp16", "tf32"], device: torch.device) -> bool:
         """bf16 alone: torch's fp16 on processors has no fast convolutions."""
         # torch has no public call for this in the versions we support.
@@ -146,6 +167,9 @@ class Cuda:
     has_own_memory = True
     compiles = True
     times_arithmetic = False
+
+    def __init__(self) -> None:
+        self._lanes: dict[torch.device, CudaLane] = {}
 
     def count(self) -> int:
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -178,6 +202,18 @@ class Cuda:
 
     def pinned(self, tensor: Tensor) -> Tensor:
         return tensor.pin_memory()
+
+    def lane(self, device: torch.device) -> Lane | None:
+        """One a device: the allocator keeps the memory of each apart."""
+        if device not in self._lanes:
+            self._lanes[device] = CudaLane(device)
+        return self._lanes[device]
+
+    def hold(self, tensor: Tensor) -> None:
+        tensor.record_stream(torch.cuda.current_stream(tensor.device))
+
+    def fetch(self, tensor: Tensor) -> Fetched:
+        return CudaFetched(tensor)
 
     def supports(self, dtype: Literal["bf16", "fp16", "tf32"], device: torch.device) -> bool:
         """By the card that is given: torch's own question is of the current one."""
@@ -260,6 +296,15 @@ def accelerator_of(device: torch.device) -> Accelerator:
 def runs_ahead(device: torch.device) -> bool:
     """Whether the host only queues work for the device."""
     return accelerator_of(device).runs_ahead
+
+
+def fetched(results: Iterable[tuple[Tensor, T]], device: torch.device) -> Iterator[tuple[Tensor, T]]:
+    """Each tensor of the device on the host, and what came with it, in their order.
+
+    Where the host runs ahead it waits for none before the device has the next ones to do.
+    """
+    own = accelerator_of(device)
+    return in_turn(((own.fetch(tensor), beside) for tensor, beside in results), BEHIND if own.runs_ahead else 0)
 
 
 def default_device() -> torch.device:

@@ -1,6 +1,6 @@
 """Images to tensors: the decoded store, samples, augmented views, batches."""
 
-from workbench.loader.batches import Ahead, Batch, FeatureBatches, ImageBatches, plain_batches
+from workbench.loader.batches import Ahead, Batch, FeatureBatches, ImageBatches, plain_batches, prepared
 from workbench.loader.pool_batches import PoolBatch, PoolBatches, paired
 from workbench.loader.samples import Samples, head_boxes
 from workbench.loader.store import ImageStore, open_store, stored_side
@@ -21,5 +21,6 @@ __all__ = [
     "open_store",
     "paired",
     "plain_batches",
+    "prepared",
     "stored_side",
 ]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workbench.compute import accelerator_of, runs_ahead
 from workbench.loader.augmentation import ViewPlan, mix
 from workbench.loader.geometry import WHOLE
 from workbench.loader.randomness import combine, permutation
@@ -52,12 +54,21 @@ class Ahead(Generic[T]):
 
     What an item's making raises is raised where the item would have come. `close` ends the thread within the
     making of an item. Making one must not draw from torch's global generator, which the steps use too.
+
+    Where the device has a lane, items are made in it, beside the work that they are for. An item's tensors are
+    to be used until the next one is asked for: their memory then goes back to the lane.
+
+    Args:
+        device: that the items are made on.
     """
 
-    def __init__(self, items: Iterator[T], depth: int = DEPTH) -> None:
+    def __init__(self, items: Iterator[T], device: torch.device, depth: int = DEPTH) -> None:
         self._items = items
-        self._queue: queue.Queue[T | _End] = queue.Queue(depth)
+        self._queue: queue.Queue[tuple[T, Any] | _End] = queue.Queue(depth)
         self._closed = threading.Event()
+        self._lane = accelerator_of(device).lane(device)
+        self._handed_out: T | None = None  # not let go of before the lane follows what is done with it
+        self._follow()
         self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
         self._thread.start()
 
@@ -67,38 +78,64 @@ class Ahead(Generic[T]):
     def __next__(self) -> T:
         if self._closed.is_set():
             raise StopIteration
-        item = self._queue.get()
-        if not isinstance(item, _End):
+        self._follow()
+        made = self._queue.get()
+        if not isinstance(made, _End):
+            item, mark = made
+            if self._lane is not None:
+                self._lane.join(mark)
+            self._handed_out = item
             return item
         self.close()
-        if item.error is not None:
-            raise item.error
+        if made.error is not None:
+            raise made.error
         raise StopIteration
 
     def close(self) -> None:
         """End the thread, and wait for it; after that there are no more items."""
         self._closed.set()
         self._thread.join()
+        self._follow()
+        if self._lane is not None:
+            self._lane.join(self._lane.mark())  # what was made for nobody, too, before what it was made of goes
+        self._handed_out = None
+
+    def _follow(self) -> None:
+        if self._lane is not None:
+            self._lane.follow()
 
     def _work(self) -> None:
+        with contextlib.nullcontext() if self._lane is None else self._lane.within():
+            self._make_all()
+
+    def _make_all(self) -> None:
         error: BaseException | None = None
         try:
             for item in self._items:
-                if not self._put(item):
+                if not self._put((item, None if self._lane is None else self._lane.mark())):
                     return
         except BaseException as raised:
             error = raised
         self._put(_End(error))
 
-    def _put(self, item: T | _End) -> bool:
+    def _put(self, made: tuple[T, Any] | _End) -> bool:
         """Whether it is still wanted."""
         while not self._closed.is_set():
             try:
-                self._queue.put(item, timeout=_LOOK_SECONDS)
+                self._queue.put(made, timeout=_LOOK_SECONDS)
                 return True
             except queue.Full:
                 continue
         return False
+
+
+def prepared(items: Iterator[T], device: torch.device) -> Iterator[T]:
+    """The items: made ahead, once the first is asked for, where the host only queues work for the device."""
+    if not runs_ahead(device):  # there the next one would only take cores from the work on this one
+        yield from items
+        return
+    with contextlib.closing(Ahead(items, device)) as ahead:
+        yield from ahead
 
 
 @dataclass(frozen=True, slots=True)

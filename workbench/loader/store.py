@@ -172,6 +172,7 @@ class ImageStore:
         """(B, 3, S, S) uint8 squares on `device`; the host does not wait for it."""
         resident = self.resident  # another thread may withdraw it
         if resident is not None and _is_on(resident, device):
+            accelerator_of(device).hold(resident)
             return resident.index_select(0, to_device(positions, device))
         self._check(positions)
         return to_device(self.pixels[positions], device)
@@ -217,7 +218,7 @@ class ImageStore:
         for start in range(0, len(self), _COPY_ROWS):
             rows = slice(start, start + _COPY_ROWS)
             self._check(np.arange(len(self))[rows])
-            resident[rows] = torch.from_numpy(np.array(self.pixels[rows])).to(device)
+            resident[rows] = to_device(np.array(self.pixels[rows]), device)
         heads = self.heads and replace(self.heads, store=self.heads.store.to(device))
         return replace(self, resident=resident, heads=heads)
 

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from workbench.compute import Dtype, accelerator_of, autocast
-from workbench.loader import Batch, ImageBatches, PoolBatches, Samples, ViewFormat, plain_batches
+from workbench.loader import (
+    Batch,
+    ImageBatches,
+    PoolBatches,
+    Samples,
+    ViewFormat,
+    plain_batches,
+    prepared,
+)
 from workbench.loader.samples import PLAIN
 from workbench.loader.views import plain_views
 from workbench.model import Cut, ImageClassifier, TrunkPart, frozen_copy
@@ -267,7 +275,7 @@ class TrunkFeatures:
         """(K, D) features of the samples, so many images a pass."""
         parts, done = [], 0
         batches = image_batches(self._setup, samples, augmentation, images)
-        for inputs, batch in batches.in_views(self._form.evaluation):
+        for inputs, batch in prepared(batches.in_views(self._form.evaluation), self._setup.device):
             parts.append(features_of(inputs, self._trunk(), self._form, self._precision.inference))
             done += len(batch)
             self._reporter.progress("features of augmented views", done, len(samples))

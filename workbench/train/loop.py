@@ -58,6 +58,8 @@ class Seen:
     """How many first choices match the labelled targets'."""
     skipped: list[bool]
     """Which steps changed nothing, as a scaled gradient overflowed."""
+    pseudo: list[tuple[NDArray[np.int64], NDArray[np.float64]]]
+    """(U,) labels and weights that each step's unlabelled images were taught; empty where none are."""
 
     @property
     def images(self) -> int:
@@ -84,11 +86,8 @@ class Seen:
         """
         counted = self.counted
         progress.count([loss for loss, _ in counted], [images for _, images in counted], self.right)
-        for step in self.steps:
-            pseudo = step.stepped.pseudo
-            if pseudo is not None:
-                weights = pseudo.weights.cpu().numpy().astype(np.float64)
-                progress.count_pool(pseudo.labels.cpu().numpy(), weights, truth[step.pool])
+        for step, (labels, weights) in zip(self.steps, self.pseudo, strict=False):
+            progress.count_pool(labels, weights, truth[step.pool])
 
 
 class Interval:
@@ -119,7 +118,17 @@ class Interval:
             flags = [step.stepped.skipped for step in self._steps]
             given = [flag for flag in flags if flag is not None]
             skipped = torch.stack(given).tolist() if given else [False] * len(flags)
-        return Seen(self._steps, losses, right, skipped)
+            return Seen(self._steps, losses, right, skipped, self._pseudo())
+
+    def _pseudo(self) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """As in `Seen`; two reads for all steps, since the device has nothing to do meanwhile."""
+        taught = [step.stepped.pseudo for step in self._steps if step.stepped.pseudo is not None]
+        if not taught:
+            return []
+        labels = torch.cat([pseudo.labels for pseudo in taught]).cpu().numpy()
+        weights = torch.cat([pseudo.weights for pseudo in taught]).cpu().numpy().astype(np.float64)
+        ends = np.cumsum([len(pseudo.labels) for pseudo in taught])[:-1]
+        return list(zip(np.split(labels, ends), np.split(weights, ends), strict=True))
 
 
 def guiding_heads(setup: Setup, stage: Stage, samples: Samples, labelled: int) -> NDArray[np.float32] | None:
@@ -289,7 +298,7 @@ class StageRun:
         batches = self.feed.epoch(epoch, self.progress.step)
         try:
             if self._prepares_ahead:
-                with contextlib.closing(Ahead(batches)) as ahead:
+                with contextlib.closing(Ahead(batches, self.setup.device)) as ahead:
                     self._train_on(epoch, drawn(each(Part.WAITING, ahead)))
             else:
                 self._train_on(epoch, drawn(each(Part.DATA, batches)))

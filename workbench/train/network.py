@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from workbench.compute import Dtype
-from workbench.loader import Samples
+from workbench.compute import Dtype, fetched
+from workbench.loader import Samples, prepared
 from workbench.model import ImageClassifier, Tuning, find_cut, frozen_copy, put_back, tune
 from workbench.recipe import Augmentation
 from workbench.runs.events import Reporter
@@ -117,7 +117,7 @@ class Network:
         self, prefix: Prefix, samples: Samples, augmentation: Augmentation, images_a_pass: int
     ) -> Tensor | None:
         batches = image_batches(self.setup, samples, augmentation, images_a_pass).in_order()
-        return maps_of(prefix, batches, len(samples))
+        return maps_of(prefix, prepared(batches, self.setup.device), len(samples))
 
     def _above_prefix(self, inputs: Tensor) -> Tensor:
         """(V·B, D) features, by the trunk as it now is, of what `_evaluation` yields."""
@@ -137,7 +137,7 @@ class Network:
 
     def _evaluation(self, positions: Ints, images_a_pass: int) -> Iterator[tuple[Tensor, Ints]]:
         """Plain views of `positions` in their order: what the prefix makes of them, else the images."""
-        images = plain_images(self.setup, positions, images_a_pass)
+        images = prepared(plain_images(self.setup, positions, images_a_pass), self.setup.device)
         if self.prefix is None:
             return images
         prefix = self.prefix
@@ -159,13 +159,24 @@ class Network:
         return positions[self.setup.world.share(len(positions), self._form.images_a_pass(INFERENCE_BATCH))]
 
     def _features(self, positions: Ints, task: str, images_a_pass: int) -> Tensor:
-        parts, done = [], 0
-        for inputs, batch in self._evaluation(positions, images_a_pass):
-            found = features_of(inputs, self._above_prefix, self._form, self.precision.inference)
-            parts.append(found.cpu())
+        def look(inputs: Tensor) -> Tensor:
+            return features_of(inputs, self._above_prefix, self._form, self.precision.inference)
+
+        return self._looked(positions, look, task, images_a_pass)
+
+    def _looked(
+        self, positions: Ints, look: Callable[[Tensor], Tensor], task: str, images_a_pass: int
+    ) -> Tensor:
+        """(K, …) on the CPU, what `look` makes of what `_evaluation` yields, batch by batch."""
+        seen = ((look(inputs), batch) for inputs, batch in self._evaluation(positions, images_a_pass))
+        found, done = torch.empty(0), 0
+        for rows, batch in fetched(seen, self.setup.device):
+            if not done:
+                found = torch.empty(len(positions), *rows.shape[1:])
+            found[done : done + len(batch)] = rows
             done += len(batch)
             self.reporter.progress(task, done, len(positions))
-        return torch.cat(parts)
+        return found
 
     @torch.inference_mode()
     def noisy_logits(self, features: Tensor, passes: int, *, dropout: float, seed: int) -> Tensor:
@@ -180,7 +191,8 @@ class Network:
         inputs = features.to(self.setup.device)
         try:
             head.train()
-            return torch.stack([head(inputs).float().cpu() for _ in range(passes)])
+            drawn = ((head(inputs).float(), number) for number in range(passes))
+            return torch.stack([logits for logits, _ in fetched(drawn, self.setup.device)])
         finally:
             layer.p = before
             head.eval()
@@ -208,13 +220,10 @@ class Network:
     def _shares(
         self, positions: Ints, logits: Callable[[Tensor], Tensor], task: str, images_a_pass: int
     ) -> NDArray[np.float32]:
-        parts, done = [], 0
-        for inputs, batch in self._evaluation(positions, images_a_pass):
-            parts.append(shares_of(inputs, logits, self._form, self.precision.inference))
-            done += len(batch)
-            self.reporter.progress(task, done, len(positions))
-        # Copied once: a GPU would stand still while the host waits for each batch and draws the next.
-        return torch.cat(parts).cpu().numpy()
+        def look(inputs: Tensor) -> Tensor:
+            return shares_of(inputs, logits, self._form, self.precision.inference)
+
+        return self._looked(positions, look, task, images_a_pass).numpy()
 
 
 def changing_weights(classifier: ImageClassifier, tuning: Tuning) -> Weights:

@@ -145,11 +145,19 @@ class MetaPseudoLabelsObjective(Objective):
         """(U,) int64 hard labels for (U, C) probabilities."""
         if self._knobs.labels == "argmax":
             return probabilities.argmax(dim=1)
-        return torch.multinomial(probabilities, 1)[:, 0]
+        return drawn_classes(probabilities)
 
     def _ramp(self) -> float:
         """Linear from 0 to 1 over `uda_rampup_epochs`."""
         return min(1.0, self._clock.epochs / self._rampup) if self._rampup else 1.0
+
+
+def drawn_classes(probabilities: Tensor) -> Tensor:
+    """(U,) int64 a class for each row of (U, C), drawn from torch's generator of their device.
+
+    What `torch.multinomial` draws, which would have the host wait to see that they are probabilities.
+    """
+    return (probabilities / torch.empty_like(probabilities).exponential_()).argmax(dim=1)
 
 
 def uda_loss(weak: Tensor, strong: Tensor, temperature: float, threshold: float) -> Tensor:
