@@ -16,6 +16,8 @@ from benchmarks.contest import LEARNING_RATE, Contest
 from benchmarks.ours import wait_for
 from benchmarks.turns import Epoch, Turn
 
+_TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 class BareStep:
     """As many steps as petbench's epoch has."""
@@ -26,7 +28,9 @@ class BareStep:
         terms, self._device = contest.terms, contest.device
         self._network = contest.fresh().train()
         self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=LEARNING_RATE, fused=True)
-        self._bf16 = contest.precision.training == "bf16"
+        self._dtype = _TORCH[contest.precision.training]
+        is_fp16 = self._dtype is torch.float16
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=is_fp16)
         self._inputs = torch.rand(
             terms.batch_size, 3, terms.side, terms.side, device=self._device
         ).contiguous(memory_format=torch.channels_last)
@@ -45,7 +49,10 @@ class BareStep:
 
     def _step(self) -> None:
         self._optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+        is_low = self._dtype is not torch.float32
+        with torch.autocast(self._device.type, self._dtype if is_low else None, enabled=is_low):
             logits = self._network(self._inputs)
-        F.cross_entropy(logits.float(), self._labels).backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
+        loss = F.cross_entropy(logits.float(), self._labels)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.step(self._optimizer)
+        self._scaler.update()

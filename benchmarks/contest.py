@@ -15,7 +15,7 @@ from workbench.compute import Dtype
 from workbench.model import ImageClassifier
 from workbench.recipe import Recipe
 from workbench.runs.events import Silent
-from workbench.train.precision import Precision, choose_precision
+from workbench.train.precision import Precision, Wanted, choose_precision
 from workbench.train.setup import Places, Setup, prepare
 
 LEARNING_RATE = 5e-4
@@ -33,6 +33,14 @@ class Terms:
     images: int
     validation: int
     batch_size: int = 32
+    precision: Wanted = "auto"
+    random_weights: bool = False
+    """Also where weights lie on every development machine."""
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the network starts from ImageNet weights."""
+        return has_weights(self.backbone) and not self.random_weights
 
     @property
     def label(self) -> str:
@@ -90,7 +98,7 @@ class Contest:
         return (
             f"{terms.label}: {terms.images} training and {terms.validation} validation images "
             f"({self.tree.source}), {self.tree.classes} classes, batch {terms.batch_size}, "
-            f"{'ImageNet weights' if has_weights(terms.backbone) else 'random weights'}, all layers, AdamW; "
+            f"{'ImageNet weights' if terms.has_weights else 'random weights'}, all layers, AdamW; "
             f"petbench chose training in {self.precision.training}, inference in {self.precision.inference} "
             f"({self.precision.reason})"
         )
@@ -109,7 +117,7 @@ def recipe_of(terms: Terms, root: Path) -> Recipe:
             "data": {"dataset": "folder", "root": str(root), "image_size": terms.side},
             "model": {
                 "backbone": terms.backbone,
-                "weights": "default" if has_weights(terms.backbone) else "none",
+                "weights": "default" if terms.has_weights else "none",
             },
             "finetune": {"layers": "all", "batch_norm": "all"},
             "optimizer": {"name": "adamw", "learning_rate": LEARNING_RATE},
@@ -133,5 +141,7 @@ def hold(terms: Terms, common: Common, folder: Path) -> Contest:
         test=np.zeros(0, dtype=np.int64),
     )
     setup = replace(setup, split=split)
-    precision = choose_precision("auto", setup.classifier, terms.side, setup.device, trains_on_images=True)
+    precision = choose_precision(
+        terms.precision, setup.classifier, terms.side, setup.device, trains_on_images=True
+    )
     return Contest(terms, tree, setup, precision, copy.deepcopy(setup.classifier))

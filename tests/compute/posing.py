@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from tests.compute.queues import PosingLane, Queues
+from workbench.compute.lanes import Fetched, HeldByHost
 
 GIB = 2**30
 POSER = torch.device("meta")
@@ -26,6 +30,10 @@ class PosingGpu:
     has_own_memory: bool = True
     compiles: bool = True
     times_arithmetic: bool = False
+    times_convolutions: bool = True
+    queues: Queues = field(default_factory=Queues)
+    fetches: Callable[[Tensor], Fetched] = HeldByHost
+    """How a tensor comes to the host."""
 
     def count(self) -> int:
         """One."""
@@ -64,6 +72,18 @@ class PosingGpu:
     def pinned(self, tensor: Tensor) -> Tensor:
         """Pinning needs a driver."""
         return tensor
+
+    def lane(self, device: torch.device) -> PosingLane:
+        """One for all."""
+        return PosingLane(self.queues)
+
+    def hold(self, tensor: Tensor) -> None:
+        """Noted."""
+        self.queues.hold(tensor)
+
+    def fetch(self, tensor: Tensor) -> Fetched:
+        """As the test says."""
+        return self.fetches(tensor)
 
     def supports(self, dtype: Literal["bf16", "fp16", "tf32"], device: torch.device) -> bool:
         """As the test says."""

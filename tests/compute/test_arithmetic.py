@@ -16,6 +16,7 @@ from workbench.compute import (
     float32_name,
     full_precision,
     stated,
+    times_convolutions,
 )
 
 CPU = torch.device("cpu")
@@ -27,6 +28,7 @@ def _flags() -> tuple[bool, ...]:
         torch.backends.cuda.matmul.allow_tf32,
         torch.are_deterministic_algorithms_enabled(),
         torch.backends.cudnn.deterministic,
+        torch.backends.cudnn.benchmark,
     )
 
 
@@ -42,11 +44,21 @@ def _as_before() -> Iterator[None]:
 def test_what_is_stated_holds_within_and_not_after(tf32: bool, deterministic: bool) -> None:
     with stated(tf32=not tf32, deterministic=not deterministic):
         with stated(tf32=tf32, deterministic=deterministic):
-            assert _flags() == (tf32, tf32, deterministic, deterministic)
+            assert _flags() == (tf32, tf32, deterministic, deterministic, False)
             with exact_float32():
                 assert _flags()[:2] == (False, False)
             assert _flags()[:2] == (tf32, tf32)
         assert _flags()[0] is not tf32
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_convolutions_are_timed_where_sizes_come_again_and_nothing_forbids_it(deterministic: bool) -> None:
+    gpu = torch.device("cuda:0")
+    with stated(tf32=False, deterministic=deterministic, fixed_sizes=True):
+        assert torch.backends.cudnn.benchmark is not deterministic
+        assert (times_convolutions(gpu), times_convolutions(CPU)) == (not deterministic, False)
+        with stated(tf32=False, deterministic=False):
+            assert not times_convolutions(gpu)
 
 
 def test_tf32_has_its_name_only_where_the_device_has_it(monkeypatch: pytest.MonkeyPatch) -> None:

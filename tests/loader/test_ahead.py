@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from workbench.loader.batches import DEPTH, Ahead
+from workbench.compute.accelerators import Cpu
+from workbench.loader.batches import DEPTH, Ahead, prepared
 
 CPU = torch.device("cpu")
 
@@ -56,3 +57,24 @@ def test_an_error_comes_where_its_item_would_have() -> None:
         next(ahead)
     assert _threads() == 0
     assert list(ahead) == []
+
+
+def test_batches_are_made_one_by_one_on_a_cpu_and_ahead_where_the_host_only_queues(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(3):
+            made.append(threading.get_ident())
+            yield number
+
+    assert list(prepared(items(), CPU)) == [0, 1, 2]
+    assert set(made) == {threading.get_ident()}
+    made.clear()
+    monkeypatch.setattr(Cpu, "runs_ahead", True)
+    waiting = prepared(items(), CPU)
+    assert (_threads(), made) == (0, [])  # nothing is made for nobody
+    assert list(waiting) == [0, 1, 2]
+    assert threading.get_ident() not in made
+    assert _threads() == 0

@@ -18,7 +18,7 @@ from workbench.model.classifier import Architecture, LayerGroup
 from workbench.recipe import Optimizer
 from workbench.recipe.strategies.online import MetaPseudoLabels
 from workbench.train.objectives import Beginning, Clock, Labelled
-from workbench.train.objectives.meta_pseudo_labels import MetaPseudoLabelsObjective, uda_loss
+from workbench.train.objectives.meta_pseudo_labels import MetaPseudoLabelsObjective, drawn_classes, uda_loss
 
 CLASSES, SIDE = 3, 2
 CPU = torch.device("cpu")
@@ -299,3 +299,12 @@ def test_its_state_restores_the_teacher_its_optimiser_and_the_average() -> None:
         torch.manual_seed(1)
         found.append(_step(each, model, _pool(6), 1.0))
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_classes_are_drawn_as_torch_draws_them_without_its_look_at_the_numbers() -> None:
+    shares = torch.softmax(3 * torch.randn(200, 37, generator=torch.Generator().manual_seed(0)), dim=1)
+    shares[::2, :30] = 0
+    torch.manual_seed(1)
+    wanted = torch.multinomial(shares, 1)[:, 0]
+    torch.manual_seed(1)
+    assert torch.equal(drawn_classes(shares), wanted)

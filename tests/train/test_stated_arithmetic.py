@@ -13,7 +13,7 @@ from torch import nn
 from tests.compute.posing import POSER, PosingGpu
 from tests.loader.conftest import Recorder
 from tests.train.making import HEAD, TRUNK, places, tiny, train
-from workbench.compute import ACCELERATORS, stated
+from workbench.compute import ACCELERATORS, stated, times_convolutions
 from workbench.compute.accelerators import Cpu
 from workbench.model.cut import folded
 from workbench.runs.events import Silent
@@ -22,7 +22,7 @@ from workbench.support.errors import UserError
 from workbench.train.begin import warn_of_emulation
 from workbench.train.feature_bank import feature_folder, view_format
 from workbench.train.learner import Learner
-from workbench.train.precision import Precision, check_precision, choose_precision, inference_dtype
+from workbench.train.precision import Precision, as_stated, check_precision, choose_precision, inference_dtype
 from workbench.train.setup import prepare
 from workbench.train.state import RunState
 
@@ -126,6 +126,19 @@ def test_the_peak_of_memory_is_measured_anew_for_each_run(
         assert results.peak_memory_bytes == 100 + attempt
 
 
+@pytest.mark.parametrize(
+    ("change", "timed"),
+    [("seed=1", True), ("training.deterministic=true", False), ("training.progressive=0.5", False)],
+)
+def test_a_gpus_convolutions_are_timed_unless_views_grow_or_the_same_bits_are_asked_for(
+    change: str, timed: bool, sample: Path, gpu: PosingGpu
+) -> None:
+    recipe = tiny(TRUNK, sample, "data.image_size=64", change)
+    with as_stated(recipe.training):
+        assert times_convolutions(POSER) is timed
+    assert not times_convolutions(POSER)
+
+
 def test_folding_is_proved_in_float32_whatever_the_run_allows() -> None:
     seen: list[bool] = []
 
@@ -168,5 +181,6 @@ def test_a_run_computes_as_its_recipe_says_and_keeps_that(
     kept = [read_provenance(run.directory) for run in (plain, stated_run)]
     assert [record.get("float32") for record in kept] == ["fp32", "fp32"]  # a processor has no TF32
     assert [record.get("deterministic") for record in kept] == [None, "true"]
+    assert [record.get("timed_convolutions") for record in kept] == [None, None]
     # On a processor nothing is gained by it, and nothing changes.
     assert stated_run.results.weights_sha256 == plain.results.weights_sha256

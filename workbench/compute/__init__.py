@@ -18,6 +18,7 @@ from workbench.compute.arithmetic import (
     float32_name,
     full_precision,
     stated,
+    times_convolutions,
 )
 from workbench.compute.trouble import Trouble, is_out_of_device_memory, is_want_of_memory, trouble_of
 
@@ -40,5 +41,6 @@ __all__ = [
     "is_want_of_memory",
     "runs_ahead",
     "stated",
+    "times_convolutions",
     "trouble_of",
 ]

@@ -47,6 +47,8 @@ class Accelerator(Protocol):
     """`training.compile = "auto"` may pay."""
     times_arithmetic: bool
     """Which arithmetic is faster depends on the network and is timed; else what `supports` says decides."""
+    times_convolutions: bool
+    """Its library can choose algorithms by timing them for each size."""
 
     def count(self) -> int:
         """How many there are for this process."""
@@ -105,6 +107,7 @@ class Cpu:
     has_own_memory = False
     compiles = False
     times_arithmetic = True
+    times_convolutions = False
 
     def count(self) -> int:
         return 1
@@ -167,6 +170,7 @@ class Cuda:
     has_own_memory = True
     compiles = True
     times_arithmetic = False
+    times_convolutions = True
 
     def __init__(self) -> None:
         self._lanes: dict[torch.device, CudaLane] = {}
@@ -304,7 +308,9 @@ def fetched(results: Iterable[tuple[Tensor, T]], device: torch.device) -> Iterat
     Where the host runs ahead it waits for none before the device has the next ones to do.
     """
     own = accelerator_of(device)
-    return in_turn(((own.fetch(tensor), beside) for tensor, beside in results), BEHIND if own.runs_ahead else 0)
+    return in_turn(
+        ((own.fetch(tensor), beside) for tensor, beside in results), BEHIND if own.runs_ahead else 0
+    )
 
 
 def default_device() -> torch.device:

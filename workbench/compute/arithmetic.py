@@ -21,6 +21,7 @@ __all__ = [
     "float32_name",
     "full_precision",
     "stated",
+    "times_convolutions",
 ]
 
 _TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -77,22 +78,24 @@ def exact_float32() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stated(*, tf32: bool, deterministic: bool) -> Iterator[None]:
+def stated(*, tf32: bool, deterministic: bool, fixed_sizes: bool = False) -> Iterator[None]:
     """Compute so within it, whatever torch's defaults or another run in this process have set.
 
     Args:
         tf32: float32 products and convolutions may be computed in TF32 where the device has it.
         deterministic: of one input the same bits always; an operation that cannot raises RuntimeError.
+        fixed_sizes: what comes has a few sizes, again and again. cuDNN then times its algorithms for each
+            and keeps the fastest; not where `deterministic`, since another time another may be the fastest.
     """
     cudnn = torch.backends.cudnn
     before = _tf32(), torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, cudnn.benchmark
     filling: Any = torch.utils.deterministic
     fills = filling.fill_uninitialized_memory
     allow_tf32(convolutions=tf32, products=tf32)
+    cudnn.benchmark = fixed_sizes and not deterministic
     if deterministic:
         os.environ.setdefault(_WORKSPACE, _WORKSPACE_CHOICE)
         filling.fill_uninitialized_memory = False  # nobody reads it here, and it costs a pass
-        cudnn.benchmark = False
     torch.use_deterministic_algorithms(deterministic)
     cudnn.deterministic = deterministic
     try:
@@ -102,6 +105,11 @@ def stated(*, tf32: bool, deterministic: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before[1])
         cudnn.deterministic, cudnn.benchmark = before[2:]
         filling.fill_uninitialized_memory = fills
+
+
+def times_convolutions(device: torch.device) -> bool:
+    """Whether algorithms of convolutions are chosen by timing on the device now."""
+    return torch.backends.cudnn.benchmark and accelerator_of(device).times_convolutions
 
 
 def _tf32() -> tuple[bool, bool]:

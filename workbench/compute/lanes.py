@@ -49,7 +49,7 @@ class CudaLane:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._stream = torch.cuda.Stream(device)
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def within(self) -> AbstractContextManager[Any]:
         return torch.cuda.stream(self._stream)
@@ -71,7 +71,7 @@ class CudaFetched:
         self._copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         self._copy.copy_(tensor, non_blocking=True)
         # One that blocks: else the host would take a core to wait, which those who decode want.
-        self._there = torch.cuda.Event(blocking=True)
+        self._there = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         self._there.record(torch.cuda.current_stream(tensor.device))
 
     def wait(self) -> Tensor:

@@ -55,8 +55,8 @@ class Ahead(Generic[T]):
     What an item's making raises is raised where the item would have come. `close` ends the thread within the
     making of an item. Making one must not draw from torch's global generator, which the steps use too.
 
-    Where the device has a lane, items are made in it, beside the work that they are for. An item's tensors are
-    to be used until the next one is asked for: their memory then goes back to the lane.
+    Where the device has a lane, items are made in it, beside the work that they are for. An item's tensors
+    may be used until the next one is asked for: their memory then goes back to the lane.
 
     Args:
         device: that the items are made on.
@@ -97,7 +97,9 @@ class Ahead(Generic[T]):
         self._thread.join()
         self._follow()
         if self._lane is not None:
-            self._lane.join(self._lane.mark())  # what was made for nobody, too, before what it was made of goes
+            self._lane.join(
+                self._lane.mark()
+            )  # what was made for nobody, too, before what it was made of goes
         self._handed_out = None
 
     def _follow(self) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from workbench.compute import accelerator_of, computes_in, float32_name
+from workbench.compute import accelerator_of, computes_in, float32_name, times_convolutions
 from workbench.dataset import Catalogue, Split, SplitSummary, load_split, save_split, split_summary
 from workbench.dataset.extra import copied_images
 from workbench.dataset.generated import measured_and_tuned_on
@@ -135,6 +135,7 @@ def record_provenance(
         "float32": float32_name(device),
         **({} if setup.world.is_alone else {"processes": str(setup.world.size)}),
         **({"deterministic": "true"} if setup.recipe.training.deterministic else {}),
+        **({"timed_convolutions": "true"} if times_convolutions(device) else {}),
         "threads": str(torch.get_num_threads()),
         **more,
     }

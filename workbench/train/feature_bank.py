@@ -11,10 +11,9 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workbench.compute import Dtype, arithmetic_name, autocast
+from workbench.compute import Dtype, arithmetic_name, autocast, fetched
 from workbench.dataset import Catalogue
 from workbench.loader import ViewFormat, stored_side
 from workbench.loader.store_build import decoding_id
@@ -158,6 +157,7 @@ class FeatureBank:
         self._folder = folder
         self._shape = (images, width)
         self._look, self._passes = look, Passes(batch, device, reporter)
+        self._device = device
         self._reporter, self._task_of = reporter, task_of
         self._held = torch.zeros(0, width)
         self._is_held = np.zeros(images, dtype=np.bool_)
@@ -224,20 +224,26 @@ class FeatureBank:
         # a run that was killed, or by several runs) must hold what one pass would have: every batch is full.
         done = number = 0
         task = self._task_of(missing)
-        while done < len(missing):
-            own, rows = self._passes.within(partial(self._looked, missing[done:]), self._passes.size)
-            matrix[own] = rows
-            checksums[own] = [_checksum(row) for row in matrix[own]]
-            done, number = done + len(own), number + 1
-            if number % CHUNK_BATCHES == 0 or done == len(missing):
-                self._save_checksums(checksums)
-            self._reporter.progress(task, done, len(missing))
 
-    def _looked(self, missing: Ints, batch: int) -> tuple[Ints, NDArray[np.float32]]:
-        """The first images (K,), and their features (K, D)."""
-        own = missing[:batch]
-        filled = np.concatenate([own, np.repeat(own[-1:], batch - len(own))])
-        return own, self._look(filled)[: len(own)].cpu().numpy()
+        def fill(batch: int) -> None:
+            """From where it stands: where memory is short, what was done with larger batches stays."""
+            nonlocal done, number
+            for rows, own in fetched(self._looked(missing[done:], batch), self._device):
+                matrix[own] = rows.numpy()
+                checksums[own] = [_checksum(row) for row in matrix[own]]
+                done, number = done + len(own), number + 1
+                if number % CHUNK_BATCHES == 0 or done == len(missing):
+                    self._save_checksums(checksums)
+                self._reporter.progress(task, done, len(missing))
+
+        self._passes.within(fill, self._passes.size)
+
+    def _looked(self, missing: Ints, batch: int) -> Iterator[tuple[Tensor, Ints]]:
+        """(K, D) features on the device, and their (K,) images, so many at a time."""
+        for start in range(0, len(missing), batch):
+            own = missing[start : start + batch]
+            filled = np.concatenate([own, np.repeat(own[-1:], batch - len(own))])
+            yield self._look(filled)[: len(own)], own
 
     def _save_checksums(self, checksums: NDArray[np.uint32]) -> None:
         # By way of memory: on a full disk np.save to a file raises an error that does not say so.

@@ -11,15 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from workbench.compute import Dtype, accelerator_of, autocast
-from workbench.loader import (
-    Batch,
-    ImageBatches,
-    PoolBatches,
-    Samples,
-    ViewFormat,
-    plain_batches,
-    prepared,
-)
+from workbench.loader import Batch, ImageBatches, PoolBatches, Samples, ViewFormat, plain_batches, prepared
 from workbench.loader.samples import PLAIN
 from workbench.loader.views import plain_views
 from workbench.model import Cut, ImageClassifier, TrunkPart, frozen_copy

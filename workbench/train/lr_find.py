@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from workbench.compute import stated
 from workbench.recipe import Recipe
 from workbench.recipe.plan import Stage, plan
 from workbench.runs.events import Reporter, Silent
@@ -18,6 +17,7 @@ from workbench.train.host import one_thread
 from workbench.train.interrupt import StopRequest
 from workbench.train.loop import StageRun, Surroundings
 from workbench.train.network import Network
+from workbench.train.precision import as_stated
 from workbench.train.run import samples_of
 from workbench.train.setup import Places, prepare
 from workbench.train.state import RunState
@@ -73,7 +73,7 @@ def range_test(
     """
     if not 0 < low < high:
         raise UserError(f"from {low:g} to {high:g} is no range", allowed="0 < --low < --high")
-    with stated(tf32=recipe.training.tf32, deterministic=recipe.training.deterministic):
+    with as_stated(recipe.training):
         return _range_test(recipe, places, reporter, low, high, steps)
 
 

@@ -15,7 +15,8 @@ from typing import Literal
 import torch
 from torch import nn
 
-from workbench.compute import Dtype, accelerator_of, autocast, computes_in
+from workbench.compute import Dtype, accelerator_of, autocast, computes_in, stated
+from workbench.recipe.training import Training
 from workbench.runs.provenance import processor_name
 from workbench.support.caches import locked_cache, read_json_cache, write_json_cache
 from workbench.support.digests import fingerprint
@@ -48,6 +49,13 @@ class Precision:
 
 Wanted = Literal["auto", "fp32", "bf16", "fp16", "emulated_bf16"]
 """`training.precision`."""
+
+
+def as_stated(training: Training) -> AbstractContextManager[None]:
+    """Within it the process computes as a recipe says; views that grow have too many sizes to time each."""
+    return stated(
+        tf32=training.tf32, deterministic=training.deterministic, fixed_sizes=not training.progressive
+    )
 
 
 def check_precision(wanted: Wanted, device: torch.device) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from workbench.compute import accelerator_of, stated
+from workbench.compute import accelerator_of
 from workbench.dataset import save_split
 from workbench.loader import Samples
 from workbench.loader.samples import PLAIN
@@ -52,6 +52,7 @@ from workbench.train.loop import StageRun, Surroundings
 from workbench.train.network import Network
 from workbench.train.objectives import Objective
 from workbench.train.out_of_fold import Fold, OutOfFold, choosing_images, choosing_labels, judge_by_folds
+from workbench.train.precision import as_stated
 from workbench.train.setup import PartByNeed, Places, Setup, prepare
 from workbench.train.state import Best, RunState, StageProgress, Weights, pack, unpack, weights_under
 from workbench.train.taught import as_competitor, asks_runs, find_teachers, hear, pinned_word, read_teachers
@@ -82,7 +83,7 @@ def execute(
         TakenOver: another attempt has the run by now.
     """
     accelerator_of(places.device).begin_peak(places.device)
-    with stated(tf32=recipe.training.tf32, deterministic=recipe.training.deterministic):
+    with as_stated(recipe.training):
         return _execute(directory, recipe, places, reporter, stop, tenure, begun, command_line)
 
 
