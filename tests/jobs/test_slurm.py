@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +21,19 @@ from tests.jobs.played_slurm import Played
 from tests.runs.making import make_run
 from tests.train.making import TRUNK, recipe_text
 from workbench.cli.runs_listing import listed
-from workbench.jobs import discard_runs, pause_run, resume_run, stop_run
+from workbench.jobs import discard_runs, pause_run, resume_run, stop_run, submission
 from workbench.jobs.cluster import Cluster
-from workbench.jobs.slurm import CANCELLED, SlurmSaid, SlurmView, SlurmWatch, ask, ask_about, command
+from workbench.jobs.slurm import (
+    CANCELLED,
+    SlurmSaid,
+    SlurmView,
+    SlurmWatch,
+    ask,
+    ask_about,
+    attempts,
+    command,
+)
+from workbench.jobs.slurm_job import Place, _begun
 from workbench.jobs.submission import Submission, script, settle, submit
 from workbench.jobs.sweep import queue_sweep
 from workbench.recipe.sweep import load_sweep
@@ -353,3 +365,70 @@ def test_nothing_is_submitted_while_slurm_does_not_say_whether_it_has_a_job(
 
 def test_the_ticket_is_plain_json_that_a_person_can_read(run: RunDirectory) -> None:
     assert json.loads(run.ticket.read_text())["job"] == "12"
+
+
+# Many points, and whatever happens on the way
+
+
+SBATCH = """number=$(( 40 + $(ls {jobs} | wc -l) ))
+cat > {jobs}/$number
+echo $number"""
+SQUEUE = """for file in {jobs}/*; do
+  [ -s "$file" ] || continue
+  name=$(sed -n 's/^#SBATCH --job-name=//p' "$file")
+  last=$(sed -n 's/^#SBATCH --array=0-//p' "$file")
+  for task in $(seq 0 "$last"); do echo "${{file##*/}}|$task|PENDING|$name|low||Priority"; done
+done"""
+
+
+@pytest.mark.slow
+def test_two_hundred_points_whose_submitters_and_jobs_end_at_random_are_trained_once_each(
+    tmp_path: Path, slurm: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(5)
+    (jobs := tmp_path / "jobs").mkdir()
+    slurm.says("scontrol", 'echo "ClusterName = played"; echo "MaxArraySize = 81"')
+    slurm.says("sbatch", SBATCH.format(jobs=jobs))
+    slurm.says("squeue", SQUEUE.format(jobs=jobs))
+    path, home = tmp_path / "recipe.toml", tmp_path / "runs"
+    path.write_text(recipe_text(TRUNK, tmp_path) + f"[sweep]\nseeds = {list(range(200))}\n")
+    sweep = load_sweep(path)
+
+    def submit(killed: float) -> int:
+        def deadly(*words: str, stdin: str = "") -> str:
+            if words[0] == "sbatch" and chance.random() < killed:
+                raise KeyboardInterrupt  # nothing is taken back, as after kill -9
+            said = command(*words, stdin=stdin)
+            if words[0] == "sbatch" and chance.random() < killed:
+                raise KeyboardInterrupt
+            return said
+
+        monkeypatch.setattr(submission, "command", deadly)
+        with suppress(KeyboardInterrupt):
+            how = Submission(Cluster())
+            return len(queue_sweep(sweep, home, _same_data, data_home=None, slurm=how).launched)
+        return 1
+
+    def work(share: float) -> None:
+        """Some of what Slurm has is trained, as a job looks at its ticket first; the rest is cancelled."""
+        for job in jobs.iterdir():
+            script = job.read_text()
+            given = script.partition("runs=(\n")[2].partition("\n)")[0]
+            for task, line in enumerate(given.splitlines()):
+                run, place = RunDirectory(Path(line.strip())), Place(f"{job.name}_{task}", 0)
+                if chance.random() < share and (ticket := _begun(run, place)) is not None:
+                    with (run.path / "trained").open("a") as file:
+                        file.write("once\n")
+                    write_exit(run, code=0, reason="", attempt=attempts(run) + 1)
+                    close_ticket(run, ticket, "finished")
+            job.write_text("")  # it is gone; its number is not given again
+
+    for killed in (0.5, 0.5, 0.3, 0.0, 0.3):
+        submit(killed)
+        work(chance.random() / 2)
+    while submit(0.0):
+        work(1.0)
+    runs = run_directories(home)
+    assert len(runs) == 200
+    assert {status_of(run) for run in runs} == {RunStatus.FINISHED}
+    assert {(run.path / "trained").read_text() for run in runs} == {"once\n"}
