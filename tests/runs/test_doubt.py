@@ -71,6 +71,23 @@ def test_ties_keep_their_order_either_way() -> None:
         assert rank(rows, Doubt.MARGIN, surest_first=surest_first) == rows
 
 
+def test_equal_probabilities_and_equal_doubts_keep_their_order(tmp_path: Path) -> None:
+    run = finish(make_run(tmp_path), make_results())
+    draws = np.random.default_rng(0)
+    shares = draws.integers(1, 4, (300, len(CLASSES))).astype(np.float32)  # many ties
+    shares /= shares.sum(axis=1, keepdims=True)
+    ids = [f"{number:03d}" for number in range(300)]
+    save_predictions(run.predictions("test"), ids, shares, np.zeros(300, dtype=np.int64))
+    found = split_opinions(run, "test")
+    order = np.argsort(-shares, axis=1, kind="stable")[:, :2].tolist()
+    assert [(row.said, row.second) for row in found.rows] == [(CLASSES[a], CLASSES[b]) for a, b in order]
+    ranked = rank(found.rows, Doubt.CONFIDENCE)
+    assert ranked == sorted(found.rows, key=lambda row: row.confidence)
+    assert rank(found.rows, Doubt.CONFIDENCE, surest_first=True) == sorted(
+        found.rows, key=lambda row: -row.confidence
+    )
+
+
 def test_conditions_of_a_choice_all_hold(run: RunDirectory) -> None:
     opinions = split_opinions(run, "test")
 

@@ -124,7 +124,9 @@ def rank(opinions: Iterable[Opinion], doubt: Doubt, *, surest_first: bool = Fals
         second = -sign * opinion.confidence if doubt is Doubt.FLIPS else 0.0
         return (value is None, sound, sign * (value or 0.0), second)
 
-    return sorted(opinions, key=place)
+    rows = list(opinions)
+    keys = np.array([place(row) for row in rows], dtype=np.float64).reshape(-1, 4)
+    return [rows[at] for at in np.lexsort(keys.T[::-1]).tolist()]
 
 
 def known_orders(opinions: Opinions) -> list[Doubt]:

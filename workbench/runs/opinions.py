@@ -139,7 +139,7 @@ def _opinions(predictions: Predictions, classes: Sequence[str]) -> list[Opinion]
     probabilities = predictions.probabilities  # (N, C) float32
     if not len(probabilities):
         return []
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
+    order = _best_two(probabilities)
     top = np.take_along_axis(probabilities, order, axis=1)
     entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(axis=1)
     return [
@@ -177,17 +177,19 @@ def _second_choices(run: RunDirectory, number: int, ledger: Sequence[PseudoLabel
     if predictions.ids != tuple(row.id for row in ledger):
         return unknown
     names = class_names(run, predictions, ledger)
-    best = ([names.get(index) for index in order] for order in _best_two(predictions.probabilities))
+    best = ([names.get(index) for index in order] for order in _best_two(predictions.probabilities).tolist())
     return [
         second if first == row.pseudo_label else first
         for (first, second), row in zip(best, ledger, strict=True)
     ]
 
 
-def _best_two(probabilities: NDArray[np.float32]) -> list[list[int]]:
-    """Class indices of the two highest probabilities of each row, highest first."""
-    best: list[list[int]] = np.argsort(-probabilities, axis=1, kind="stable")[:, :2].tolist()
-    return best
+def _best_two(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(N, 2) classes of the two highest probabilities of each row, highest first; of equal ones the lower."""
+    first = probabilities.argmax(axis=1)
+    others = probabilities.copy()
+    others[np.arange(len(others)), first] = -1.0
+    return np.column_stack([first, others.argmax(axis=1)])
 
 
 def class_names(
