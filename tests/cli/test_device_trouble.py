@@ -62,7 +62,7 @@ def _machine(monkeypatch: pytest.MonkeyPatch, usable: bool) -> list[str]:
             raise UserError("torch sees 0 GPUs")
         return torch.device("cpu" if name == "auto" else name)
 
-    monkeypatch.setattr("workbench.jobs.device.wanted_devices", lambda name: cards)
+    monkeypatch.setattr("workbench.jobs.device.wanted_devices", lambda *_: cards)
     monkeypatch.setattr("workbench.jobs.lease.is_free", lambda key: key == "GPU-1")
     monkeypatch.setattr("workbench.compute.find_device", find)
     return asked
@@ -87,7 +87,7 @@ def test_a_slice_of_a_divided_card_is_shown_to_the_process_alone(monkeypatch: py
     asked = _machine(monkeypatch, usable=True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-a,MIG-b")
     one = Device("cuda:1", "A100 MIG 1g.5gb", "MIG-b", "MIG-b")
-    monkeypatch.setattr("workbench.jobs.device.wanted_devices", lambda name: [one])
+    monkeypatch.setattr("workbench.jobs.device.wanted_devices", lambda *_: [one])
     foreground_device("cuda:1")
     assert asked == ["cuda"]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "MIG-b"

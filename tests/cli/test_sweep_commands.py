@@ -144,7 +144,7 @@ def test_a_grid_makes_a_sweep_of_a_recipe_that_has_none(
 def test_a_device_that_is_not_there_is_refused_before_anything_begins(
     petbench: Petbench, swept: Path, home: Path
 ) -> None:
-    said = petbench("sweep", swept, "--devices", "cpu,cuda:9")
+    said = petbench("sweep", swept, "--device", "cpu,cuda:9")
     assert said.code == 2
     assert "no device 'cuda:9' here" in said.err
     assert run_directories(home / "runs") == []

@@ -47,7 +47,7 @@ class Background:
 def cpu_taken(run: RunDirectory) -> Iterator[None]:
     """This process has the CPU's lease meanwhile, so that launched runs wait."""
     with queue_lock():
-        lease = try_lease(wanted_devices("cpu")[0], run)
+        lease = try_lease(wanted_devices("cpu"), run)
     assert lease is not None
     try:
         yield

@@ -129,3 +129,20 @@ def test_a_typed_line_that_will_not_do_is_told(line: str, said: str, tmp_path: P
         read_cluster(typed_options(line), file=tmp_path / "none.toml")
     assert said in str(caught.value)
     assert caught.value.allowed
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count", "asked"), [("", 1, None), ("", 4, "4"), ("a100:4", 4, "a100:4"), ("8", 4, "8")]
+)
+def test_a_job_asks_for_as_many_gpus_as_train_its_run(gpus: str, count: int, asked: str | None) -> None:
+    options = Cluster(gpus=gpus).for_devices(count).options
+    assert [option for option in options if option.startswith("--gres")] == (
+        [f"--gres=gpu:{asked}"] if asked else []
+    )
+    again = Cluster(lines=options).for_devices(count).options
+    assert sum(option.startswith("--gres") for option in again) == bool(asked), "a job that is given again"
+
+
+def test_fewer_gpus_than_train_the_run_are_refused() -> None:
+    with pytest.raises(UserError, match="2 GPUs a run are fewer than the 4"):
+        Cluster(gpus="a100:2").for_devices(4)

@@ -16,7 +16,9 @@ from workbench.jobs import gpu_usage
 from workbench.jobs import lease as leases
 from workbench.jobs.device import (
     Device,
+    demand_of,
     devices,
+    environment_of,
     listed_device,
     platform_said,
     torch_platform,
@@ -24,7 +26,7 @@ from workbench.jobs.device import (
     visible_without_driver,
     wanted_devices,
 )
-from workbench.jobs.lease import choose_free, others_on, try_lease
+from workbench.jobs.lease import order_free, others_on, try_lease
 from workbench.jobs.nvml import Gpu, GpuLoad, read_gpus, read_loads
 from workbench.runs.process import write_process
 from workbench.runs.waiting import queue_lock
@@ -188,7 +190,9 @@ def test_a_torch_for_rocm_has_amds_gpus(
     assert [gpu.visible for gpu in gpus] == entries
     assert [gpu.name for gpu in gpus] == [f"cuda:{place}" for place in range(len(entries))]
     assert len({gpu.key for gpu in gpus}) == len(gpus)
-    assert all(gpu.alone == {"HIP_VISIBLE_DEVICES": gpu.visible} for gpu in gpus)
+    assert all(environment_of([gpu]) == {"HIP_VISIBLE_DEVICES": gpu.visible} for gpu in gpus)
+    together = {"HIP_VISIBLE_DEVICES": ",".join(entries)} if entries else {}
+    assert environment_of(gpus) == together
 
 
 class Divided:
@@ -241,7 +245,7 @@ def test_slices_of_a_divided_card_are_listed_and_leased_one_by_one() -> None:
     gpus = devices({})[:-1]
     assert [gpu.key for gpu in gpus] == ["GPU-whole", "MIG-a", "MIG-b"]
     assert [gpu.is_slice for gpu in gpus] == [False, True, True]
-    assert gpus[2].alone == {"CUDA_VISIBLE_DEVICES": "MIG-b"}
+    assert environment_of(gpus[2:]) == {"CUDA_VISIBLE_DEVICES": "MIG-b"}
     (named, _) = devices({"CUDA_VISIBLE_DEVICES": "MIG-b"})
     assert (named.name, named.key, named.label) == ("cuda:0", "MIG-b", "NVIDIA A100, 40.0 GiB")
     # Of a card's own number or name CUDA takes the first slice.
@@ -254,19 +258,19 @@ def test_slices_of_a_divided_card_are_listed_and_leased_one_by_one() -> None:
 def test_the_free_device_with_the_most_memory_left_is_chosen(home: Path) -> None:
     run = make_run(home / "runs")
     whole, first, second = devices({})[:-1]
-    assert choose_free([first, second]) is second
-    assert choose_free([second, whole]) is second  # of equals the first
+    assert order_free([first, second]) == ([second, first], [])
+    assert order_free([second, whole]) == ([second, whole], [])  # of equals the first
     with queue_lock():
-        lease = try_lease(second, run)
+        lease = try_lease([second], run)
     assert lease is not None
-    assert choose_free([first, second]) is first
+    assert order_free([first, second]) == ([first], [second])
     with queue_lock():
-        other = try_lease(first, run)
+        other = try_lease([first], run)
     assert other is not None
-    assert choose_free([second, first]) is second  # all are taken: as they come
+    assert order_free([second, first]) == ([], [second, first])  # all are taken: as they come
     lease.release()
     other.release()
-    assert choose_free([devices({})[-1]]).name == "cpu"
+    assert order_free(devices({})[-1:]) == (devices({})[-1:], [])
 
 
 @pytest.mark.usefixtures("driver")
@@ -299,7 +303,7 @@ def test_memory_of_own_runs_is_told_from_that_of_others(home: Path, monkeypatch:
     run = make_run(home / "runs")
     own = write_process(run, "cuda:0").pid
     with queue_lock():
-        lease = try_lease(Device("cuda:0", "H100", "GPU-aaaa-0000", "GPU-aaaa-0000"), run)
+        lease = try_lease([Device("cuda:0", "H100", "GPU-aaaa-0000", "GPU-aaaa-0000")], run)
     assert lease is not None
     load = GpuLoad(GPUS[0], 0.75, 30 * 2**30, ((own, 10 * 2**30), (1, 5 * 2**30)))
     monkeypatch.setattr(leases, "read_loads", lambda: [load])
@@ -307,3 +311,54 @@ def test_memory_of_own_runs_is_told_from_that_of_others(home: Path, monkeypatch:
     lease.release()
     assert (found.own_bytes, found.other_bytes) == (10 * 2**30, 20 * 2**30)
     assert (found.index, found.name, found.utilisation) == (0, "NVIDIA H100", 0.75)
+
+
+_CARDS = [Device(f"cuda:{n}", "GPU", f"GPU-{n}", f"GPU-{n}") for n in range(3)]
+_SLICES = [Device(f"cuda:{n}", "slice", f"MIG-{n}", f"MIG-{n}") for n in (3, 4)]
+_PROCESSOR = [Device("cpu", "CPU", "cpu", "")]
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "devices", "processes", "count"),
+    [
+        (_CARDS, 2, 3, 2, 2),
+        (_CARDS, "all", 3, 3, 3),
+        (_CARDS + _SLICES, "all", 3, 3, 3),
+        (_SLICES, "all", 2, 1, 1),
+        (_CARDS + _SLICES, 1, 5, 1, 1),
+        (_PROCESSOR, "all", 1, 1, 1),
+        (_PROCESSOR, 2, 1, 2, 1),  # two processes have the one CPU together
+    ],
+)
+def test_a_recipe_takes_so_many_gpus_or_so_many_processes_the_cpu(
+    there: list[Device],
+    asked: int,
+    devices: int,
+    processes: int,
+    count: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "wanted_devices", lambda *_: there)
+    monkeypatch.setattr(module, "usable_cores", lambda: 2)
+    demand = demand_of("auto", asked)
+    assert (len(demand.devices), demand.processes, demand.count) == (devices, processes, count)
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "said"),
+    [
+        (_CARDS, 4, "4 devices are more than there are: 3 GPUs (cuda:0, cuda:1, cuda:2) here"),
+        (_SLICES, 2, "2 devices are more than there are: no GPUs that are not divided here"),
+        (_CARDS[:1] + _PROCESSOR, 2, "2 devices are more than there are: 1 GPUs (cuda:0) here"),
+        (_PROCESSOR, 3, "3 devices are more than there are: 2 CPU cores here"),
+    ],
+)
+def test_more_than_there_are_is_refused_with_what_there_is(
+    there: list[Device], asked: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "wanted_devices", lambda *_: there)
+    monkeypatch.setattr(module, "usable_cores", lambda: 2)
+    with pytest.raises(UserError) as refused:
+        demand_of("auto", asked)
+    assert refused.value.what == said
+    assert refused.value.where == "training.devices"

@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.runs.making import make_run
@@ -28,7 +29,7 @@ from workbench.support.errors import UserError
 pytestmark = pytest.mark.usefixtures("home")
 
 CPU = Device("cpu", "CPU", "cpu", "")
-GPUS = tuple(Device(f"cuda:{n}", "GPU", f"GPU-{n}", f"GPU-{n}") for n in range(2))
+GPUS = tuple(Device(f"cuda:{n}", "GPU", f"GPU-{n}", f"GPU-{n}") for n in range(3))
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
@@ -39,17 +40,18 @@ class Line:
         self._home = home / "runs"
         self._start = start
         self.processes: dict[str, tuple[ProcessRecord, subprocess.Popen[bytes]]] = {}
+        self.places: dict[str, int] = {}
 
-    def join(self, name: str, *wanted: Device) -> RunDirectory:
+    def join(self, name: str, *wanted: Device, count: int = 1) -> RunDirectory:
         run = make_run(self._home, name)
         child = self._start(run)
         process = write_process(run, "auto", pid=child.pid, role="waiting")
         self.processes[run.id] = (process, child)
-        join_queue(run, process, "auto", wanted or (CPU,))
+        self.places[run.id] = join_queue(run, process, "auto", wanted or (CPU,), count)
         return run
 
-    def turn(self, run: RunDirectory, *wanted: Device) -> Lease | int:
-        return take_turn(run, self.processes[run.id][0], "auto", wanted or (CPU,))
+    def turn(self, run: RunDirectory, *wanted: Device, count: int = 1) -> Lease | int:
+        return take_turn(run, self.processes[run.id][0], "auto", wanted or (CPU,), count)
 
     def die(self, run: RunDirectory) -> None:
         child = self.processes[run.id][1]
@@ -107,7 +109,7 @@ def test_no_run_overtakes_one_that_could_use_the_same_device(line: Line) -> None
     second = line.join("second", GPUS[1])
     assert line.turn(second, GPUS[1]) == 2
     lease = _leased(line.turn(first, *GPUS))
-    assert lease.device == GPUS[0]
+    assert lease.devices == GPUS[:1]
     _leased(line.turn(second, GPUS[1])).release()
     lease.release()
 
@@ -228,6 +230,93 @@ def test_of_many_that_ask_at_once_each_device_goes_to_one_and_in_order(line: Lin
     assert got == [run.id for run in runs]
 
 
+def test_of_two_that_want_two_devices_each_one_has_both_and_the_other_waits(line: Line) -> None:
+    pair = GPUS[:2]
+    first, second = (line.join(name, *pair, count=2) for name in ("a", "b"))
+    assert [line.places[run.id] for run in (first, second)] == [0, 1]
+    lease = _leased(line.turn(first, *pair, count=2))
+    assert lease.devices == pair
+    assert line.turn(second, *pair, count=2) == 1
+    assert holders().keys() == {device.key for device in pair}
+    assert [entry.words for entry in queue_of()] == ["2 of auto"]
+    lease.release()
+    _leased(line.turn(second, *pair, count=2)).release()
+
+
+def test_one_that_waits_for_a_second_device_holds_none_and_is_not_overtaken_on_the_first(line: Line) -> None:
+    single = _leased(line.turn(line.join("single", GPUS[0]), GPUS[0]))
+    other = _leased(line.turn(line.join("other", GPUS[1]), GPUS[1]))
+    both = line.join("both", *GPUS, count=2)
+    late = line.join("late", *GPUS)
+    assert [line.places[run.id] for run in (both, late)] == [1, 2]
+    assert line.turn(both, *GPUS, count=2) == 1
+    assert holders().keys() == {"GPU-0", "GPU-1"}, "GPU-2 is free, and no half of a claim"
+    assert line.turn(late, *GPUS) == 2
+    other.release()
+    lease = _leased(line.turn(both, *GPUS, count=2))
+    assert lease.devices == GPUS[1:]
+    single.release()
+    _leased(line.turn(late, *GPUS)).release()
+    lease.release()
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.data())
+def test_in_whatever_order_they_claim_each_gets_all_its_devices_at_once_and_none_waits_forever(
+    data: st.DataObject,
+) -> None:
+    machine = GPUS[: data.draw(st.integers(1, 3), label="GPUs")]
+    counts = data.draw(st.lists(st.integers(1, len(machine)), min_size=1, max_size=5), label="counts")
+    with tempfile.TemporaryDirectory() as folder:
+        waiting = {make_run(Path(folder), f"r{n}"): count for n, count in enumerate(counts)}
+        processes = {run: write_process(run, "auto", role="waiting") for run in waiting}
+        for run, count in waiting.items():
+            join_queue(run, processes[run], "auto", machine, count)
+        leases: list[Lease] = []
+        try:
+            while waiting or leases:
+                order = data.draw(st.permutations(range(len(waiting))), label="claims")
+                for run in [list(waiting)[place] for place in order]:
+                    turn = take_turn(run, processes[run], "auto", machine, waiting[run])
+                    if isinstance(turn, Lease):
+                        leases.append(turn)
+                        assert len(turn.devices) == waiting.pop(run)
+                taken = [device for lease in leases for device in lease.devices]
+                assert len(taken) == len(set(taken))
+                assert leases, "all wait for each other"
+                leases.pop(data.draw(st.integers(0, len(leases) - 1), label="ends")).release()
+        finally:
+            for lease in leases:
+                lease.release()
+            for run in waiting:
+                leave_queue(run)
+    assert read_waiting() == ()
+
+
+def test_of_many_threads_that_want_two_of_three_devices_all_come_to_an_end(line: Line) -> None:
+    runs = [line.join(f"r{n}", *GPUS, count=2) for n in range(6)]
+    held: set[Device] = set()
+    lock = threading.Lock()
+    clashes: list[str] = []
+
+    def ask(run: RunDirectory) -> None:
+        while not isinstance(turn := line.turn(run, *GPUS, count=2), Lease):
+            pass
+        with lock:
+            clashes.extend(device.name for device in turn.devices if device in held)
+            held.update(turn.devices)
+        with lock:
+            held.difference_update(turn.devices)
+        turn.release()
+
+    threads = [threading.Thread(target=ask, args=(run,)) for run in reversed(runs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (clashes, read_waiting()) == ([], ())
+
+
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -236,7 +325,7 @@ from workbench.jobs.lease import try_lease
 from workbench.runs.layout import RunDirectory
 from workbench.runs.waiting import queue_lock
 with queue_lock():
-    lease = try_lease(Device("cpu", "CPU", "cpu", ""), RunDirectory(Path(sys.argv[1])))
+    lease = try_lease([Device("cpu", "CPU", "cpu", "")], RunDirectory(Path(sys.argv[1])))
 print("held" if lease else "taken", flush=True)
 time.sleep(600)
 """
@@ -252,8 +341,8 @@ def test_a_holder_that_is_killed_frees_its_device(line: Line, home: Path) -> Non
         assert line.turn(waits) == 1
         found = holders()["cpu"]
         assert (found.run, found.pid) == (held_by, holder.pid)
-        with lease_if_free(CPU, waits) as other:
-            assert other == found
+        with lease_if_free([CPU], waits) as others:
+            assert others == {CPU: found}
     finally:
         holder.kill()
         holder.communicate()
@@ -264,7 +353,7 @@ def test_a_holder_that_is_killed_frees_its_device(line: Line, home: Path) -> Non
 def test_a_device_stays_taken_while_a_child_of_its_holder_lives(line: Line) -> None:
     lease = _leased(line.turn(line.join("parent")))
     child = subprocess.Popen(
-        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lease.descriptor,)
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=lease.descriptors
     )
     lease.release()
     assert "cpu" in holders()
@@ -274,8 +363,8 @@ def test_a_device_stays_taken_while_a_child_of_its_holder_lives(line: Line) -> N
 
 def test_a_run_in_the_foreground_takes_a_free_device_and_gives_it_back(home: Path) -> None:
     run = make_run(home / "runs")
-    with lease_if_free(CPU, run) as holder:
-        assert holder is None
+    with lease_if_free([CPU], run) as others:
+        assert others == {}
         assert holders()["cpu"].pid == os.getpid()
     assert holders() == {}
 
@@ -285,5 +374,5 @@ def test_without_a_place_for_leases_a_run_in_the_foreground_goes_on(
 ) -> None:
     (home / "file").touch()
     monkeypatch.setenv("PETBENCH_STATE", str(home / "file"))
-    with lease_if_free(CPU, make_run(home / "runs")) as holder:
-        assert holder is None
+    with lease_if_free([CPU], make_run(home / "runs")) as others:
+        assert others == {}

@@ -17,7 +17,7 @@ import pytest
 from tests.jobs.background import ENDLESS, process_of, wait_for_epochs, wait_for_status, wait_until
 from tests.runs.making import any_data, make_run
 from tests.train.making import HEAD, TRUNK, recipe_text, train
-from workbench.jobs.device import Device, wanted_devices
+from workbench.jobs.device import Demand, Device, wanted_devices
 from workbench.jobs.lease import holders, try_lease
 from workbench.jobs.start import child_environment
 from workbench.jobs.sweep import Ended, Task, carry_out
@@ -48,7 +48,8 @@ class Swept:
     def go(self, *, jobs: int = 1, devices: list[Device] = CPU) -> list[Task]:
         """Carry it out; the tasks that were given to workers."""
         given: list[Task] = []
-        with WorkerPool(devices, jobs, data_home=self.runs.parent / "data", say=self.said.append) as pool:
+        demand = Demand(tuple(devices))
+        with WorkerPool(demand, jobs, data_home=self.runs.parent / "data", say=self.said.append) as pool:
 
             def train(tasks: Sequence[Task]) -> None:
                 given.extend(tasks)
@@ -300,7 +301,7 @@ def test_the_one_device_that_another_run_has_is_used_all_the_same_and_that_is_sa
     shared = swept(HEAD + "[sweep]\nseed = [0]\n")
     holder = make_run(shared.runs.parent / "elsewhere", "holder")
     with queue_lock():
-        lease = try_lease(CPU[0], holder)
+        lease = try_lease(CPU, holder)
     assert lease is not None
     shared.go()
     lease.release()
@@ -313,7 +314,7 @@ def test_of_several_devices_one_that_another_run_has_is_left_alone_until_it_is_f
     careful = swept(SEEDS)
     holder = make_run(careful.runs.parent / "elsewhere", "holder")
     with queue_lock():
-        lease = try_lease(pair[0], holder)
+        lease = try_lease(pair[:1], holder)
     assert lease is not None
     careful.go(jobs=2, devices=pair)
     assert len({process_of(run).pid for run in run_directories(careful.runs)}) == 1
@@ -328,7 +329,7 @@ def test_one_run_at_a_time_goes_to_whichever_device_is_free(swept: Sweeping) -> 
     pair = [Device("cpu", "CPU", key, "") for key in ("left", "right")]
     one = swept(HEAD + "[sweep]\nseed = [0]\n")
     with queue_lock():
-        lease = try_lease(pair[0], make_run(one.runs.parent / "elsewhere", "holder"))
+        lease = try_lease(pair[:1], make_run(one.runs.parent / "elsewhere", "holder"))
     assert lease is not None
     one.go(devices=pair)
     lease.release()
@@ -340,7 +341,7 @@ def test_a_sweep_waits_while_all_of_several_devices_are_taken(swept: Sweeping) -
     patient = swept(HEAD + "[sweep]\nseed = [0]\n")
     holder = make_run(patient.runs.parent / "elsewhere", "holder")
     with queue_lock():
-        leases = [try_lease(device, holder) for device in pair]
+        leases = [try_lease([device], holder) for device in pair]
     begun: list[int] = []
 
     def release() -> None:

@@ -100,7 +100,9 @@ def look_at_processor() -> Iterator[Finding]:
     import psutil
     import torch
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from workbench.jobs.device import usable_cores
+
+    usable = usable_cores()
     physical = psutil.cpu_count(logical=False)
     load = os.getloadavg()[0]
     text = f"{usable} threads" + (f" on {physical} cores" if physical else "")

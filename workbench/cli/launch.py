@@ -24,6 +24,7 @@ from workbench.cli.arguments import (
     changes_of,
 )
 from workbench.cli.console import cell, console, error_console, make_table, print_json
+from workbench.cli.devices import HowMany, with_devices
 from workbench.cli.engine import (
     Engine,
     EngineName,
@@ -93,10 +94,10 @@ def launch_(
         str,
         typer.Option(
             "--device",
-            "--devices",
             help="auto (a free GPU, else the CPU), cpu, cuda, cuda:N, or several with commas: any of them.",
         ),
     ] = "auto",
+    devices_: HowMany = None,
     notify: Annotated[
         str | None,
         typer.Option(
@@ -139,7 +140,7 @@ def launch_(
         notify=notify,
     )
     home, data = runs_home(runs_dir), data_home(data_dir)
-    changes = changes_of(sets, unsets)
+    changes = with_devices(changes_of(sets, unsets), devices_)
     checked: list[Recipe | Sweep] = []
     for path in recipes:
         asked = _asked(path, parse_grid(grid or ()), changes)
@@ -147,7 +148,7 @@ def launch_(
         with lines_named(path, changes):
             for recipe in each:
                 check_backbone(recipe)
-                check_launch(recipe, home, data_home=data, device=device)
+                check_launch(recipe, home, data_home=data, device=None if slurm else device)
             check_divisions(each, data_home=data)
         checked.append(asked)
     launched: list[Launched] = []
@@ -424,7 +425,7 @@ def _row(entry: QueueEntry) -> tuple[str | Text, ...]:
         str(entry.position),
         cell(run.handle),
         cell(run.slug),
-        cell(entry.device),
+        cell(entry.words),
         cell(since),
         cell(entry.path.parent),
     )
@@ -436,5 +437,6 @@ def _record(entry: QueueEntry) -> dict[str, object]:
         "id": entry.run_id,
         "path": str(entry.path),
         "device": entry.device,
+        "devices": entry.count,
         "since": iso_time(entry.since),
     }

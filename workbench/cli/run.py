@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -30,8 +31,17 @@ from workbench.cli.arguments import (
     changes_of,
 )
 from workbench.cli.console import console, error_console, print_json, print_problem
+from workbench.cli.devices import (
+    HowMany,
+    foreground_devices,
+    how_many,
+    rank_device,
+    torch_device,
+    with_devices,
+)
 from workbench.cli.engine import EngineName
 from workbench.cli.streams import outliving_output
+from workbench.jobs.device import Demand, DevicesAsked
 from workbench.recipe.load import lines_named, load_recipe
 from workbench.runs.layout import RunDirectory, create_run
 from workbench.runs.status import RunStatus, status_of
@@ -39,11 +49,10 @@ from workbench.runs.ticket import read_ticket
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.paths import cache_home, data_home, runs_home
+from workbench.support.ranks import Rank, rank_here
 from workbench.support.spans import Part, Recorder, recording, span
 
 if TYPE_CHECKING:
-    import torch
-
     from workbench.recipe import Recipe
     from workbench.runs.summary import RunSummary
     from workbench.train import Places
@@ -70,6 +79,7 @@ def run(
         ),
     ] = False,
     device: Device = "auto",
+    devices: HowMany = None,
     as_json: Json = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
@@ -84,23 +94,35 @@ def run(
     from workbench.recipe.dump import dump_recipe
     from workbench.runs.export import page_record, read_page
 
+    rank = rank_here()
+    if rank is not None and not rank.is_first:
+        _attend(rank, device, data_dir, lifeline)
+        return
     if run_dir is not None:
-        _train_for_supervisor(RunDirectory(run_dir), device, data_dir, lifeline, attempt_number, launched_by)
+        processes = how_many(devices)
+        assert isinstance(processes, int)  # the supervisor has counted them
+        _train_for_supervisor(
+            RunDirectory(run_dir), device, processes, data_dir, lifeline, attempt_number, launched_by
+        )
         return
     if recipe is None:
         raise UserError("no recipe given", hint="petbench run quickstart")
     recorder = Recorder() if profile else None
     with recording(recorder), outliving_output():
-        changes = changes_of(sets, unsets)
+        changes = with_devices(changes_of(sets, unsets), devices)
         loaded = load_recipe(recipe, changes)
         with lines_named(recipe, changes):
             check_backbone(loaded)
-            check_launch(loaded, runs_home(runs_dir), data_home=data_dir)
-        places = _places(device, data_dir)
+            check_launch(loaded, runs_home(runs_dir), data_home=data_dir, device=None)
+            places, demand = _places(device, loaded.training.devices, data_dir)
         home = runs_home(runs_dir)
         with ExitStack() as looking:
             there = _there_already(loaded, home, data_dir, looking) if or_resume else None
             if there is not None and there.status is RunStatus.FINISHED:
+                if rank is not None:
+                    from workbench.train.process_group import dismiss
+
+                    dismiss(rank)
                 (error_console if as_json else console).print(f"{clean(there.id)}: finished", soft_wrap=True)
                 if as_json:
                     print_json("run", page_record(read_page(there.run)))
@@ -110,7 +132,15 @@ def run(
                 if there is None
                 else there.run
             )
-            _train(directory, places, recorder, is_new=there is None, as_json=as_json, claimed=looking.close)
+            _train(
+                directory,
+                places,
+                demand,
+                recorder,
+                is_new=there is None,
+                as_json=as_json,
+                claimed=looking.close,
+            )
 
 
 def _there_already(
@@ -160,6 +190,7 @@ def resume(
     ] = None,
     profile: Profiled = False,
     device: Device = "auto",
+    devices: HowMany = None,
     as_json: Json = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
@@ -167,6 +198,10 @@ def resume(
     """Go on with a run that was stopped, killed or failed, exactly where its last checkpoint stands."""
     from workbench.runs.find import find_run
 
+    rank, asked = rank_here(), how_many(devices)
+    if rank is not None and not rank.is_first:
+        _attend(rank, device, data_dir, -1)
+        return
     directory = find_run(runs_home(runs_dir), run)
     if background or engine is not None:
         if profile:
@@ -178,6 +213,7 @@ def resume(
             directory,
             data_home=data_dir,
             device=device,
+            devices=asked,
             command_line=sys.argv,
             told=lambda text: (error_console if as_json else console).print(text, soft_wrap=True),
             engine=None if engine is None else engine.value,
@@ -196,7 +232,7 @@ def resume(
         )
     recorder = Recorder() if profile else None
     with recording(recorder), outliving_output():
-        places = _places(device, data_dir)
+        places, demand = _places(device, asked or load_recipe(directory.recipe).training.devices, data_dir)
         if ticket is not None and ticket.is_held and ticket.is_open:
             from workbench.jobs.slurm import withdraw
 
@@ -204,21 +240,37 @@ def resume(
             error_console.print(
                 f"{clean(ticket.words)}, which Slurm held, is cancelled: the run goes on here"
             )
-        _train(directory, places, recorder, is_new=False, as_json=as_json)
+        _train(directory, places, demand, recorder, is_new=False, as_json=as_json)
 
 
-def _places(device: str, data_dir: Path | None) -> Places:
-    """Resolve the options before any directory is made. Raises: UserError, for a device that is not there."""
+def _places(device: str, asked: DevicesAsked, data_dir: Path | None) -> tuple[Places, Demand]:
+    """Resolve the options before any directory is made.
+
+    Args:
+        asked: how many devices shall train the run; torchrun has decided that already for those it starts.
+
+    Raises:
+        UserError: a device that is not there, or not so many.
+    """
     with span(Part.IMPORTS):
-        from workbench.cli.devices import foreground_device
+        from workbench.jobs.device import listed_device
         from workbench.train import Places
 
-    return Places(data_home=data_home(data_dir), cache=cache_home(), device=foreground_device(device))
+    rank = rank_here()
+    if rank is None:
+        demand = foreground_devices(device, asked)
+        own = torch_device(demand, device)
+    else:
+        own = rank_device(device, rank)
+        listed = listed_device(str(own))
+        demand = Demand(() if listed is None else (listed,))
+    return Places(data_home=data_home(data_dir), cache=cache_home(), device=own), demand
 
 
 def _train(
     directory: RunDirectory,
     places: Places,
+    demand: Demand,
     recorder: Recorder | None,
     *,
     is_new: bool,
@@ -246,7 +298,7 @@ def _train(
     recipe = load_recipe(directory.recipe)
     if recorder is not None:
         follow_device(recorder, places.device)
-    with _device_lease(directory, places.device), Display(run_console, directory.metrics) as display:
+    with _device_lease(directory, demand), Display(run_console, directory.metrics) as display:
         outcome = attempt(
             directory,
             recipe,
@@ -254,6 +306,7 @@ def _train(
             display,
             command_line=sys.argv,
             on_claim=claimed,
+            processes=demand.processes,
             begun=lambda: run_console.print(f"run {clean(directory.id)}", soft_wrap=True) if is_new else None,
         )
         display.finish()
@@ -279,6 +332,7 @@ def _train(
 def _train_for_supervisor(
     directory: RunDirectory,
     device: str,
+    processes: int,
     data_dir: Path | None,
     lifeline: int,
     attempt_number: int,
@@ -297,23 +351,42 @@ def _train_for_supervisor(
     places = Places(data_home=data_home(data_dir), cache=cache_home(), device=find_device(device))
     recipe = load_recipe(directory.recipe)
     command_line = shlex.split(launched_by)
-    outcome = attempt(directory, recipe, places, Silent(), command_line=command_line, lifeline=tie)
+    outcome = attempt(
+        directory,
+        recipe,
+        places,
+        Silent(),
+        command_line=command_line,
+        lifeline=tie,
+        processes=processes,
+    )
     if outcome.code:
         raise typer.Exit(outcome.code)
 
 
+def _attend(rank: Rank, device: str, data_dir: Path | None, lifeline: int) -> None:
+    """Train with the process that has the run, which another rank is. Raises `typer.Exit`."""
+    is_local = lifeline >= 0
+    if is_local:
+        from workbench.jobs.control import Lifeline
+
+        Lifeline(lifeline, 0, signal.SIGKILL).watch()
+    from workbench.train import Places
+    from workbench.train.process_group import attend
+
+    places = Places(data_home=data_home(data_dir), cache=cache_home(), device=rank_device(device, rank))
+    code = attend(rank, places, is_local=is_local)
+    if code:
+        raise typer.Exit(code)
+
+
 @contextmanager
-def _device_lease(directory: RunDirectory, device: torch.device) -> Iterator[None]:
-    """Have the device's lease if it is free; else say who has it, and go on: a person wants this run now."""
-    from workbench.jobs.device import listed_device
+def _device_lease(directory: RunDirectory, demand: Demand) -> Iterator[None]:
+    """Have the leases of what is free; else say who has it, and go on: a person wants this run now."""
     from workbench.jobs.lease import lease_if_free
 
-    found = listed_device(str(device))
-    if found is None:
-        yield
-        return
-    with lease_if_free(found, directory) as holder:
-        if holder is not None:
+    with lease_if_free(demand.devices, directory) as others:
+        for found, holder in others.items():
             error_console.print(
                 f"{holder.has(found)}: both will be slower; petbench launch would wait for it",
                 style="yellow",

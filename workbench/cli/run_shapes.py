@@ -253,6 +253,8 @@ class Waiting(TypedDict):
     id: str
     path: str
     device: str
+    devices: int
+    """How many it waits for at once."""
     since: Time
 
 

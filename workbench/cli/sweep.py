@@ -13,6 +13,7 @@ from rich.table import Table
 
 from workbench.cli.arguments import DataDir, Json, RecipeFile, RunsDir, Sets, Unsets, changes_of
 from workbench.cli.console import cell, console, error_console, make_table, print_json, print_problem
+from workbench.cli.devices import HowMany, with_devices
 from workbench.cli.engine import (
     Engine,
     EngineName,
@@ -23,7 +24,7 @@ from workbench.cli.engine import (
     Time,
     submission_of,
 )
-from workbench.jobs.device import wanted_devices
+from workbench.jobs.device import Demand, demand_of
 from workbench.jobs.submission import Submission
 from workbench.jobs.sweep import Ended, Said, Task, carry_out, goes_on, queue_sweep, refuse_queue
 from workbench.jobs.worker_pool import SweepStopped, WorkerPool
@@ -62,7 +63,6 @@ Devices = Annotated[
     str,
     typer.Option(
         "--device",
-        "--devices",
         help="auto, cpu, cuda, cuda:N, all, or several with commas: runs go to them in turn, and leave alone "
         "what another run has.",
     ),
@@ -86,6 +86,7 @@ def sweep(
     grid: Grids = None,
     jobs: Jobs = None,
     device: Devices = "auto",
+    devices: HowMany = None,
     background: Annotated[
         bool, typer.Option("--background", "-b", help="Queue the runs in the background, as petbench launch.")
     ] = False,
@@ -120,7 +121,7 @@ def sweep(
         device=device,
     )
     background = background or (slurm is not None and not collect)
-    changes = [*changes_of(sets, unsets), *parse_grid(grid or ())]
+    changes = [*with_devices(changes_of(sets, unsets), devices), *parse_grid(grid or ())]
     loaded = load_sweep(recipe, changes)
     home, data = runs_home(runs_dir), data_now(data_dir)
     with lines_named(recipe, changes):
@@ -175,10 +176,11 @@ def carry_out_all(sweeps: Sequence[Sweep], how: How) -> None:
         for one in sweeps:
             _queue(one, how)
         return
-    named = wanted_devices(how.device)
-    jobs = how.jobs or (len(named) if "," in how.device or how.device == "all" else 1)
+    demand = _demand(runs, how.device)
+    each = "," in how.device or how.device == "all"
+    jobs = how.jobs or (len(demand.devices) // demand.count if each else 1)
     told = _Told()
-    pool = WorkerPool(named, jobs, data_home=data_home(how.data_dir), command_line=sys.argv, say=told.note)
+    pool = WorkerPool(demand, jobs, data_home=data_home(how.data_dir), command_line=sys.argv, say=told.note)
     try:
         with pool:
             pool.warm(len(_to_do(runs, found, how)))
@@ -200,6 +202,12 @@ def carry_out_all(sweeps: Sequence[Sweep], how: How) -> None:
     if told.refused:
         error_console.print(f"{told.refused} runs could not begin", style="yellow")
         raise typer.Exit(1)
+
+
+def _demand(runs: Sequence[SweepRun], device: str) -> Demand:
+    """What the run that takes most devices asks for. Raises: UserError."""
+    asked = [run.recipe.training.devices for run in runs]
+    return max((demand_of(device, one) for one in dict.fromkeys(asked)), key=lambda one: one.processes)
 
 
 def _train(loaded: Sweep, how: How, pool: WorkerPool, told: _Told) -> None:
@@ -232,7 +240,9 @@ def _check(runs: Sequence[SweepRun], found: Mapping[str, RunSummary], how: How) 
     from workbench.dataset.run_data import Catalogues
     from workbench.jobs import check_place
 
-    check_place(runs[0].recipe, data_home=how.data_dir, device=how.device)
+    check_place(runs[0].recipe, data_home=how.data_dir, device=None)
+    if how.slurm is None:
+        _demand(runs, how.device)
     home = data_home(how.data_dir)
     catalogues = Catalogues(home)
     distinct = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,33 @@ class Cluster:
     time: str = ""
     """As sbatch writes it: `90` (minutes), `12:00:00`, `2-00:00`; empty: the partition's."""
     gpus: str = ""
-    """A task's: `2`, `a100:1`; empty: none are asked for."""
+    """A task's: `2`, `a100:1`; empty: as many as train a run together, none for a run of one device."""
     early_seconds: int = EARLY_SECONDS
     """How long before the end of its time a run is told; it checkpoints, and goes on in a later job."""
     max_parallel: int = 0
     """How many runs of a sweep Slurm may have going at a time; 0: as many as it likes."""
     lines: tuple[str, ...] = ()
     """More options for sbatch: `--account=lab`."""
+
+    def for_devices(self, count: int) -> Cluster:
+        """With the GPUs for runs that `count` devices train together.
+
+        Raises:
+            UserError: the user has said another, smaller number.
+        """
+        if count == 1 or any(line.startswith("--gres=") for line in self.lines):
+            return self
+        if not self.gpus:
+            return replace(self, gpus=str(count))
+        asked = int(self.gpus.rpartition(":")[2])
+        if asked < count:
+            raise UserError(
+                f"{asked} GPUs a run are fewer than the {count} of training.devices",
+                where="--gpus",
+                allowed=f"{count} or more",
+                hint="left out, it follows from the recipe",
+            )
+        return self
 
     @property
     def options(self) -> tuple[str, ...]:

@@ -250,9 +250,15 @@ class Lifeline:
     that the run shows as lost and is resumed by whoever looks after it.
     """
 
-    def __init__(self, descriptor: int, attempt: int) -> None:
-        """`descriptor` is the reading end; only the supervisor has the other one."""
+    def __init__(self, descriptor: int, attempt: int, number: signal.Signals = signal.SIGTERM) -> None:
+        """Begin with `watch`.
+
+        Args:
+            descriptor: the reading end; only the supervisor has the other one.
+            number: what to take its death for; SIGKILL by a rank, which has nothing to save.
+        """
         self.attempt = attempt
+        self._number = number
         self.cut = False
         """Whether the supervisor is gone."""
         self._descriptor = descriptor
@@ -269,4 +275,4 @@ class Lifeline:
         except OSError:
             return  # no pipe after all: the trainer was started by hand
         self.cut = True
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), self._number)

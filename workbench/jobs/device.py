@@ -41,19 +41,45 @@ class Device:
     variable: str = "CUDA_VISIBLE_DEVICES"
 
     @property
-    def alone(self) -> dict[str, str]:
-        """The environment of a process that shall see no other GPU; it calls this one `name_alone`."""
-        return {self.variable: self.visible} if self.visible else {}
-
-    @property
     def name_alone(self) -> str:
-        """What a process in the environment `alone` calls it."""
+        """What a process that sees only this one calls it, and of several their kind."""
         return "cuda" if self.visible else "cpu"
 
     @property
     def is_slice(self) -> bool:
         """Whether it is a part of a card that MIG divides: a process sees one, and only if it is named."""
         return self.visible.startswith("MIG-")
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a run asks for."""
+
+    devices: tuple[Device, ...]
+    """Those that would do, in order of preference."""
+    processes: int = 1
+    """How many train it together."""
+
+    @property
+    def count(self) -> int:
+        """How many of the devices it takes: a GPU a process; the CPU is one, whose cores they share."""
+        return self.processes if self.devices[0].visible else 1
+
+    @property
+    def words(self) -> str:
+        """`cuda:0`, `2 of cuda:0, cuda:1, cuda:2`."""
+        names = [device.name for device in self.devices]
+        return " or ".join(names) if self.count == 1 else f"{self.count} of {', '.join(names)}"
+
+
+DevicesAsked = int | Literal["all"]
+"""`training.devices`: how many devices train a recipe."""
+
+
+def environment_of(devices: Sequence[Device]) -> dict[str, str]:
+    """The environment of processes that shall see no other GPUs than these; they call them `name_alone`."""
+    gpus = [device for device in devices if device.visible]
+    return {gpus[0].variable: ",".join(device.visible for device in gpus)} if gpus else {}
 
 
 def devices(environment: Mapping[str, str] | None = None) -> list[Device]:
@@ -93,6 +119,53 @@ def wanted_devices(name: str, environment: Mapping[str, str] | None = None) -> l
             )
         chosen[found.name] = found
     return list(chosen.values())
+
+
+def demand_of(name: str, asked: DevicesAsked = 1, environment: Mapping[str, str] | None = None) -> Demand:
+    """What `--device NAME` and `training.devices` ask for together.
+
+    Args:
+        asked: `all`: every GPU that NAME may mean.
+
+    Raises:
+        UserError: there is no such device, or not so many.
+    """
+    wanted = wanted_devices(name, environment)
+    gpus = [device for device in wanted if device.visible]
+    if asked == 1 or (asked == "all" and not gpus):
+        return Demand(tuple(wanted))
+    if asked != "all" and not gpus:
+        cores = usable_cores()
+        if asked > cores:
+            raise _too_many(asked, f"{cores} CPU cores", cores)
+        return Demand(tuple(wanted), asked)
+    # A slice of a divided card reaches no other (MIG user guide, "Application Considerations": no P2P).
+    whole = tuple(device for device in gpus if not device.is_slice)
+    if asked == "all":
+        return Demand(whole, len(whole)) if whole else Demand(tuple(wanted))
+    if asked > len(whole):
+        names = ", ".join(device.name for device in whole)
+        there = f"{len(whole)} GPUs ({names})" if whole else "no GPUs"
+        sliced = " that are not divided" if len(whole) < len(gpus) else ""
+        raise _too_many(asked, f"{there}{sliced}", len(whole))
+    return Demand(whole, asked)
+
+
+def usable_cores() -> int:
+    """The CPU cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+def _too_many(asked: int, there: str, most: int) -> UserError:
+    return UserError(
+        f"{asked} devices are more than there are: {there} here",
+        where="training.devices",
+        allowed=f"1 to {most}, or all" if most > 1 else "1, or all",
+        hint="--devices N takes another number for this once; petbench doctor tells what this machine has",
+    )
 
 
 _CPU = Device(name="cpu", label="CPU", key="cpu", visible="")

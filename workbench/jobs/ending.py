@@ -58,7 +58,7 @@ def ending_of(
     if number in STOP_SIGNALS:
         return Ending(130, number, asked or f"stopped by {signal.Signals(number).name} before it had begun")
     if number is not None:
-        return Ending(128 + number, number, _killed(number, kernel_killed))
+        return Ending(128 + number, number, death_words(number, kernel_killed=kernel_killed))
     if returncode == 0:
         if run.results.exists():
             return Ending(0, None, "")
@@ -127,10 +127,18 @@ def split_command(command: str) -> list[str]:
     return words
 
 
-def _killed(number: int, kernel_killed: bool) -> str:
+def death_words(number: int, *, kernel_killed: bool, who: str = "") -> str:
+    """How a process that a signal has ended came to that.
+
+    Args:
+        kernel_killed: the kernel has killed some process for want of memory meanwhile.
+        who: it is, where it is not the trainer.
+    """
     name = _name(number)
     if number != signal.SIGKILL:
-        return f"the trainer crashed: signal {number} ({name}); run.log may tell more"
+        return f"{who or 'the trainer'} crashed: signal {number} ({name}); run.log may tell more"
+    if who:
+        return f"{who} was {death_words(number, kernel_killed=kernel_killed)}"
     if kernel_killed:
         return f"killed by signal 9 ({name}): the machine ran out of memory; {LOWER}"
     return f"killed by signal 9 ({name}): out of memory, or by hand? If the former, {LOWER}"

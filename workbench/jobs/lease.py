@@ -27,27 +27,31 @@ from workbench.support.units import human_bytes
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A device that is ours until every copy of `descriptor` is closed, in this process and its children."""
+    """Devices that are ours until every copy of `descriptors` is closed, in this process and its children."""
 
-    device: Device
-    descriptor: int
+    devices: tuple[Device, ...]
+    """At least one."""
+    descriptors: tuple[int, ...]
+    """A device each; none of what a cluster has granted: there is nobody to keep that from."""
 
-    @classmethod
-    def granted(cls, device: Device) -> Lease:
-        """Of a device that a cluster has given to this process alone: there is nobody to keep it from."""
-        return cls(device, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    @property
+    def name(self) -> str:
+        """`cuda:0`, `cuda:0, cuda:1`."""
+        return ", ".join(device.name for device in self.devices)
 
     def rename(self, run: RunDirectory) -> None:
-        """Say that another run has it now; without its name the lease holds all the same."""
-        with contextlib.suppress(OSError):
-            text = json.dumps(plain(Holder(str(run.path.absolute()), os.getpid()))) + "\n"
-            os.ftruncate(self.descriptor, 0)  # in place, as the lock is on this very file
-            os.pwrite(self.descriptor, text.encode(), 0)
+        """Say that another run has them now; without its name the lease holds all the same."""
+        text = json.dumps(plain(Holder(str(run.path.absolute()), os.getpid()))) + "\n"
+        for descriptor in self.descriptors:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, 0)  # in place, as the lock is on this very file
+                os.pwrite(descriptor, text.encode(), 0)
 
     def release(self) -> None:
-        """Let go of it here."""
-        with contextlib.suppress(OSError):
-            os.close(self.descriptor)
+        """Let go of them here."""
+        for descriptor in self.descriptors:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +72,32 @@ class Holder:
         return f"{device.name} is in use by {clean(self.run.id) or 'another petbench run'}"
 
 
-def try_lease(device: Device, run: RunDirectory) -> Lease | None:
-    """Take `device` for `run`; None where another run has it. The caller holds `queue_lock`.
+def try_lease(devices: Sequence[Device], run: RunDirectory, count: int = 1) -> Lease | None:
+    """Take the first `count` of `devices` that are free for `run`, or none of them: None where fewer are.
+
+    The caller holds `queue_lock`. So nobody has some and waits for more, and no two runs wait for each other.
 
     Raises:
-        OSError: the lease's file cannot be made.
+        OSError: a lease's file cannot be made; none is held then.
     """
-    path = _lease_file(device.key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = try_lock(path)
-    if descriptor is None:
-        return None
-    lease = Lease(device, descriptor)
-    lease.rename(run)
-    return lease
+    taken: list[tuple[Device, int]] = []
+    try:
+        for device in devices:
+            path = _lease_file(device.key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = try_lock(path)
+            if descriptor is None:
+                continue
+            taken.append((device, descriptor))
+            if len(taken) == count:
+                lease = Lease(tuple(one for one, _ in taken), tuple(number for _, number in taken))
+                taken = []
+                lease.rename(run)
+                return lease
+    finally:
+        for _, descriptor in taken:
+            os.close(descriptor)
+    return None
 
 
 def holder_of(key: str) -> Holder | None:
@@ -112,44 +128,46 @@ def holders() -> dict[str, Holder]:
     return {key: holder for key, holder in found.items() if holder is not None}
 
 
-def choose_free(wanted: Sequence[Device]) -> Device:
-    """The device that nobody has, and with the most free memory; the first one where all are taken.
+def order_free(wanted: Sequence[Device]) -> tuple[list[Device], list[Device]]:
+    """(those that nobody has, with the most free memory first; those that a run has, as they come).
 
     For runs in the foreground, which never wait. Where there is no place for leases, memory alone decides.
 
     Args:
-        wanted: in order of preference; not empty.
+        wanted: in order of preference.
     """
-    if len(wanted) == 1:
-        return wanted[0]
+    if len(wanted) == 1:  # whoever has it, there is no choice
+        return list(wanted), []
     try:
         with queue_lock():
             free = [device for device in wanted if is_free(device.key)]
     except OSError:
         free = list(wanted)
     left = {load.gpu.uuid: load.gpu.total_bytes - load.used_bytes for load in read_loads()}
-    return max(free or wanted[:1], key=lambda device: left.get(device.key, 0))  # of equals the first
+    return sorted(free, key=lambda device: -left.get(device.key, 0)), [  # of equals the first
+        device for device in wanted if device not in free
+    ]
 
 
 @contextlib.contextmanager
-def lease_if_free(device: Device, run: RunDirectory) -> Iterator[Holder | None]:
-    """Have `device` for the duration if it is free, else yield who has it; never waits.
+def lease_if_free(devices: Sequence[Device], run: RunDirectory) -> Iterator[dict[Device, Holder]]:
+    """Have those of `devices` that are free for the duration, and yield who has the others; never waits.
 
     For runs in the foreground: the user who starts one has decided that it shall run now. Where there is no
     place for leases, nobody is asked.
     """
-    lease: Lease | None = None
-    holder: Holder | None = None
-    try:
-        with queue_lock():
-            lease = try_lease(device, run)
+    leases: list[Lease] = []
+    others: dict[Device, Holder] = {}
+    with contextlib.suppress(OSError), queue_lock():
+        for device in devices:
+            lease = try_lease([device], run)
             holder = None if lease else holder_of(device.key)
-    except OSError:
-        pass
+            leases += [lease] if lease else []
+            others |= {device: holder} if holder else {}
     try:
-        yield holder
+        yield others
     finally:
-        if lease is not None:
+        for lease in leases:
             lease.release()
 
 

@@ -27,6 +27,13 @@ class QueueEntry:
     """As asked for."""
     since: float
     """Seconds since the epoch."""
+    count: int = 1
+    """How many devices it takes at once."""
+
+    @property
+    def words(self) -> str:
+        """What it waits for: `auto`, `2 of cuda`."""
+        return self.device if self.count == 1 else f"{self.count} of {self.device}"
 
 
 def queue_of(runs_home: Path | None = None) -> list[QueueEntry]:
@@ -36,7 +43,7 @@ def queue_of(runs_home: Path | None = None) -> list[QueueEntry]:
     """
     living = [entry for entry in read_waiting() if entry.is_alive]
     entries = [
-        QueueEntry(entry.run.id, entry.run.path, position, entry.device, entry.since)
+        QueueEntry(entry.run.id, entry.run.path, position, entry.device, entry.since, entry.count)
         for position, entry in enumerate(living, 1)
     ]
     if runs_home is None:
@@ -45,39 +52,43 @@ def queue_of(runs_home: Path | None = None) -> list[QueueEntry]:
     return [entry for entry in entries if entry.path.parent == home]
 
 
-def join_queue(run: RunDirectory, process: ProcessRecord, device: str, wanted: Sequence[Device]) -> int:
-    """Put a run at the end; returns 0 if a device is free for it now, else its place.
+def join_queue(
+    run: RunDirectory, process: ProcessRecord, device: str, wanted: Sequence[Device], count: int = 1
+) -> int:
+    """Put a run at the end; returns 0 if `count` of the devices are free for it now, else its place.
 
     Raises:
         OSError: the queue cannot be written.
     """
     with queue_lock():
-        entry = _entry(run, process, device, wanted)
+        entry = _entry(run, process, device, wanted, count)
         ahead = [other for other in read_waiting() if other.path != entry.path and other.is_alive]
         write_waiting([*ahead, entry])
         return _place([*ahead, entry])
 
 
 def take_turn(
-    run: RunDirectory, process: ProcessRecord, device: str, wanted: Sequence[Device]
+    run: RunDirectory, process: ProcessRecord, device: str, wanted: Sequence[Device], count: int = 1
 ) -> Lease | int:
-    """Take a device and leave the queue, if it is this run's turn for one; else its place in the queue.
+    """Take `count` devices and leave the queue, if it is this run's turn for them; else its place there.
 
-    A device goes to the first in line that could use it, so one that came later never overtakes on it. An
-    entry that was lost, with a damaged file, goes to the end again.
+    A device goes to the first in line that could use it, so one that came later never overtakes on it: nor
+    while the first waits for a second device. An entry that was lost, with a damaged file, goes to the end
+    again.
 
     Raises:
         OSError: queue or leases cannot be written.
     """
     with queue_lock():
         waiting = list(read_waiting())
-        mine = _entry(run, process, device, wanted)
+        mine = _entry(run, process, device, wanted, count)
         place = next((at for at, entry in enumerate(waiting) if _same(entry, mine)), None)
         if place is None:
             waiting.append(mine)
             place = len(waiting) - 1
             write_waiting(waiting)
-        lease = _first_free(waiting[:place], run, wanted)
+        ahead = {key for entry in waiting[:place] if entry.is_alive for key in entry.keys}
+        lease = try_lease([one for one in wanted if one.key not in ahead], run, count)
         if lease is None:
             return place + 1
         try:
@@ -125,27 +136,19 @@ def move_in_queue(run: RunDirectory, position: int) -> None:
 def _place(waiting: Sequence[Waiting]) -> int:
     """The last one's place once all that have a free device have started; 0 if it has one itself."""
     free = {key: is_free(key) for entry in waiting for key in entry.keys}
-    left = 0
+    left, waits = 0, False
     for entry in waiting:
-        device = next((key for key in entry.keys if free[key]), None)
-        if device is None:
-            left += 1
-        else:
-            free[device] = False
-    return left if device is None else 0
+        found = [key for key in entry.keys if free[key]]
+        waits = len(found) < entry.count
+        left += waits
+        # One that waits keeps the devices that it could use from all that come later.
+        free |= dict.fromkeys(entry.keys if waits else found[: entry.count], False)
+    return left if waits else 0
 
 
-def _first_free(ahead: Sequence[Waiting], run: RunDirectory, wanted: Sequence[Device]) -> Lease | None:
-    for device in wanted:
-        if any(device.key in entry.keys and entry.is_alive for entry in ahead):
-            continue
-        lease = try_lease(device, run)
-        if lease is not None:
-            return lease
-    return None
-
-
-def _entry(run: RunDirectory, process: ProcessRecord, device: str, wanted: Sequence[Device]) -> Waiting:
+def _entry(
+    run: RunDirectory, process: ProcessRecord, device: str, wanted: Sequence[Device], count: int
+) -> Waiting:
     return Waiting(
         path=str(run.path.absolute()),
         attempt=process.attempt,
@@ -155,6 +158,7 @@ def _entry(run: RunDirectory, process: ProcessRecord, device: str, wanted: Seque
         boot_id=process.boot_id,
         pid=process.pid,
         start_ticks=process.start_ticks,
+        count=count,
     )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import workbench
-from workbench.jobs.device import wanted_devices
+from workbench.jobs.device import DevicesAsked, demand_of
 from workbench.jobs.queue import join_queue
 from workbench.runs.layout import RunDirectory, create_run
 from workbench.runs.process import Signs, ensure_unattended, write_process
@@ -26,6 +26,7 @@ from workbench.runs.ticket import read_ticket
 from workbench.support.clean import clean
 from workbench.support.errors import UserError
 from workbench.support.regular_file import open_to_append
+from workbench.support.toml_text import read_toml
 
 if TYPE_CHECKING:
     from workbench.jobs.submission import Submission
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 NOTIFY = "PETBENCH_NOTIFY"
 Engine = Literal["local", "slurm"]
 """Who starts a run in the background: this machine's own queue, or a cluster's."""
-_HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+_ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def launch(
     check_launch(recipe, runs_home, data_home=data_home, device=device)
     run = new_run(recipe, runs_home)
     try:
-        return _start(run, data_home, device, command_line, notify)
+        return _start(run, data_home, device, None, command_line, notify)
     except UserError:
         shutil.rmtree(run.path, ignore_errors=True)
         raise
@@ -107,9 +108,12 @@ def new_run(recipe: Recipe, runs_home: Path) -> RunDirectory:
 
 
 def check_launch(
-    recipe: Recipe, runs_home: Path, *, data_home: Path | None = None, device: str = "auto"
+    recipe: Recipe, runs_home: Path, *, data_home: Path | None = None, device: str | None = "auto"
 ) -> None:
     """See that there is what a launch needs, before there is anything to clean up.
+
+    Args:
+        device: None: those of another machine, or that have been seen to.
 
     Raises:
         UserError: no such device, or the data set, its extra images or the runs that are to teach are not
@@ -121,18 +125,22 @@ def check_launch(
     named_teachers(recipe, runs_home)
 
 
-def check_place(recipe: Recipe, *, data_home: Path | None = None, device: str = "auto") -> None:
-    """See that device and images are there.
+def check_place(recipe: Recipe, *, data_home: Path | None = None, device: str | None = "auto") -> None:
+    """See that devices and images are there.
+
+    Args:
+        device: as for `check_launch`.
 
     Raises:
-        UserError: no such device, or the data set or its extra images are not there.
+        UserError: no such device or not so many, or the data set or its extra images are not there.
     """
     from workbench.dataset.extra import list_extra
     from workbench.dataset.run_data import locate
     from workbench.recipe.data import DATASETS
     from workbench.support import paths
 
-    wanted_devices(device)
+    if device is not None:
+        demand_of(device, recipe.training.devices)
     if not DATASETS[recipe.data.dataset].is_drawn or recipe.data.root:
         locate(recipe.data, data_home=paths.data_home(data_home))
     list_extra(recipe.data)
@@ -163,6 +171,7 @@ def resume_run(
     *,
     data_home: Path | None = None,
     device: str = "auto",
+    devices: DevicesAsked | None = None,
     command_line: Sequence[str] = (),
     notify: str | None = None,
     told: Callable[[str], None] = lambda _: None,
@@ -171,6 +180,7 @@ def resume_run(
     """A new attempt at a run that was stopped, lost or failed, by a new supervisor, queued like a launch.
 
     Args:
+        devices: how many train it from here on; as its recipe says unless given.
         engine: who starts it; unless given whoever had it last, Slurm as it was asked then.
         told: hears what takes long: a run that another machine had is watched for a while.
 
@@ -181,14 +191,32 @@ def resume_run(
     if engine == "slurm" or (engine is None and ticket is not None):
         from workbench.jobs.submission import resume_on_slurm
 
+        if devices is not None:
+            raise UserError(
+                "Slurm gives the run as many as its job has asked for",
+                where="--devices",
+                hint="add --engine local to go on on this machine",
+            )
         return resume_on_slurm(run, told=told)
-    wanted_devices(device)
+    demand_of(device, devices or devices_asked(run))
     ensure_resumable(run)
     if ticket is not None and ticket.is_open:  # Slurm's job, which is parked, has nothing to do any more
         from workbench.jobs.slurm import withdraw
 
         withdraw(run, ticket)
-    return _start(run, data_home, device, command_line, notify, ensure_unattended([run], told))
+    return _start(run, data_home, device, devices, command_line, notify, ensure_unattended([run], told))
+
+
+def devices_asked(run: RunDirectory) -> DevicesAsked:
+    """What a run's recipe says of `training.devices`, read without pydantic; 1 where it cannot be read."""
+    try:
+        table = read_toml(run.recipe).get("training")
+    except (OSError, UserError):
+        return 1
+    asked = table.get("devices", 1) if isinstance(table, dict) else 1
+    if asked == "all":
+        return "all"
+    return asked if isinstance(asked, int) and asked > 0 else 1
 
 
 def ensure_resumable(run: RunDirectory) -> None:
@@ -217,17 +245,19 @@ def _start(
     run: RunDirectory,
     data_home: Path | None,
     device: str,
+    devices: DevicesAsked | None,
     command_line: Sequence[str],
     notify: str | None,
     seen: Signs | None = None,
 ) -> Launched:
     try:
-        child = _spawn(run, data_home, device, command_line, notify)
+        child = _spawn(run, data_home, device, devices, command_line, notify)
     except OSError as error:
         raise UserError(f"no supervisor can be started: {error.strerror or error}", where=run.id) from error
     try:
         process = write_process(run, device, pid=child.pid, role="waiting", seen=seen)
-        position = join_queue(run, process, device, wanted_devices(device))
+        demand = demand_of(device, devices or devices_asked(run))
+        position = join_queue(run, process, device, demand.devices, demand.count)
     except (OSError, UserError) as error:
         child.kill()
         child.wait()
@@ -243,6 +273,7 @@ def _spawn(
     run: RunDirectory,
     data_home: Path | None,
     device: str,
+    devices: DevicesAsked | None,
     command_line: Sequence[str],
     notify: str | None,
 ) -> subprocess.Popen[bytes]:
@@ -251,11 +282,12 @@ def _spawn(
     arguments = [
         str(run.path.absolute()),
         f"--device={device}",
+        *([] if devices is None else [f"--devices={devices}"]),
         f"--data-dir={data_home.absolute() if data_home else ''}",
         f"--notify={hook}",
         f"--launched-by={shlex.join(command_line)}",
     ]
-    with os.fdopen(open_to_append(run.log), "ab") as log, _signals_held_back():
+    with os.fdopen(open_to_append(run.log), "ab") as log, signals_held_back(_ASKING):
         return subprocess.Popen(
             [*python_module("workbench.jobs.supervisor"), *arguments],
             stdin=subprocess.DEVNULL,
@@ -281,9 +313,9 @@ def child_environment(**changes: str) -> dict[str, str]:
 
 
 @contextmanager
-def _signals_held_back() -> Iterator[None]:
+def signals_held_back(numbers: Iterable[signal.Signals]) -> Iterator[None]:
     """A child started here keeps these signals waiting until it is ready for them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

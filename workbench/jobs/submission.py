@@ -33,6 +33,7 @@ from workbench.jobs.start import (
     Launched,
     check_launch,
     child_environment,
+    devices_asked,
     ensure_resumable,
     new_run,
     python_module,
@@ -89,7 +90,7 @@ def launch_on_slurm(recipe: Recipe, runs_home: Path, how: Submission) -> Launche
     Raises:
         UserError: as `launch`, or Slurm refuses.
     """
-    check_launch(recipe, runs_home, data_home=how.data_home)
+    check_launch(recipe, runs_home, data_home=how.data_home, device=None)
     with starting(runs_home):
         run = new_run(recipe, runs_home)
         try:
@@ -146,6 +147,8 @@ def submit(runs: Sequence[RunDirectory], how: Submission) -> dict[RunDirectory, 
         UserError: Slurm refuses, does not answer or is not here, or a directory cannot be written. What was
             submitted before that keeps its tickets.
     """
+    most = max(1 if (asked := devices_asked(run)) == "all" else asked for run in runs)
+    how = replace(how, cluster=how.cluster.for_devices(most))
     name, largest = cluster_facts()
     tickets: dict[RunDirectory, Ticket] = {}
     previous = ""

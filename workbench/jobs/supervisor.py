@@ -19,11 +19,11 @@ from datetime import datetime
 from pathlib import Path
 
 from workbench.jobs.control import Signals
-from workbench.jobs.device import wanted_devices
+from workbench.jobs.device import Demand, DevicesAsked, demand_of, environment_of
 from workbench.jobs.ending import ending_of, memory_kills, notify
 from workbench.jobs.lease import Lease
 from workbench.jobs.queue import join_queue, leave_queue, take_turn
-from workbench.jobs.start import child_environment, python_module
+from workbench.jobs.start import child_environment, devices_asked, python_module
 from workbench.runs.attempt_control import GRACE_SECONDS, Control, read_request
 from workbench.runs.layout import RunDirectory
 from workbench.runs.process import (
@@ -64,6 +64,12 @@ class Order:
     notify: str
     launched_by: str
     """The command line of the launch, for the run's provenance."""
+    devices: DevicesAsked | None = None
+    """How many train it; None: as its recipe says."""
+
+    def demand(self) -> Demand:
+        """The devices that it waits for. Raises: UserError, where that is not here."""
+        return demand_of(self.device, self.devices or devices_asked(self.run))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,12 +105,17 @@ class Supervisor:
         self._signals = signals
         self._shown = time.monotonic()
         self._is_granted = is_granted
+        self._processes = 1
+        """How many train it together, on the devices of its lease."""
         self._is_followed = False
         """Whether another attempt has the run by now: while this machine was out of reach, it seemed dead."""
 
     def supervise(self) -> int:
         """Wait, train, record; returns the exit code."""
-        lease = self._wait_for_device()
+        try:
+            lease = self._wait_for_device()
+        except UserError as error:  # the devices are others than when it was launched
+            return self._record(_REFUSED, None, str(error))
         if lease is None:
             return self._record(130, int(signal.SIGTERM), self._reason_unbegun())
         try:
@@ -114,15 +125,16 @@ class Supervisor:
 
     def _wait_for_device(self) -> Lease | None:
         """The lease, once it is this run's turn; None if it was asked to stop first."""
-        wanted = wanted_devices(self._order.device)
+        demand = self._order.demand()
+        self._processes = demand.processes
         if self._is_granted:
-            return None if self._stop_asked() else Lease.granted(wanted[0])
-        say(f"waits for {' or '.join(device.name for device in wanted)}")
+            return None if self._stop_asked() else Lease(demand.devices[: demand.count], ())
+        say(f"waits for {demand.words}")
         complained = False
         while not self._stop_asked() and not self._is_followed:
             place = 1
             try:
-                turn = take_turn(self._run, self._process, self._order.device, wanted)
+                turn = take_turn(self._run, self._process, self._order.device, demand.devices, demand.count)
                 if isinstance(turn, Lease):
                     return turn
                 place = turn
@@ -144,9 +156,9 @@ class Supervisor:
 
     def _train(self, lease: Lease) -> int:
         """Run the trainer to its end, however it comes."""
-        say(f"has {lease.device.name} ({lease.device.label})")
+        say(f"has {', '.join(f'{device.name} ({device.label})' for device in lease.devices)}")
         try:
-            self._process = note_start(self._run, self._process, lease.device.name)
+            self._process = note_start(self._run, self._process, lease.name)
         except UserError:
             return 1  # another attempt has the run, and the log is its own
         memory_kills_before = memory_kills()
@@ -155,9 +167,9 @@ class Supervisor:
         child = subprocess.Popen(
             self._command(lease, reading),
             stdin=subprocess.DEVNULL,
-            env=_environment_on(lease),
+            env=child_environment(**environment_of(lease.devices)),
             # The device stays taken until the trainer itself is gone, even if this process dies first.
-            pass_fds=(reading, lease.descriptor),
+            pass_fds=(reading, *lease.descriptors),
             process_group=0,
         )
         os.close(reading)
@@ -220,9 +232,10 @@ class Supervisor:
             self._shown = time.monotonic()
 
     def _command(self, lease: Lease, lifeline: int) -> list[str]:
-        name = lease.device.name_alone
+        name = lease.devices[0].name_alone
         command = [*python_module("workbench.cli.main"), "run", "--run-dir", str(self._run.path)]
         command += ["--attempt", str(self._process.attempt), "--lifeline", str(lifeline), "--device", name]
+        command.append(f"--devices={self._processes}")
         command.append(f"--launched-by={self._order.launched_by}")
         return command + ([f"--data-dir={self._order.data_home}"] if self._order.data_home else [])
 
@@ -281,7 +294,8 @@ def _claim(order: Order) -> ProcessRecord | None:
         time.sleep(0.01)
     try:
         process = write_process(order.run, order.device, role="waiting")
-        join_queue(order.run, process, order.device, wanted_devices(order.device))
+        demand = order.demand()
+        join_queue(order.run, process, order.device, demand.devices, demand.count)
     except (OSError, UserError) as error:
         say(f"gives up: {error}")
         return None
@@ -302,19 +316,21 @@ def run_name(run: RunDirectory) -> str:
     return name if isinstance(name, str) else run.slug
 
 
-def _environment_on(lease: Lease) -> dict[str, str]:
-    return child_environment(**lease.device.alone)
-
-
 def _parse(arguments: Sequence[str]) -> Order:
     parser = argparse.ArgumentParser(prog="python -m workbench.jobs.supervisor")
     parser.add_argument("run", type=Path)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--devices", default="")
     parser.add_argument("--data-dir", default="")
     parser.add_argument("--notify", default="")
     parser.add_argument("--launched-by", default="")
     found = parser.parse_args(arguments)
-    return Order(RunDirectory(found.run), found.device, found.data_dir, found.notify, found.launched_by)
+    devices: DevicesAsked | None = int(found.devices) if found.devices.isdecimal() else None
+    if found.devices == "all":
+        devices = "all"
+    return Order(
+        RunDirectory(found.run), found.device, found.data_dir, found.notify, found.launched_by, devices
+    )
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Literal, Self, assert_never
 
 from workbench.jobs.control import Signals, is_heard, stop_run
-from workbench.jobs.device import Device
+from workbench.jobs.device import Demand, Device, environment_of
 from workbench.jobs.ending import ending_of, memory_kills
-from workbench.jobs.lease import Holder, Lease, holder_of, try_lease
+from workbench.jobs.lease import Holder, Lease, holder_of, order_free, try_lease
 from workbench.jobs.start import child_environment, python_module
 from workbench.jobs.sweep import Ended, Task
 from workbench.runs.attempt_control import GRACE_SECONDS, STOP_SIGNALS
@@ -45,6 +45,10 @@ _LAST_SECONDS = 10.0
 _MESSAGE_BYTES = 65536
 
 
+Team = tuple[Device, ...]
+"""Devices that train one run together."""
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a worker is to train."""
@@ -57,6 +61,8 @@ class Order:
     """Park it once its first stage (its probe aside) has so many epochs behind it; 0: to its end."""
     share: int
     """How many runs at a time share the machine's cores."""
+    processes: int = 1
+    """How many train it together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +83,30 @@ class WorkerPool:
     """Workers on devices of this machine; a context. In the main thread only.
 
     Args:
-        devices: what runs may compute on. Of several, one that another run has is left alone; a single one is
-            used all the same, as `petbench run` does.
-        jobs: runs at a time, as many on one device as on another.
+        demand: what runs may compute on, and how many devices the one that takes most takes. Workers have so
+            many each, always the same ones. Of several such teams, one of which another run has a device is
+            left alone; a single one is used all the same, as `petbench run` does.
+        jobs: runs at a time, as many on one team as on another.
         command_line: for the runs' provenance.
         say: hears, in a line for people, of devices that are taken.
     """
 
     def __init__(
         self,
-        devices: Sequence[Device],
+        demand: Demand,
         jobs: int,
         *,
         data_home: Path,
         command_line: Sequence[str] = (),
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._devices = tuple(devices)
+        self._teams = _teams_of(demand)
+        self._most = demand.processes
         self._slots = [_Slot() for _ in range(jobs)]
         self._arguments = [f"--data-dir={data_home.absolute()}", f"--launched-by={shlex.join(command_line)}"]
         self._say = say
         self._said: set[str] = set()
-        self._leases: dict[str, Lease] = {}
+        self._leases: dict[Team, Lease] = {}
         self._memory_kills = memory_kills()
 
     def __enter__(self) -> Self:
@@ -177,7 +185,7 @@ class WorkerPool:
         worker = slot.worker
         while worker is not None and worker is slot.worker and worker.is_ready and slot.run is None:
             due = next((one for one in waiting if one.is_due), None)
-            if due is None or signals.asked or not self._has_lease(worker.device, due.task.home):
+            if due is None or signals.asked or not self._has_lease(worker.team, due.task.home):
                 return
             task = due.task
             with starting(task.home):
@@ -189,10 +197,13 @@ class WorkerPool:
                 if isinstance(run, Ended):
                     told(run)
                     continue
-                lease = self._leases.get(worker.device.key)
+                lease = self._leases.get(worker.team)
                 if lease is not None:
                     lease.rename(run)
-                slot.begin(Order(str(run.path.absolute()), task.is_new, task.until or 0, share), run, lease)
+                asked = task.recipe.training.devices
+                processes = self._most if asked == "all" else min(asked, self._most)
+                order = Order(str(run.path.absolute()), task.is_new, task.until or 0, share, processes)
+                slot.begin(order, run, lease)
                 while slot.run is not None and not slot.is_claimed:
                     self._heed(signals)
                     if signals.sleep(_LOOK_SECONDS, worker.fileno()):
@@ -270,60 +281,71 @@ class WorkerPool:
     # Devices
 
     def _employ(self, slot: _Slot) -> None:
-        """See to it that a slot without a run has a worker, on a device that no other run has."""
-        if slot.worker is not None and self._may_use(slot.worker.device):
+        """See to it that a slot without a run has a worker, on devices that no other run has."""
+        if slot.worker is not None and self._may_use(slot.worker.team):
             return
         slot.dismiss()
-        for device in sorted(self._devices, key=self._crew):  # stable: the first of those with the fewest
-            if self._crew(device) * len(self._devices) < len(self._slots) and self._may_use(device):
-                slot.worker = _Worker(device, self._arguments)
+        for team in sorted(self._teams, key=self._crew):  # stable: the first of those with the fewest
+            if self._crew(team) * len(self._teams) < len(self._slots) and self._may_use(team):
+                slot.worker = _Worker(team, self._arguments)
                 return
 
-    def _crew(self, device: Device) -> int:
-        """How many workers a device has."""
-        return sum(slot.worker is not None and slot.worker.device == device for slot in self._slots)
+    def _crew(self, team: Team) -> int:
+        """How many workers the devices of a team have."""
+        return sum(slot.worker is not None and slot.worker.team == team for slot in self._slots)
 
-    def _may_use(self, device: Device) -> bool:
-        """Whether a run may begin on a device, as far as others leave it alone."""
-        if len(self._devices) == 1 or device.key in self._leases:
+    def _may_use(self, team: Team) -> bool:
+        """Whether a run may begin on a team's devices, as far as others leave them alone."""
+        if len(self._teams) == 1 or team in self._leases:
             return True
         try:
             with queue_lock():
-                holder = holder_of(device.key)
+                return not self._taken(team)
         except OSError:
             return True
-        if holder is not None:
-            self._say_taken(device, holder)
-        return holder is None
 
-    def _has_lease(self, device: Device, home: Path) -> bool:
-        """Whether a run may begin on a device now; takes its lease, if it is free."""
-        if device.key in self._leases:
+    def _has_lease(self, team: Team, home: Path) -> bool:
+        """Whether a run may begin on a team's devices now; takes their lease, if they are free."""
+        if team in self._leases:
             return True
         try:
             with queue_lock():
-                lease = try_lease(device, RunDirectory(home))
-                holder = None if lease is not None else holder_of(device.key)
+                lease = try_lease(team, RunDirectory(home), len(team))
+                if lease is None:
+                    return not self._taken(team) or len(self._teams) == 1
         except OSError:
             return True  # there is no place for leases, so nobody is asked
-        if lease is not None:
-            self._leases[device.key] = lease
-            return True
-        if holder is not None:
+        self._leases[team] = lease
+        return True
+
+    def _taken(self, team: Team) -> bool:
+        """Whether another run has one of a team's devices, and say so. The caller holds `queue_lock`."""
+        found = [(device, holder) for device in team if (holder := holder_of(device.key)) is not None]
+        for device, holder in found:
             self._say_taken(device, holder)
-        return len(self._devices) == 1
+        return bool(found)
 
     def _say_taken(self, device: Device, holder: Holder) -> None:
         if device.key not in self._said:
             self._said.add(device.key)
-            what = "both will be slower" if len(self._devices) == 1 else "left alone until it is free"
+            what = "both will be slower" if len(self._teams) == 1 else "left alone until it is free"
             self._say(f"{holder.has(device)}: {what}")
 
     def _release_idle(self) -> None:
         """Let go of devices on which nothing is left to do while others are at work."""
-        at_work = {slot.worker.device.key for slot in self._slots if slot.run and slot.worker}
-        for key in self._leases.keys() - at_work if at_work else ():
-            self._leases.pop(key).release()
+        at_work = {slot.worker.team for slot in self._slots if slot.run and slot.worker}
+        for team in self._leases.keys() - at_work if at_work else ():
+            self._leases.pop(team).release()
+
+
+def _teams_of(demand: Demand) -> tuple[Team, ...]:
+    """As many as there are devices for: of those that nobody has first; what is left over has no part."""
+    every: Sequence[Device] = demand.devices
+    if demand.count > 1:
+        free, taken = order_free(every)
+        every = [*free, *taken]
+    firsts = range(0, len(every) - demand.count + 1, demand.count)
+    return tuple(tuple(every[first : first + demand.count]) for first in firsts)
 
 
 @dataclass(slots=True)
@@ -382,16 +404,18 @@ class _Slot:
 class _Worker:
     """A process that trains; it stands in a group of its own, as Ctrl-C is passed on to it run by run."""
 
-    def __init__(self, device: Device, arguments: Sequence[str]) -> None:
+    def __init__(self, team: Team, arguments: Sequence[str]) -> None:
         """Raises: RunFailed, if there can be none."""
-        self.device = device
+        self.team = team
         self.is_ready = False
         self.is_silent = False
         """Whether it has closed its end: it will say no more."""
         self._heard = b""
         self._socket, theirs = socket.socketpair()
-        # Of a divided card a process sees the slice that it names; other cards keep their numbers.
-        name, alone = (device.name_alone, device.alone) if device.is_slice else (device.name, {})
+        # Of a divided card a process sees the slice that it names; of several GPUs it takes the first ones.
+        # A card of its own keeps its number.
+        is_shown_alone = len(team) > 1 or team[0].is_slice
+        name, alone = (team[0].name_alone, environment_of(team)) if is_shown_alone else (team[0].name, {})
         command = [*python_module("workbench.train.worker"), str(theirs.fileno()), f"--device={name}"]
         try:
             self._process = subprocess.Popen(
@@ -414,7 +438,7 @@ class _Worker:
 
     def send(self, order: Order, lease: Lease | None) -> None:
         """Give it a run, and a copy of its device's lease to hold meanwhile."""
-        descriptors = [] if lease is None else [lease.descriptor]
+        descriptors = [] if lease is None else list(lease.descriptors)
         with contextlib.suppress(OSError):  # it is dead, and will be found so
             socket.send_fds(self._socket, [json.dumps(asdict(order)).encode() + b"\n"], descriptors)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from workbench.recipe.fields import ABOVE_ZERO, Described, Fraction, Off, Probability, Range, Table, knob
 
@@ -23,6 +23,9 @@ def _area_range(value: tuple[float, float]) -> tuple[float, float]:
 AreaRange = Annotated[
     Range, AfterValidator(_area_range), Described("a range [low, high] with 0 < low <= high <= 1")
 ]
+
+
+DeviceCount = Annotated[int, Field(ge=1, le=1024), Described("a whole number from 1 to 1024")]
 
 
 class Augmentation(Table):
@@ -87,6 +90,12 @@ class Training(Table):
         20, help="passes over the labelled images (supervised run, or the teacher)", ge=1, le=10_000
     )
     batch_size: int = knob(64, help="images an optimiser step", unit="images", ge=1, le=65_536)
+    devices: Literal["all"] | DeviceCount = knob(
+        1,
+        help="GPUs that train it together, each a share of every batch, or all that there are; without a "
+        "GPU so many processes share the CPU's cores; docs/many-gpus.md says what stays the same",
+        source="synchronous data parallelism, Goyal et al. 2017, Sec. 2",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16", "emulated_bf16"] = knob(
         "auto",
         help="auto times the real model on a CPU and takes the faster of fp32 and bf16, maybe for inference "

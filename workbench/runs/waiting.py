@@ -39,6 +39,8 @@ class Waiting:
     boot_id: str
     pid: int
     start_ticks: int
+    count: int = 1
+    """How many of these devices it takes at once."""
 
     @property
     def run(self) -> RunDirectory:

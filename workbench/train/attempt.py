@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from workbench.compute import Trouble, trouble_of
 from workbench.jobs.control import Lifeline
 from workbench.jobs.ending import LOWER
+from workbench.jobs.local_ranks import Fallen
 from workbench.recipe import Recipe
 from workbench.runs.attempt_control import Control, TakenOver, Tenure, read_request
 from workbench.runs.events import Event, Message, Reporter, Silent
@@ -39,6 +41,7 @@ from workbench.support.identity import ProcessId
 from workbench.train.checkpoint import has_checkpoint
 from workbench.train.interrupt import Interrupted, StopRequest
 from workbench.train.memory import others_hold
+from workbench.train.process_group import world_of
 from workbench.train.run import execute
 from workbench.train.setup import Places
 from workbench.train.world import PeerLost
@@ -70,6 +73,7 @@ def attempt(
     begun: Callable[[], None] = lambda: None,
     on_claim: Callable[[], None] = lambda: None,
     sweep: ProcessId | None = None,
+    processes: int = 1,
 ) -> Outcome:
     """Train `recipe` in `directory` to its results or to a clear end; what there is on disk stays.
 
@@ -77,6 +81,7 @@ def attempt(
         begun: called once nothing can be refused any more.
         lifeline: in the background, the tie to the supervisor that claimed the attempt; it must be watched.
         sweep: the one that this process is a worker of.
+        processes: how many train it together: this one, and ranks that it starts.
         on_claim: called once the run is this process's, for all to see, and it listens to signals.
 
     Raises:
@@ -100,19 +105,26 @@ def attempt(
             metrics = at_work.enter_context(_opened_metrics(directory))
             with stop.listening(), tenure.kept(), _warnings_to(log):
                 on_claim()
-                places.world.agree(lambda: claimed)
                 files.hears(Tee(metrics, log))
                 reporter = Tee(files, _Audience(display))
-                results = execute(
-                    directory,
-                    recipe,
-                    places,
-                    reporter,
-                    stop,
-                    tenure,
-                    begun=begin,
-                    command_line=command_line,
-                )
+
+                def abandon(fallen: Fallen) -> None:
+                    outcome = Outcome(1, reason=fallen.reason, advice=_resume(directory))
+                    _record_end(directory, log, outcome, claimed.attempt)
+                    os._exit(outcome.code)
+
+                with world_of(directory, places, processes, log, abandon) as world:
+                    world.agree(lambda: claimed)
+                    results = execute(
+                        directory,
+                        recipe,
+                        replace(places, world=world),
+                        reporter,
+                        stop,
+                        tenure,
+                        begun=begin,
+                        command_line=command_line,
+                    )
             outcome = Outcome(0, results)
         except Interrupted as error:
             outcome = _interrupted(directory, error)

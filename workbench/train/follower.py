@@ -1,14 +1,16 @@
 """A process that takes part in a run which another one claims, writes and speaks for.
 
-It owns no file and prints nothing. How it ended is in its exit code; what went wrong in it alone is appended
-to the run's log, under its rank.
+It owns no file. How it ended is in its exit code; what went wrong in it alone is appended to the run's log,
+under its rank, and printed as its last words.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
 
 from workbench.compute import trouble_of
+from workbench.jobs.local_ranks import LAST_WORDS, LEFT_ALONE
 from workbench.recipe import Recipe
 from workbench.runs.attempt_control import TakenOver, Tenure
 from workbench.runs.events import Silent
@@ -48,7 +50,7 @@ def follow(directory: RunDirectory, recipe: Recipe, places: Places, *, patient: 
     except KeyboardInterrupt:
         return INTERRUPTED
     except (PeerLost, TakenOver):
-        return 1  # the others say why
+        return LEFT_ALONE  # the others say why
     except UserError as error:
         _tell(log, world.rank, str(error))
         return 2
@@ -72,3 +74,4 @@ def _tell(log: RunLog, rank: int, words: str, crash: Exception | None = None) ->
         log.line(f"rank {rank} ended: {'; '.join(words.splitlines())}")
         if crash is not None:
             log.crash(crash)
+    print(f"{LAST_WORDS}{'; '.join(words.splitlines())}", file=sys.stderr, flush=True)

@@ -40,6 +40,8 @@ from workbench.train.attempt import attempt
 from workbench.train.setup import Places
 
 _MESSAGE_BYTES = 65536
+_MOST_LEASES = 64
+"""Devices of a run."""
 _GONE = "the sweep that began it is gone"
 
 
@@ -111,7 +113,7 @@ class _Pool:
         leases: list[int] = []
         while True:
             try:
-                data, descriptors, _, _ = socket.recv_fds(self._socket, _MESSAGE_BYTES, 1)
+                data, descriptors, _, _ = socket.recv_fds(self._socket, _MESSAGE_BYTES, _MOST_LEASES)
             except OSError:
                 data, descriptors = b"", []
             if not data:
@@ -173,7 +175,14 @@ def train_run(
     try:
         recipe = load_recipe(run.recipe)
         outcome = attempt(
-            run, recipe, places, park, command_line=command_line, on_claim=on_claim, sweep=sweep
+            run,
+            recipe,
+            places,
+            park,
+            command_line=command_line,
+            on_claim=on_claim,
+            sweep=sweep,
+            processes=order.processes,
         )
     except UserError as error:
         return Answer("ended", 2, reason=str(error))

@@ -1,0 +1,162 @@
+"""Whole runs of two processes: begun by petbench or torchrun, killed, stopped, resumed; the same weights."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.jobs.background import Background, process_of, wait_for_status, wait_until
+from tests.runs.making import make_run
+from tests.train.making import TRUNK, make_sample
+from workbench.jobs.local_ranks import Fallen, LocalRanks
+from workbench.jobs.start import child_environment, python_module, resume_run
+from workbench.runs.layout import RunDirectory, run_directories
+from workbench.runs.log import RunLog
+from workbench.runs.process import read_exit
+from workbench.runs.results import read_results
+from workbench.runs.status import RunStatus, status_of
+from workbench.train import process_group
+from workbench.train.setup import Places
+
+TOGETHER = TRUNK + "devices = 2\ncheckpoint_seconds = 0\n"
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_sample(tmp_path_factory.mktemp("pair") / "sample")
+
+
+@pytest.fixture
+def background(tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Background]:
+    for name in ("RUNS", "DATA", "CACHE", "STATE"):
+        monkeypatch.setenv(f"PETBENCH_{name}", str(tmp_path / name.lower()))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield Background(tmp_path / "runs", sample)
+    for process in psutil.Process().children(recursive=True):
+        process.kill()
+
+
+def _weights(run: RunDirectory) -> str:
+    return read_results(run.results).weights_sha256
+
+
+def _ranks_of(run: RunDirectory) -> list[psutil.Process]:
+    """All processes of a run, rank 0 first."""
+    first = psutil.Process(process_of(run).pid)
+    return [first, *first.children()]
+
+
+def _begun(run: RunDirectory) -> bool:
+    return run.checkpoint.is_dir() and any(run.checkpoint.iterdir())
+
+
+@pytest.mark.slow
+def test_a_rank_killed_at_any_moment_fails_the_run_by_name_and_it_resumes_to_the_same_weights(
+    background: Background,
+) -> None:
+    whole = background.launch(TOGETHER, name="whole").run
+    wait_for_status(whole, RunStatus.FINISHED)
+    dice = random.Random(0)
+    for rank in (0, 1):
+        run = background.launch(TOGETHER, name=f"killed-{rank}").run
+        wait_until(lambda run=run: _begun(run) and len(_ranks_of(run)) == 2, "a checkpoint")  # type: ignore[misc]
+        ranks = _ranks_of(run)
+        psutil.wait_procs([], timeout=dice.uniform(0, 0.5))
+        ranks[rank].kill()
+        wait_for_status(run, RunStatus.FAILED)
+        ended = read_exit(run)
+        assert ended is not None
+        expected = "rank 1 was killed by signal 9" if rank else "killed by signal 9"
+        assert ended.reason.startswith(expected), ended.reason
+        wait_until(lambda ranks=ranks: not any(map(_lives, ranks)), "no rank left")  # type: ignore[misc]
+        resume_run(run, device="cpu")
+        wait_for_status(run, RunStatus.FINISHED)
+        assert _weights(run) == _weights(whole)
+
+
+def _lives(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.slow
+def test_under_torchrun_the_same_weights_come_out_and_ranks_find_the_run_by_themselves(
+    background: Background, tmp_path: Path
+) -> None:
+    whole = background.launch(TOGETHER, name="whole").run
+    wait_for_status(whole, RunStatus.FINISHED)
+    recipe = background.recipe_file(TOGETHER, tmp_path / "recipe.toml")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    done = subprocess.run(
+        [*command, "workbench.cli.main", "run", str(recipe), "--device=cpu"],
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = [one for one in run_directories(background.runs) if one.id != whole.id]
+    assert _weights(run) == _weights(whole)
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_all_ranks_after_a_checkpoint_and_the_run_resumes_to_the_same_weights(
+    background: Background, tmp_path: Path
+) -> None:
+    whole = background.launch(TOGETHER, name="whole").run
+    wait_for_status(whole, RunStatus.FINISHED)
+    recipe = background.recipe_file(TOGETHER, tmp_path / "recipe.toml")
+    command = [*python_module("workbench.cli.main"), "run", str(recipe), "--device=cpu"]
+    first = subprocess.Popen(
+        command,
+        env=child_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        process_group=0,
+    )
+
+    def others() -> list[RunDirectory]:
+        return [one for one in run_directories(background.runs) if one.id != whole.id]
+
+    wait_until(lambda: bool(others()) and _begun(others()[0]), "a checkpoint")
+    os.killpg(first.pid, signal.SIGINT)  # as a terminal does: to the ranks, too
+    said, _ = first.communicate()
+    run = others()[0]
+    assert (first.returncode, status_of(run)) == (130, RunStatus.STOPPED), said
+    resume_run(run, device="cpu")
+    wait_for_status(run, RunStatus.FINISHED)
+    assert _weights(run) == _weights(whole)
+
+
+def test_a_first_process_that_hangs_because_a_rank_is_gone_is_abandoned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a GPU waits for one that is gone: no meeting ever says so."""
+    import threading
+
+    import torch
+
+    monkeypatch.setattr(process_group, "STUCK_SECONDS", 0.05)
+    dies = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    given_up, told = threading.Event(), list[Fallen]()
+
+    def abandon(fallen: Fallen) -> None:
+        told.append(fallen)
+        given_up.set()
+
+    ranks = LocalRanks(2, dies, threads=1, hear=lambda *_: None)
+    with ranks, process_group._unstuck(ranks, abandon):
+        assert given_up.wait(60)
+    assert [fallen.rank for fallen in told] == [1]
+    places = Places(tmp_path, tmp_path, torch.device("cpu"))
+    run = make_run(tmp_path / "runs")
+    with process_group.world_of(run, places, 1, RunLog(run.log), abandon) as world:
+        assert world.is_alone
