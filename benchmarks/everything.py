@@ -41,6 +41,7 @@ PARTS = (
     Part("late_layers", "--side 64 --images 64 --rounds 1"),
     Part("head_epoch", "--side 64 --images 64 --rounds 1"),
     Part("pseudo_run", "--rounds 1"),
+    Part("together", "--side 64 --batch-size 8 --steps 1 --rounds 1"),
     Part("prediction", "--backbones resnet18 --side 64 --images 64 --rounds 1"),
     Part("growth", "--sizes 1000x37 2000x37 --rounds 1 --steps 2"),
     Part("gpu", "--images 64 --rounds 1"),

@@ -16,7 +16,7 @@ import torch
 from workbench.support.ranks import Rank, rank_here
 from workbench.train.world import World, joined
 
-PATIENCE_SECONDS = 240
+PATIENCE_SECONDS = 840
 HERE = "127.0.0.1"
 
 
