@@ -162,7 +162,7 @@ def test_two_processes_end_where_one_would(together: list[Any], home: Path) -> N
         load_predictions(RunDirectory(home / folder / name).predictions("test")).probabilities
         for folder in ("together", "alone")
     ]
-    assert np.allclose(*said, atol=1e-4)
+    assert np.abs(said[0] - said[1]).max() < 1e-4
 
 
 @pytest.mark.slow
