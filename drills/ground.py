@@ -102,6 +102,9 @@ epochs_per_round = 2
 """,
 }
 NAMES = tuple(RECIPES)
+PAIR = "pair"
+RECIPES[PAIR] = RECIPES["rounds"].replace("epochs = 2\n", "epochs = 2\ndevices = 2\n", 1)
+"""Of two processes that train together; only the drills that are about them take it."""
 _MOST_BYTES = 2**24  # more than any of their files has
 
 # Of what petbench says when something is not as it left it; used to tell "same" from "told" alone.

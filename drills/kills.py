@@ -6,7 +6,9 @@ import signal
 import time
 from random import Random
 
-from drills.ground import NAMES, Ground, Undisturbed, finish, judge
+import psutil
+
+from drills.ground import NAMES, PAIR, Ground, Undisturbed, finish, judge
 from drills.moments import AtStep, die
 from drills.processes import Ended, Petbench, Place
 from drills.table import Outcome, drill, in_turn
@@ -54,6 +56,27 @@ def at_renames(ground: Ground, dice: Random, number: int) -> Outcome:
         if ended.code == -signal.SIGKILL:
             ended = finish(place, undisturbed)
         return judge(place, undisturbed, ended, what, len(steps))
+
+
+@drill("kills-ranks", count=20, short=2)
+def of_a_rank(ground: Ground, dice: Random, number: int) -> Outcome:
+    """SIGKILL of either of two ranks at a random moment; resumed by two again, the weights are the same."""
+    undisturbed = ground.undisturbed(PAIR)
+    rank = number % 2
+    with ground.place(undisturbed if dice.random() < 0.5 else None) as place:
+        moment = dice.uniform(0.0, 1.1) * undisturbed.seconds
+        child = _go(place, undisturbed, None)
+        time.sleep(moment)
+        other = [] if child.is_over() else psutil.Process(child.pid).children()
+        if rank and other:
+            other[0].kill()  # the first one ends the run, and says so
+        else:
+            child.signal(signal.SIGKILL)
+        ended = child.wait()
+        what = f"rank {rank if other else 0} of 2 killed after {moment:.3f} s"
+        if ended.code:
+            ended = finish(place, undisturbed)
+        return judge(place, undisturbed, ended, what)
 
 
 def _go(place: Place, undisturbed: Undisturbed, fault: AtStep | None) -> Petbench:
