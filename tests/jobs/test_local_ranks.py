@@ -66,9 +66,15 @@ def test_ranks_that_only_missed_another_are_not_the_cause() -> None:
     assert (fallen.rank, fallen.code) == (2, 7)
 
 
+def _children_since(before: list[psutil.Process]) -> list[psutil.Process]:
+    """This process may have others, of other tests."""
+    return [child for child in psutil.Process().children() if child not in before]
+
+
 def test_what_ends_a_run_reaches_no_rank_but_by_its_first_process() -> None:
+    before = psutil.Process().children()
     with _ranks(_WAITS, size=2) as ranks:
-        (process,) = psutil.Process().children()
+        (process,) = _children_since(before)
         for number in STOP_SIGNALS:
             process.send_signal(number)
         assert ranks.fallen(0.5) is None
@@ -77,10 +83,11 @@ def test_what_ends_a_run_reaches_no_rank_but_by_its_first_process() -> None:
 
 def test_a_failure_of_the_first_process_ends_the_others_at_once() -> None:
     children: list[psutil.Process] = []
+    before = psutil.Process().children()
 
     def fail() -> None:
         with _ranks(_WAITS):
-            children.extend(psutil.Process().children())
+            children.extend(_children_since(before))
             raise ValueError("mine")
 
     with pytest.raises(ValueError, match="mine"):

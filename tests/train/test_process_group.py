@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,17 +61,15 @@ def _begun(run: RunDirectory) -> bool:
 
 
 @pytest.mark.slow
-def test_a_rank_killed_at_any_moment_fails_the_run_by_name_and_it_resumes_to_the_same_weights(
+def test_a_rank_that_is_killed_fails_the_run_by_name_and_it_resumes_to_the_same_weights(
     background: Background,
 ) -> None:
     whole = background.launch(TOGETHER, name="whole").run
     wait_for_status(whole, RunStatus.FINISHED)
-    dice = random.Random(0)
     for rank in (0, 1):
         run = background.launch(TOGETHER, name=f"killed-{rank}").run
         wait_until(lambda run=run: _begun(run) and len(_ranks_of(run)) == 2, "a checkpoint")  # type: ignore[misc]
         ranks = _ranks_of(run)
-        psutil.wait_procs([], timeout=dice.uniform(0, 0.5))
         ranks[rank].kill()
         wait_for_status(run, RunStatus.FAILED)
         ended = read_exit(run)
@@ -103,6 +102,61 @@ def test_under_torchrun_the_same_weights_come_out_and_ranks_find_the_run_by_them
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = [one for one in run_directories(background.runs) if one.id != whole.id]
+    assert _weights(run) == _weights(whole)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def hosts() -> Iterator[dict[str, str]]:
+    """Two network namespaces that a cable joins, and the address of each."""
+    if shutil.which("ip") is None or os.geteuid():
+        pytest.skip("two hosts on one machine take root and iproute2's ip")
+    names = {f"pb{os.getpid()}{end}": f"10.213.7.{number}" for number, end in enumerate("ab", start=1)}
+    first, second = names
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            try:
+                _ip("netns", "add", name)
+            except subprocess.CalledProcessError as error:
+                pytest.skip(f"no network namespace can be made here: {error.stderr.decode().strip()}")
+            stack.callback(_ip, "netns", "delete", name)
+        _ip(*f"link add cable netns {first} type veth peer name cable netns {second}".split())
+        for name, address in names.items():
+            _ip("-n", name, "address", "add", f"{address}/24", "dev", "cable")
+            for device in ("lo", "cable"):
+                _ip("-n", name, "link", "set", device, "up")
+        yield names
+
+
+@pytest.mark.slow
+def test_two_hosts_train_the_weights_of_two_processes_of_one(
+    background: Background, tmp_path: Path, hosts: dict[str, str]
+) -> None:
+    whole = background.launch(TOGETHER, name="whole").run
+    wait_for_status(whole, RunStatus.FINISHED)
+    recipe = background.recipe_file(TOGETHER, tmp_path / "recipe.toml")
+    first = next(iter(hosts.values()))
+    processes = [
+        subprocess.Popen(
+            [
+                *("ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run"),
+                *("--nnodes=2", "--nproc-per-node=1", f"--node-rank={number}"),
+                *(f"--master-addr={first}", "--master-port=29500"),
+                *("-m", "workbench.cli.main", "run", str(recipe), "--device=cpu"),
+            ],
+            env=child_environment(GLOO_SOCKET_IFNAME="cable"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number, name in enumerate(hosts)
+    ]
+    said = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
     (run,) = [one for one in run_directories(background.runs) if one.id != whole.id]
     assert _weights(run) == _weights(whole)
 
