@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help app demo test check touched bench bench-quick labelling drills lowest lint clean
+.PHONY: help app demo test check touched bench bench-quick bench-gpu labelling drills lowest lint clean
 
 help:  ## what each target does
 	@awk -F ':.*##[ ]*' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench: $(STAMP)  ## every measurement of docs/performance.md, about an hour; res
 
 bench-quick: $(STAMP)  ## the first row of docs/performance.md in under 50 seconds; needs no data
 	@$(BIN)/python -m benchmarks.quick
+
+bench-gpu: $(STAMP)  ## all that only a GPU can show, in under 8 minutes; fetches nothing; results in build/bench-gpu
+	$(BIN)/python -m benchmarks.gpu_page $(BENCH)
 
 N ?= 0
 MINUTES ?= 0
