@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks import gpu_page
 from benchmarks.gpu import SWEEP
-from benchmarks.gpu_page import run
-from benchmarks.gpu_rows import trained_on
+from benchmarks.gpu_page import MINUTES, SECONDS, USUAL, run
+from benchmarks.gpu_rows import ROWS, trained_on
 from workbench.recipe.sweep import load_sweep
 
 ROOT = Path(__file__).parent.parent.parent
@@ -57,6 +57,10 @@ def test_a_row_that_does_not_end_well_is_told(
     ended = run("idle", [], tmp_path, left)
     assert ended.state == state
     assert ended.said.strip() == said
+
+
+def test_every_row_has_its_seconds_within_the_minutes_that_the_page_promises() -> None:
+    assert sum(SECONDS.get(row, USUAL) for row in ROWS) <= 60 * MINUTES
 
 
 def test_table_1s_images_are_those_of_its_plans() -> None:
