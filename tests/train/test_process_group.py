@@ -190,16 +190,18 @@ def test_ctrl_c_stops_all_ranks_after_a_checkpoint_and_the_run_resumes_to_the_sa
     assert _weights(run) == _weights(whole)
 
 
+@pytest.mark.parametrize("has_met", [True, False])
 def test_a_first_process_that_hangs_because_a_rank_is_gone_is_abandoned(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    has_met: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where a GPU waits for one that is gone: no meeting ever says so."""
+    """As where a GPU waits for one that is gone, or one never came: no meeting ever says so."""
     import threading
 
     import torch
 
-    monkeypatch.setattr(process_group, "STUCK_SECONDS", 0.05)
-    dies = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    for name, rules in (("STUCK_SECONDS", has_met), ("UNMET_SECONDS", not has_met)):
+        monkeypatch.setattr(process_group, name, 0.05 if rules else 3600.0)
+    dies = [sys.executable, "-c", "import time, os; time.sleep(0.5); os.kill(os.getpid(), 9)"]
     given_up, told = threading.Event(), list[Fallen]()
 
     def abandon(fallen: Fallen) -> None:
@@ -207,7 +209,9 @@ def test_a_first_process_that_hangs_because_a_rank_is_gone_is_abandoned(
         given_up.set()
 
     ranks = LocalRanks(2, dies, threads=1, hear=lambda *_: None)
-    with ranks, process_group._unstuck(ranks, abandon):
+    with ranks, process_group._unstuck(ranks, abandon) as met:
+        if has_met:
+            met.set()
         assert given_up.wait(60)
     assert [fallen.rank for fallen in told] == [1]
     places = Places(tmp_path, tmp_path, torch.device("cpu"))

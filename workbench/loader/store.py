@@ -43,7 +43,7 @@ from workbench.support.digests import fingerprint
 from workbench.support.errors import RunFailed, UserError
 from workbench.support.locks import beside
 from workbench.support.regular_file import regular_descriptor
-from workbench.support.spans import Part, spanned
+from workbench.support.spans import Part, span, spanned
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
@@ -366,7 +366,6 @@ class RowGuard:
         images = tuple(LeftOut(records[p].id, self._rows.reasons[p]) for p in positions)
         return images, np.array(positions, dtype=np.int64)
 
-    @spanned(Part.STORE)
     def fill(self, positions: NDArray[np.int64], task: str) -> None:
         """Decode those of these images that are not there yet, and that no other process does first.
 
@@ -376,7 +375,7 @@ class RowGuard:
         """
         if self._rows.is_there[positions].all():
             return
-        with _locked(self._folder, self._reporter):
+        with span(Part.STORE), _locked(self._folder, self._reporter):
             self._catch_up()
             absent = np.unique(positions[~self._rows.is_there[positions]]).tolist()
             if absent:

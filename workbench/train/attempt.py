@@ -111,6 +111,8 @@ def attempt(
                 def abandon(fallen: Fallen) -> None:
                     outcome = Outcome(1, reason=fallen.reason, advice=_resume(directory))
                     _record_end(directory, log, outcome, claimed.attempt)
+                    with contextlib.suppress(OSError):
+                        display.event(Message("warning", f"{outcome.reason}; {outcome.advice}"))
                     os._exit(outcome.code)
 
                 with world_of(directory, places, processes, log, abandon) as world:

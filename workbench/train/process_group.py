@@ -30,6 +30,8 @@ FALL_SECONDS = 15.0
 """How long it may take until a rank whose connection broke is known to have ended, and how."""
 STUCK_SECONDS = 60.0
 """How long the first process may go on after a rank has ended: a GPU may wait for it forever."""
+UNMET_SECONDS = 2.0
+"""Likewise where that rank has not met the others: they wait for it, and there is no connection to break."""
 
 
 @contextlib.contextmanager
@@ -73,7 +75,7 @@ def world_of(
     ranks = LocalRanks(processes, _command(places), threads=each, hear=hear)
     torch.set_num_threads(each)
     try:
-        with _started(ranks), _told(lambda: ranks.fallen(FALL_SECONDS)), _unstuck(ranks, abandon):
+        with _started(ranks), _told(lambda: ranks.fallen(FALL_SECONDS)), _unstuck(ranks, abandon) as met:
             store = dist.TCPStore(  # type: ignore[attr-defined]
                 os.environ[MASTER_ADDR],
                 int(os.environ[MASTER_PORT]),
@@ -83,6 +85,7 @@ def world_of(
             )
             with joined(rank_here(), places.device) as world:
                 world.agree(lambda: str(directory.path.absolute()))
+                met.set()
                 yield world
             del store  # held until all have ended
     finally:
@@ -153,9 +156,12 @@ def _told(fallen: Callable[[], Fallen | None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _unstuck(ranks: LocalRanks, abandon: Callable[[Fallen], None]) -> Iterator[None]:
-    """Have `abandon` called if a rank ends and the body goes on for long."""
-    over = threading.Event()
+def _unstuck(ranks: LocalRanks, abandon: Callable[[Fallen], None]) -> Iterator[threading.Event]:
+    """Have `abandon` called if a rank ends and the body goes on for long.
+
+    Yields: an event that the body sets once it has met all ranks.
+    """
+    over, met = threading.Event(), threading.Event()
 
     def watch() -> None:
         found = None
@@ -163,13 +169,13 @@ def _unstuck(ranks: LocalRanks, abandon: Callable[[Fallen], None]) -> Iterator[N
             if over.is_set():
                 return
             found = ranks.fallen(1.0)
-        if not over.wait(STUCK_SECONDS):
+        if not over.wait(STUCK_SECONDS if met.is_set() else UNMET_SECONDS):
             abandon(found)
 
     thread = threading.Thread(target=watch, name="fallen-ranks", daemon=True)
     thread.start()
     try:
-        yield
+        yield met
     finally:
         over.set()
         thread.join()
