@@ -148,7 +148,11 @@ class Tmux:
             shown = self.text()
             if all(text in shown for text in texts) and not (absent and absent in shown):
                 return shown
-            assert time.monotonic() < end, f"waited for {texts} in vain:\n{shown}"
+            if time.monotonic() >= end:
+                state = self._do(
+                    "display-message", "-p", "dead #{pane_dead}, alternate screen #{alternate_on}"
+                )
+                raise AssertionError(f"waited for {texts} in vain ({state.strip()}):\n{shown}")
             time.sleep(0.1)
 
     def wait_until_ended(self) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from tests.tui.driving import NARROW, WIDE, bench, coloured, opened, reread, sai
 from workbench.runs.process import write_exit, write_process
 from workbench.support.errors import UserError
 from workbench.support.paths import state_home
+from workbench.tui import screens
 from workbench.tui.actions import SCOPES
 from workbench.tui.app_session import Session
 from workbench.tui.helper import HelperResult
@@ -185,6 +189,49 @@ async def test_a_fault_in_a_handler_leaves_the_screen_alive(
         assert "newer" in screen_text(pilot)
         assert app.faults
         app.faults.clear()
+
+
+@pytest.mark.usefixtures("two_runs")
+async def test_a_screen_that_cannot_be_made_leaves_the_one_below_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_place: Place) -> None:
+        raise ImportError("half of a module")
+
+    async with opened(home) as pilot:
+        app = bench(pilot)
+        with monkeypatch.context() as patch:
+            patch.setattr("workbench.tui.app.screen_for", fail)
+            await pilot.press("enter")
+            await pilot.pause()
+        assert isinstance(app.screen, ProblemScreen)
+        await pilot.press("escape")
+        await pilot.press("escape")
+        assert top(pilot).place == RunsPlace()
+        await pilot.press("enter")
+        assert top(pilot).place.kind == "watch"
+        assert app.faults
+        app.faults.clear()
+
+
+def test_threads_that_need_the_screens_at_once_load_them_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loading: list[int] = []
+    met: list[bool] = []
+
+    def load(_name: str) -> None:
+        loading.append(threading.get_ident())
+        time.sleep(0.001)
+        met.append(loading[-1] == threading.get_ident() and len(set(loading)) == 1)
+        loading.pop()
+
+    monkeypatch.setattr(screens, "import_module", load)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(screens.load_screens) for _ in range(4)]:
+            done.result()
+    assert len(met) > 4
+    assert all(met)
 
 
 async def test_a_mistake_of_the_users_is_told_as_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,11 +104,32 @@ def test_the_app_survives_resizing_wrong_keys_and_its_run_being_removed(tmux: Tm
     tmux.wait_for("tiny", "done")
     for columns, rows in ((80, 24), (30, 8), (160, 48)):
         tmux.resize(columns, rows)
-        tmux.send("Enter", "F9", "M-x", "C-a", "Escape")
+        tmux.send("Enter", "F9", "M-x", "Escape", "C-a")
     tmux.resize(120, 40)
-    tmux.wait_for("tiny", "done", "? help")
+    tmux.send("?")  # what the window shows may be old: this comes after all the keys before it
+    tmux.wait_for("what the keys do")
+    tmux.send("Escape")
+    if "petbench  watch" in tmux.wait_for("tiny", "done", absent="what the keys do"):
+        tmux.send("Escape")
+    tmux.wait_for("tiny", "done", "enter watch")
     shutil.rmtree(run.path)
     tmux.wait_for("No runs yet")
+    tmux.send("q")
+    tmux.wait_until_ended()
+
+
+def test_an_app_that_was_stopped_and_goes_on_reads_every_key_and_ends(tmux: Tmux) -> None:
+    tmux.start(PETBENCH)
+    tmux.wait_for("No runs yet")
+    pid = tmux.process().pid
+    for _ in range(8):  # tmux sends SIGCONT to what stops in its windows, so each is two of them
+        os.kill(pid, signal.SIGSTOP)
+        os.kill(pid, signal.SIGCONT)
+    for _ in range(4):
+        tmux.send("n")
+        tmux.wait_for("compose", "valid")
+        tmux.send("Escape")
+        tmux.wait_for("No runs yet")
     tmux.send("q")
     tmux.wait_until_ended()
 

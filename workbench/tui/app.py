@@ -27,10 +27,10 @@ from workbench.tui.faults import log_fault
 from workbench.tui.palette import PaletteEntries
 from workbench.tui.places import Place, RunsPlace, pack_place, surviving, unpack_place
 from workbench.tui.runs_feed import GpusRead, RunsChanged, endings, feed
-from workbench.tui.screens import screen_for
+from workbench.tui.screens import load_screens, screen_for
 from workbench.tui.screens.dialogs import HelpScreen, ProblemScreen, TwinScreen
 from workbench.tui.screens.place import GuardedLoop, PlaceScreen, TypeAhead, bindings_of
-from workbench.tui.terminal import FewColours, copy
+from workbench.tui.terminal import FewColours, StoppableDriver, copy
 from workbench.tui.text import STATUS_MARKS
 from workbench.tui.themes import DEFAULT_THEME, themes
 from workbench.tui.widgets.top_bar import clock_text
@@ -81,6 +81,7 @@ class PetbenchApp(GuardedLoop, TypeAhead):
         first: Place | None = None,
     ) -> None:
         super().__init__()
+        self.driver_class = StoppableDriver
         self.runs_home, self.data_home, self.session, self.now = runs_home, data_home, session, now
         self.runs_watch = RunsWatch(runs_home)
         self.view: RunsView | None = None
@@ -122,6 +123,7 @@ class PetbenchApp(GuardedLoop, TypeAhead):
             )
         if self.follows:
             self._follow_runs()
+            self.call_after_refresh(self._load_screens)
         if not self.is_headless:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
 
@@ -129,6 +131,10 @@ class PetbenchApp(GuardedLoop, TypeAhead):
     def _follow_runs(self) -> None:
         worker = get_current_worker()
         feed(self.runs_watch, self.post_message, lambda: worker.is_cancelled, read_gpus=True)
+
+    @work(thread=True, group="load")
+    def _load_screens(self) -> None:
+        load_screens()
 
     @work(thread=True, exclusive=True, group="save")
     def _save(self) -> None:
@@ -153,9 +159,10 @@ class PetbenchApp(GuardedLoop, TypeAhead):
         if depth == 0:
             self._leave_to(1)
             return
+        screen = screen_for(place)  # first: where it cannot be made, all stays as it is
         self._leave_to(depth)
         self._places.append(place)
-        self.push_screen(screen_for(place))
+        self.push_screen(screen)
         self._keep()
 
     def replaced(self, place: Place) -> None:
@@ -171,6 +178,8 @@ class PetbenchApp(GuardedLoop, TypeAhead):
 
     def _open(self, places: list[Place]) -> None:
         above = [place for place in places if place.kind != RunsPlace.kind][-_DEEPEST:]
+        if above:
+            load_screens()  # each begins to read in a thread of its own
         self._places = [RunsPlace()]
         self.push_screen(screen_for(RunsPlace()))
         for place in above:

@@ -10,6 +10,7 @@ from textual.message import Message
 
 from workbench.runs.status import RunStatus
 from workbench.runs.watching import RunsView, RunsWatch
+from workbench.tui.screens import load_screens
 
 if TYPE_CHECKING:
     from workbench.jobs import GpuUse
@@ -54,6 +55,7 @@ def feed(
     while not is_over():
         view = watch.refresh()
         if slurm is None and any(run.waits_for_slurm for run in view.summaries):
+            load_screens()
             from workbench.jobs.slurm import SlurmWatch
 
             slurm = SlurmWatch(heard=lambda: watch.look_again(()))
@@ -65,6 +67,7 @@ def feed(
             posted, shown = view.generation, len(view.summaries)
             post(RunsChanged(view))
         if read_gpus and tick % _GPU_TICKS == 0:
+            load_screens()
             from workbench.jobs import gpu_usage
 
             gpus = tuple(gpu_usage())

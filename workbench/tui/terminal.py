@@ -1,4 +1,4 @@
-"""What a terminal lacks: more than 16 colours, and a clipboard that an app may write to."""
+"""What a terminal lacks, colours or a clipboard, and what becomes of it when the process is stopped."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import constants
 from textual.color import Color as TextualColor
+from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 
 from workbench.support.atomic import atomic_write
@@ -46,6 +47,47 @@ _OSC52_LIMIT = 74_994
 """Bytes of text that fit the 100,000-byte sequence which xterm, the strictest of the common ones, takes."""
 _WITHOUT_OSC52 = ("linux", "dumb", "")
 _TMUX_SECONDS = 2.0
+
+
+class StoppableDriver(LinuxDriver):
+    """Takes the terminal anew when the process goes on after a SIGSTOP, which it was not told of.
+
+    `kill -STOP`, a debugger and Slurm's suspend send that. Textual's own driver, which expects SIGTSTP before
+    every SIGCONT, starts a second reader of keys then: keys get lost and the process stays after its end.
+    """
+
+    _has_terminal = False
+    _is_suspended = False
+    _is_changing = False
+
+    def start_application_mode(self) -> None:
+        """Take the terminal."""
+        super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual tells no types here
+        self._has_terminal = True
+
+    def stop_application_mode(self) -> None:
+        """Leave the terminal as it was."""
+        self._has_terminal = False
+        super().stop_application_mode()
+
+    def suspend_application_mode(self) -> None:
+        """Leave the terminal for a while."""
+        self._is_suspended = True
+        super().suspend_application_mode()
+
+    def resume_application_mode(self) -> None:
+        """Take the terminal again and draw all; nothing where the app has ended or is at it already."""
+        if self._is_changing or not (self._is_suspended or self._has_terminal):
+            return
+        self._is_changing = True
+        try:
+            if not self._is_suspended:
+                self.suspend_application_mode()
+            self._is_suspended = False
+            super().resume_application_mode()
+        finally:
+            self._is_changing = False
+        self._app.call_later(self._app.refresh, layout=True)
 
 
 def has_few_colours(environ: Mapping[str, str] = os.environ) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +20,22 @@ _SCREENS = {
     "inspect": ("workbench.tui.screens.inspect", "InspectScreen"),
     "label": ("workbench.tui.screens.label", "LabelScreen"),
 }
+
+
+_SHARED = ("workbench.recipe", "workbench.dataset", "workbench.jobs")
+"""Packages that import their own modules: of two threads that begin with different ones, one gets Python's
+DeadlockError."""
+_LOADING = threading.Lock()
+
+
+def load_screens() -> None:
+    """Load every screen's modules, in the first thread that asks; the others wait. Nothing the second time.
+
+    The app does so behind its first paint. Whatever imports later than that calls this before.
+    """
+    with _LOADING:
+        for module in (*_SHARED, *(module for module, _ in _SCREENS.values())):
+            import_module(module)
 
 
 def screen_for(place: Place) -> PlaceScreen[Any]:

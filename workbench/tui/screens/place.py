@@ -24,6 +24,7 @@ from workbench.runs.watching import RunsView
 from workbench.support.errors import UserError
 from workbench.tui.actions import ACTIONS, SCOPES, Action
 from workbench.tui.places import Place
+from workbench.tui.screens import load_screens
 from workbench.tui.widgets.action_line import ActionLine, KeyBar
 from workbench.tui.widgets.top_bar import TopBar
 
@@ -240,6 +241,7 @@ class PlaceScreen(GuardedLoop, Screen[None], Generic[AnyPlace]):
         if reason is not None:
             self.notify(reason, severity="warning")
             return
+        load_screens()
         owner: object = self.bench if action.scope == "everywhere" else self
         try:
             result = getattr(owner, f"do_{action.name}")()

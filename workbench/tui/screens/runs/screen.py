@@ -24,6 +24,7 @@ from workbench.runs.summary import RunSummary
 from workbench.runs.watching import RunsView
 from workbench.tui.actions import SCOPES
 from workbench.tui.places import ComparePlace, ComposePlace, InspectPlace, LabelPlace, RunsPlace, WatchPlace
+from workbench.tui.screens import load_screens
 from workbench.tui.screens.dialogs import AskChoice
 from workbench.tui.screens.place import PlaceScreen, bindings_of
 from workbench.tui.screens.runs.column_dialog import ChooseColumns
@@ -177,6 +178,7 @@ class RunsScreen(PlaceScreen[RunsPlace]):
     @work(thread=True, exclusive=True, group="glances")
     def _read_glances(self, runs: Sequence[RunSummary], here: RunSummary | None) -> None:
         worker = get_current_worker()
+        load_screens()
         with self._reading:
             found: dict[str, Glance] = {}
             closer: dict[str, CloserLook] = {}
