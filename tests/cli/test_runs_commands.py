@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from tests.cli.commands import on_screen
 from tests.runs.making import epoch, finish, make_results, make_run
 from workbench.cli.runs import app
-from workbench.runs.events import Message, RoundLabelled, StageStarted
+from workbench.runs.events import Message, RanksSeen, RoundLabelled, StageStarted
 from workbench.runs.metrics import MetricsWriter
 from workbench.runs.notes import read_notes
 from workbench.runs.predictions import save_predictions
@@ -172,6 +173,31 @@ def test_a_page_tells_results_rounds_confusions_and_warnings(home: Path) -> None
     assert record["results"]["teacher_test"]["accuracy"] == 0.75
     assert record["most_confused"][0]["true"] == "Abyssinian"
     assert record["rounds"][0]["selected"] == 40
+
+
+def test_a_page_and_a_listing_tell_on_how_many_devices_a_run_trained_and_what_each_did(home: Path) -> None:
+    run = finish(make_run(home), replace(make_results(), devices=2))
+    (run.path / "provenance.toml").write_text('device = "NVIDIA H200"\nprocesses = "2"\n')
+    ranks = RanksSeen("fit", 0, 1, [44.0, 43.25], [2**30, 3 * 2**29])
+    with MetricsWriter(run.metrics) as writer:
+        for event in (StageStarted("fit", 0, 1, 10, 0, False), epoch(1, split="train"), ranks, epoch(1)):
+            writer.event(event)
+    text = petbench("show", run.handle)
+    for part in (
+        "NVIDIA H200, 2 processes",
+        "0: 44.0 images/s, 1.0 GiB",
+        "1: 43.2 images/s, 1.5 GiB",
+        "trained 2m00s at 87.2 images/s on 2 devices",
+    ):
+        assert part in text
+    assert json.loads(petbench("show", run.handle, "--json"))["ranks"] == asdict(ranks)
+    assert json.loads(petbench("ls", "--json"))["runs"][0]["metrics"]["devices"] == 2
+    assert run.handle in petbench("ls", "--filter", "devices=2")
+    alone = finish(make_run(home, "alone"))
+    page = json.loads(petbench("show", alone.handle, "--json"))
+    assert (page["ranks"], page["results"]["devices"]) == (None, None)
+    assert "devices" not in alone.results.read_text()
+    assert "ranks" not in petbench("show", alone.handle)
 
 
 def test_a_page_of_a_run_without_results_says_how_to_go_on(home: Path) -> None:

@@ -13,6 +13,7 @@ from workbench.runs.events import (
     Event,
     Message,
     PoolTaught,
+    RanksSeen,
     Resumed,
     RoundLabelled,
     StageName,
@@ -37,27 +38,28 @@ class Interrupted:
     happened: list[Event]
 
 
-def whole_run(*, online: bool = False) -> list[Event]:
-    """All that a run of `STAGES` records when nothing happens to it."""
+def whole_run(*, online: bool = False, together: bool = False) -> list[Event]:
+    """All that a run of `STAGES` records when nothing happens to it; `together`: two processes train it."""
     events: list[Event] = []
     for stage, round_, epochs in STAGES:
         if round_ and not any(isinstance(e, RoundLabelled) and e.round == round_ for e in events):
             events.append(RoundLabelled(round_, 90, 45, 0.9, 0.8, 3, 0.7, [20, 25], [0] * 20))
         events.append(StageStarted(stage, round_, epochs, 10, 45 * bool(round_), False))
         if stage == "student":  # it falls back on what it began from
-            events += _end(stage, round_, 0, online=False)
+            events += _end(stage, round_, 0, online=False, together=False)
         for epoch in range(1, epochs + 1):
             steps = range((epoch - 1) * STEPS + 1, epoch * STEPS + 1)
             events += [StepDone(stage, round_, epoch, step, 1.0, 1e-3, 200.0, 2**30) for step in steps]
-            events += _end(stage, round_, epoch, online=online and stage == "student")
+            events += _end(stage, round_, epoch, online=online and stage == "student", together=together)
     return [*events, _done("teacher", 0, 2, "test"), _done("student", 2, 1, "test")]
 
 
-def _end(stage: StageName, round_: int, epoch: int, *, online: bool) -> list[Event]:
+def _end(stage: StageName, round_: int, epoch: int, *, online: bool, together: bool) -> list[Event]:
     trained: list[Event] = [_done(stage, round_, epoch, "train")] if epoch else []
     taught: list[Event] = [PoolTaught(stage, round_, epoch, 45, 0.5, None, 0.4, [0.9])] if online else []
+    ranks: list[Event] = [RanksSeen(stage, round_, epoch, [9.0, 8.0], [5, 6])] if together else []
     seen: list[Event] = [_done(stage, round_, epoch, "val"), ConfusionSeen(stage, round_, epoch, [[4]])]
-    return trained + taught + seen
+    return trained + taught + ranks + seen
 
 
 def _done(stage: StageName, round_: int, epoch: int, split: str) -> EpochDone:
@@ -73,7 +75,7 @@ def interrupted_runs(draw: st.DrawFn, *, says_so: bool, until_the_end: bool = Fa
             back shows once they have recorded something of training.
         until_the_end: the last attempt is not killed.
     """
-    whole = whole_run(online=draw(st.booleans()))
+    whole = whole_run(online=draw(st.booleans()), together=draw(st.booleans()))
     told: list[Event] = []
     happened: list[Event] = []
     start = 0
@@ -130,6 +132,8 @@ def _marked(event: Event, attempt: int) -> Event:
             return replace(event, loss=float(attempt))
         case PoolTaught():
             return replace(event, used=attempt / 10)
+        case RanksSeen():
+            return replace(event, memory_bytes=[attempt, attempt])
         case ConfusionSeen():
             return replace(event, matrix=[[attempt]])
         case _:

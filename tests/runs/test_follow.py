@@ -29,6 +29,7 @@ from workbench.runs.events import (
     EpochDone,
     Event,
     PoolTaught,
+    RanksSeen,
     Resumed,
     RoundLabelled,
     StageName,
@@ -248,6 +249,8 @@ def test_the_curves_of_interrupted_attempts_are_of_what_happened_in_the_end(
     confusions = [(row(e), e.matrix) for e in told.events if isinstance(e, ConfusionSeen)]
     assert [(at, seen.matrix.tolist()) for at, seen in history.confusions] == confusions
     assert history.pools == {row(e): e for e in told.events if isinstance(e, PoolTaught)}
+    assert history.ranks == {row(e): e for e in told.events if isinstance(e, RanksSeen)}
+    assert history.latest_ranks == told.ranks
     assert {key: seen.event for key, seen in history.stages.items()} == {
         stage_of(row(e)): e for e in told.stages
     }
@@ -255,7 +258,7 @@ def test_the_curves_of_interrupted_attempts_are_of_what_happened_in_the_end(
     assert tuple(history.tests.values()) == told.tests
 
 
-def row(event: StepDone | EpochDone | ConfusionSeen | PoolTaught | StageStarted) -> int:
+def row(event: StepDone | EpochDone | ConfusionSeen | PoolTaught | RanksSeen | StageStarted) -> int:
     epoch = 0 if isinstance(event, StageStarted) else event.epoch
     return (4 * event.round + 1 + STAGE_ORDER[event.stage]) * EPOCHS_A_STAGE + epoch
 

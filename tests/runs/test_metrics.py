@@ -10,11 +10,22 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.runs.making import epoch
-from workbench.runs.events import ConfusionSeen, Event, Message, RoundLabelled, StageStarted, StepDone
+from workbench.runs.events import (
+    ConfusionSeen,
+    Event,
+    Message,
+    PoolTaught,
+    RanksSeen,
+    Resumed,
+    RoundLabelled,
+    StageStarted,
+    StepDone,
+)
 from workbench.runs.metrics import MetricsWriter, Tee, read_events
 
 ALL_KINDS: list[Event] = [
@@ -23,11 +34,15 @@ ALL_KINDS: list[Event] = [
     epoch(1),
     ConfusionSeen("fit", 0, 1, [[1, 2], [3, 4]]),
     RoundLabelled(1, 100, 20, None, 0.5, 3, 0.91, [10, 10], [0] * 20),
+    RanksSeen("fit", 0, 1, [9.5, 8.25], [2**30, 2**31]),
+    PoolTaught("student", 1, 1, 90, 0.5, None, 0.4, [0.9]),
+    Resumed("fit", 0, 1, 10),
     Message("warning", "two\nlines, \x1b[31mred and a \u2028"),
 ]
 
 
 def test_every_kind_of_event_comes_back_as_it_was(tmp_path: Path) -> None:
+    assert {type(event) for event in ALL_KINDS} == set(get_args(Event))
     path = tmp_path / "metrics.jsonl"
     with MetricsWriter(path) as writer:
         for event in ALL_KINDS:

@@ -12,7 +12,16 @@ from tests.runs.attempts import Interrupted, interrupted_runs, whole_run
 from tests.runs.making import epoch
 from workbench.recipe import load_recipe
 from workbench.recipe.plan import plan
-from workbench.runs.events import EpochDone, Event, Message, Resumed, RoundLabelled, StageStarted, StepDone
+from workbench.runs.events import (
+    EpochDone,
+    Event,
+    Message,
+    RanksSeen,
+    Resumed,
+    RoundLabelled,
+    StageStarted,
+    StepDone,
+)
 from workbench.runs.metrics import MetricsWriter
 from workbench.runs.run_history import STAGE_ORDER, HistoryReader, history_of, place_of, read_history
 
@@ -66,8 +75,16 @@ def test_a_run_that_was_interrupted_and_one_that_was_not_tell_the_same_epochs(
     assert places(history_of(run.told).events) == places(history_of(whole_run_like(run)).events)
 
 
+def test_ranks_are_told_of_the_last_epoch_alone() -> None:
+    seen = RanksSeen("fit", 0, 1, [9.0, 8.0], [5, 6])
+    one: list[Event] = [epoch(1, 0.5, split="train"), seen, epoch(1, 0.5)]
+    assert history_of([FIT, *one]).ranks == seen
+    assert history_of([FIT, *one, epoch(2, 0.5, split="train")]).ranks is None  # one process went on
+
+
 def whole_run_like(run: Interrupted) -> list[Event]:
-    return whole_run(online=any(event.kind == "pool" for event in run.told))
+    kinds = {event.kind for event in run.told}
+    return whole_run(online="pool" in kinds, together="ranks" in kinds)
 
 
 @settings(max_examples=50, deadline=None)

@@ -23,6 +23,8 @@ from workbench.recipe.pseudo_label import strategies_of
 from workbench.runs.events import Message
 from workbench.runs.layout import RunDirectory, create_run
 from workbench.runs.predictions import load_predictions
+from workbench.runs.results import read_results
+from workbench.runs.run_history import read_history
 from workbench.train import attempt, follow
 from workbench.train.checkpoint import load_tensors
 from workbench.train.loop import StageRun
@@ -147,6 +149,20 @@ def test_every_strategy_and_objective_runs_in_step_on_two_processes(
     assert first.stages == second.stages
     assert first.stages
     assert any("2 processes share each batch" in text for text in first.said)
+
+
+@pytest.mark.slow
+def test_a_run_says_on_how_many_devices_it_trained_and_what_each_did(together: list[Any], home: Path) -> None:
+    run = RunDirectory(home / "together" / "whole")
+    ranks = read_history(run.metrics).ranks
+    assert ranks is not None
+    assert len(ranks.images_per_second) == len(ranks.memory_bytes) == 2
+    results = read_results(run.results)
+    assert (results.devices, results.peak_memory_bytes) == (2, max(ranks.memory_bytes))
+    alike = read_history(run.metrics).epochs("train")[-1].images_per_second
+    assert sum(ranks.images_per_second) == pytest.approx(alike, rel=0.5)  # each counts its own rows and time
+    head = RunDirectory(home / "together" / "iterative")
+    assert read_history(head.metrics).ranks is None  # every process trains the whole head
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from workbench.runs.events import (
     Event,
     Message,
     PoolTaught,
+    RanksSeen,
     Resumed,
     RoundLabelled,
     StageStarted,
@@ -83,7 +84,7 @@ class Display:
                 self._line(
                     f"{event.level}: {event.text}" if event.level == "warning" else event.text, event.level
                 )
-            case EpochDone() | StepDone() | ConfusionSeen() | PoolTaught():
+            case EpochDone() | StepDone() | ConfusionSeen() | PoolTaught() | RanksSeen():
                 return
             case _:
                 assert_never(event)

@@ -14,6 +14,7 @@ from workbench.runs.events import (
     EpochDone,
     Message,
     PoolTaught,
+    RanksSeen,
     Resumed,
     RoundLabelled,
     StageStarted,
@@ -82,10 +83,8 @@ def print_report(console: Console, run: RunDirectory, results: Results) -> None:
     _print_chart(console, run)
     for line in _confusion_lines(results):
         console.print(line)
-    console.print(
-        f"{trained_words(results.training_seconds, results.images_per_second)}, {results.precision}, "
-        f"peak memory {human_bytes(results.peak_memory_bytes)}"
-    )
+    trained = trained_words(results.training_seconds, results.images_per_second, results.devices)
+    console.print(f"{trained}, {results.precision}, peak memory {human_bytes(results.peak_memory_bytes)}")
     if results.calibration is not None:
         console.print(f"confidence: {results.calibration.words(results.judged_by)}")
     for warning in results.warnings:
@@ -131,7 +130,7 @@ def _print_chart(console: Console, run: RunDirectory) -> None:
                 training.append(event.accuracy)
             case StageStarted() | EpochDone() | StepDone() | ConfusionSeen():
                 continue
-            case RoundLabelled() | PoolTaught() | Message() | Resumed():
+            case RoundLabelled() | PoolTaught() | RanksSeen() | Message() | Resumed():
                 continue
             case _:
                 assert_never(event)

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from workbench.runs.calibration import Reliability
 from workbench.runs.comparison import SeedTest
 from workbench.runs.ensemble import Ensemble, Tried
-from workbench.runs.events import RoundLabelled
+from workbench.runs.events import RanksSeen, RoundLabelled
 from workbench.runs.paired import NotPaired, PairedTest
 from workbench.runs.profile import Profile
 from workbench.runs.results import Confusion, LabelsUsed, Results
@@ -67,6 +67,8 @@ class RunPage(Run):
     results: Results | None
     most_confused: list[Confusion]
     rounds: list[RoundLabelled]
+    ranks: RanksSeen | None
+    """What each of several processes did in the last epoch; null where one trained it alone."""
     warnings: list[str]
     provenance: dict[str, Any]
     profile: Profile | None

@@ -34,6 +34,7 @@ from workbench.support.paths import runs_home
 from workbench.support.units import (
     human_bytes,
     human_seconds,
+    human_speed,
     in_percent,
     interval_words,
     percent,
@@ -53,6 +54,7 @@ _COLUMNS = (
     "created",
     "model.backbone",
     "pseudo_label.strategy",
+    "devices",
     "tags",
 )
 _NEVER_CUT = (_HANDLE, "status", _PROGRESS, "created", "ended")
@@ -341,7 +343,8 @@ def _headline(page: RunPage) -> Table:
         ("used", _used_words(page)),
         ("extra", _extra_words(page)),
         ("optimizer", _words(recipe, "optimizer.name", "optimizer.learning_rate", "training.epochs", "seed")),
-        ("device", str(page.provenance.get("device", summary.process.device if summary.process else ""))),
+        ("device", _device_words(page)),
+        ("ranks", _ranks_words(page)),
         ("profile", _profile_words(page.profile)),
         ("tags", ", ".join(summary.tags)),
         ("note", summary.note),
@@ -360,6 +363,24 @@ def _profile_words(profile: Profile | None) -> str:
     most = sorted(profile.parts, key=lambda row: -row.seconds)[:3]
     shares = [f"{row.part} {in_percent(row.seconds / max(1e-9, profile.wall_seconds), 0)}" for row in most]
     return f"{human_seconds(profile.wall_seconds)}: {', '.join(shares)}; {PROFILE}, {TRACE}"
+
+
+def _device_words(page: RunPage) -> str:
+    """`NVIDIA H200, 2 processes`."""
+    process, processes = page.summary.process, page.provenance.get("processes")
+    device = str(page.provenance.get("device", process.device if process else ""))
+    return f"{device}, {processes} processes" if processes else device
+
+
+def _ranks_words(page: RunPage) -> str:
+    """`0: 412 images/s, 1.2 GiB`, a line a rank; empty where one process trained the last epoch alone."""
+    if page.ranks is None:
+        return ""
+    each = zip(page.ranks.images_per_second, page.ranks.memory_bytes, strict=False)
+    return "\n".join(
+        f"{rank}: {human_speed(speed)} images/s, {human_bytes(memory)}"
+        for rank, (speed, memory) in enumerate(each)
+    )
 
 
 def _used_words(page: RunPage) -> str:
@@ -423,7 +444,7 @@ def _results_table(results: Results, ensemble: Ensemble | None) -> Table:
             else f"Results: best epoch {results.best_epoch}"
         )
         + (f" of round {results.best_round}" if results.best_round else "")
-        + f", {trained_words(results.training_seconds, results.images_per_second)},"
+        + f", {trained_words(results.training_seconds, results.images_per_second, results.devices)},"
         + f" {human_bytes(results.peak_memory_bytes)}"
     )
     tells_top5 = results.test.told_top5 is not None

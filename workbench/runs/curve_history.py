@@ -19,6 +19,7 @@ from workbench.runs.events import (
     Event,
     Message,
     PoolTaught,
+    RanksSeen,
     Resumed,
     RoundLabelled,
     StageName,
@@ -94,6 +95,7 @@ class History:
         self.stages: dict[int, StageSeen] = {}
         self.rounds: dict[int, RoundLabelled] = {}
         self.pools: dict[int, PoolTaught] = {}
+        self.ranks: dict[int, RanksSeen] = {}
         self.confusions: list[tuple[int, SeenConfusion]] = []
         self.messages: list[Said] = []
         self.latest_step: StepDone | None = None
@@ -127,6 +129,8 @@ class History:
                     self.rounds[labelled.round] = labelled
                 case PoolTaught() as taught:
                     self.pools[_row(taught.round, taught.stage, taught.epoch)] = taught
+                case RanksSeen() as ranks:
+                    self.ranks[_row(ranks.round, ranks.stage, ranks.epoch)] = ranks
                 case Message() as message:
                     self.messages.append(Said(record.time, message))
                     del self.messages[:-_MESSAGES]
@@ -138,6 +142,11 @@ class History:
             if place is not None and (self._reached is None or place > self._reached):
                 self._reached = place
         self._flush()
+
+    @property
+    def latest_ranks(self) -> RanksSeen | None:
+        """What each of several processes did in the last epoch; None where one trained it alone."""
+        return self.ranks.get(int(self.train.rows[-1, PLACE])) if len(self.train) else None
 
     def _add_step(self, step: StepDone, elapsed: float) -> None:
         row = _row(step.round, step.stage, step.epoch)
@@ -218,6 +227,7 @@ class History:
         self.bests.take_back(lambda best: not stays(_row(best.round, best.stage, best.epoch), Part.VAL))
         self.confusions = [seen for seen in self.confusions if stays(seen[0], Part.CONFUSION)]
         self.pools = {at: seen for at, seen in self.pools.items() if stays(at, Part.POOL)}
+        self.ranks = {at: seen for at, seen in self.ranks.items() if stays(at, Part.RANKS)}
         self.stages = {key: seen for key, seen in self.stages.items() if key * EPOCHS_A_STAGE <= row}
         self.rounds = {number: seen for number, seen in self.rounds.items() if _round_row(number) <= row}
         self.tests = {}

@@ -30,7 +30,7 @@ from workbench.runs.curve_history import (
 )
 from workbench.runs.ensemble import is_ensemble, members_words, recipe_of_members
 from workbench.runs.estimate import Going, epoch_seconds, going, planned_stages, recipe_of_run, steps_an_epoch
-from workbench.runs.events import EpochDone, PoolTaught, RoundLabelled, StageStarted, StepDone
+from workbench.runs.events import EpochDone, PoolTaught, RanksSeen, RoundLabelled, StageStarted, StepDone
 from workbench.runs.layout import RunDirectory
 from workbench.runs.metrics import MetricsReader, News
 from workbench.runs.process import ExitRecord, ProcessRecord, read_exit, read_process
@@ -130,6 +130,8 @@ class Following:
     rounds: tuple[RoundLabelled, ...]
     pools: tuple[PoolTaught, ...]
     """Of an online strategy, epoch by epoch."""
+    ranks: RanksSeen | None
+    """Of several processes in the last epoch; None where one trained it alone."""
     messages: tuple[Said, ...]
     latest_step: StepDone | None
     going: Going | None
@@ -333,6 +335,7 @@ class RunFollower:
             confusions=tuple(seen for _, seen in history.confusions),
             rounds=tuple(history.rounds[number] for number in sorted(history.rounds)),
             pools=tuple(history.pools[place] for place in sorted(history.pools)),
+            ranks=history.latest_ranks,
             messages=tuple(history.messages),
             latest_step=history.latest_step,
             going=self._going(marks, stages, train, val) if marks else None,

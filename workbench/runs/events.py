@@ -134,6 +134,20 @@ class PoolTaught:
 
 
 @dataclass(frozen=True, slots=True)
+class RanksSeen:
+    """What each of several processes that share a run's batches did in an epoch, by rank."""
+
+    kind: ClassVar[str] = "ranks"
+    stage: StageName
+    round: int
+    epoch: int
+    images_per_second: list[float]
+    """Of its share of every batch; they wait for each other, so it is not what one could do alone."""
+    memory_bytes: list[int]
+    """The most yet, as in `StepDone`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """Something a person should read: what was chosen, what is odd."""
 
@@ -142,7 +156,17 @@ class Message:
     text: str
 
 
-Event = Resumed | StageStarted | StepDone | EpochDone | ConfusionSeen | RoundLabelled | PoolTaught | Message
+Event = (
+    Resumed
+    | StageStarted
+    | StepDone
+    | EpochDone
+    | ConfusionSeen
+    | RoundLabelled
+    | PoolTaught
+    | RanksSeen
+    | Message
+)
 
 
 class Reporter(Protocol):

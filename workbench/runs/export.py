@@ -21,7 +21,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from workbench.runs.ensemble import Ensemble, Member, read_ensemble
-from workbench.runs.events import RoundLabelled
+from workbench.runs.events import RanksSeen, RoundLabelled
 from workbench.runs.keys import values_of
 from workbench.runs.layout import RunDirectory
 from workbench.runs.profile import Profile, read_profile
@@ -216,6 +216,8 @@ class RunPage:
     """Whose word it averages; None of a run that trained."""
     member_labels: tuple[LabelsUsed | None, ...] = ()
     """Of each member of the ensemble; None where what is kept of it is damaged."""
+    ranks: RanksSeen | None = None
+    """What each of several processes did in the last epoch; None where one trained it alone."""
     reliability: Reliability | None = None
     """Of the final model; None of a run that goes, or whose validation predictions are lost."""
 
@@ -248,6 +250,7 @@ def read_page(run: RunDirectory) -> RunPage:
         profile=read_profile(run),
         ensemble=ensemble,
         member_labels=tuple(member_labels),
+        ranks=history.ranks,
         reliability=None if results is None else _reliability(run, results),
     )
 
@@ -265,12 +268,13 @@ def _labels_of(run: RunDirectory, member: Member, read: Reading) -> LabelsUsed |
 
 
 def page_record(page: RunPage) -> dict[str, Any]:
-    """The page as a JSON object: the run's record with results, rounds, warnings and provenance."""
+    """The page as a JSON object: the run's record with results, rounds, ranks, warnings and provenance."""
     return {
         **run_record(page.summary),
         "results": finite_json(asdict(page.results)) if page.results else None,
         "most_confused": [asdict(pair) for pair in page.confused],
         "rounds": [finite_json(asdict(event)) for event in page.rounds],
+        "ranks": finite_json(asdict(page.ranks)) if page.ranks else None,
         "warnings": list(page.warnings),
         "provenance": finite_json(dict(page.provenance)),
         "profile": asdict(page.profile) if page.profile else None,

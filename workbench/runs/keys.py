@@ -43,6 +43,7 @@ _NUMBERS = (
     "images_per_second",
     "peak_memory_bytes",
     "classes_covered",
+    "devices",
 )
 _ALIASES = {
     **{metric: f"test.{metric}" for metric in _METRICS},

@@ -15,6 +15,7 @@ from workbench.runs.events import (
     Event,
     Message,
     PoolTaught,
+    RanksSeen,
     Resumed,
     RoundLabelled,
     StageStarted,
@@ -24,7 +25,7 @@ from workbench.runs.events import (
 from workbench.runs.values import number_words
 from workbench.support.clean import clean
 from workbench.support.regular_file import open_regular, open_to_append
-from workbench.support.units import in_percent
+from workbench.support.units import human_speed, in_percent
 
 
 class RunLog:
@@ -34,8 +35,8 @@ class RunLog:
         self._path = path
 
     def event(self, event: Event) -> None:
-        """Append the event in words; steps and confusions are for `metrics.jsonl` alone."""
-        if not isinstance(event, StepDone | ConfusionSeen):
+        """Append the event in words; steps, confusions and ranks are for `metrics.jsonl` alone."""
+        if not isinstance(event, StepDone | ConfusionSeen | RanksSeen):
             self.line(describe(event))
 
     def progress(self, task: str, done: int, total: int) -> None:
@@ -80,6 +81,9 @@ def describe(event: Event) -> str:
             right = f", {in_percent(event.accuracy)} right" if event.accuracy is not None else ""
             where = f"{stage} epoch {event.epoch}"
             return f"{where}: {in_percent(event.used)} of {event.images} pool images taught{right}"
+        case RanksSeen():
+            speeds = " + ".join(map(human_speed, event.images_per_second))
+            return f"{stage} epoch {event.epoch}: {speeds} images/s by rank"
         case StepDone():
             return f"{stage} step {event.step}: loss {number_words('loss', event.loss)}"
         case ConfusionSeen():

@@ -195,6 +195,8 @@ class Results:
     probe_val_accuracy: float | None = None
     rounds: tuple[RoundResult, ...] = ()
     warnings: tuple[str, ...] = ()
+    devices: int | None = None
+    """How many shared each batch, or processes on a CPU, when training ended; None: one had it all."""
     calibration: Calibration | None = None
     """Of the final model; None of runs of before: `calibration_from` reads it off their predictions."""
     weights_sha256: str = ""

@@ -22,6 +22,7 @@ from workbench.runs.events import (
     Event,
     Message,
     PoolTaught,
+    RanksSeen,
     Resumed,
     RoundLabelled,
     SplitName,
@@ -44,8 +45,9 @@ class Part(IntEnum):
     STEP = 0
     TRAIN = 1
     POOL = 2
-    VAL = 3
-    CONFUSION = 4
+    RANKS = 3
+    VAL = 4
+    CONFUSION = 5
 
 
 class Place(NamedTuple):
@@ -79,6 +81,8 @@ def place_of(event: Event) -> Place | None:
             return _end_of_epoch(event, Part.TRAIN if event.split == "train" else Part.VAL)
         case PoolTaught():
             return _end_of_epoch(event, Part.POOL)
+        case RanksSeen():
+            return _end_of_epoch(event, Part.RANKS)
         case ConfusionSeen():
             return _end_of_epoch(event, Part.CONFUSION)
         case _:
@@ -95,7 +99,7 @@ def goes_on_from(event: Event) -> Place | None:
             return Place(event.round, STAGE_ORDER[event.stage], 0, -1)
         case Resumed():
             return Place(event.round, STAGE_ORDER[event.stage], event.epoch + 1, event.step)
-        case StepDone() | EpochDone() | ConfusionSeen() | PoolTaught():
+        case StepDone() | EpochDone() | ConfusionSeen() | PoolTaught() | RanksSeen():
             return place_of(event)
         case StageStarted() | RoundLabelled() | Message():
             return None
@@ -103,7 +107,7 @@ def goes_on_from(event: Event) -> Place | None:
             assert_never(event)
 
 
-def _end_of_epoch(event: EpochDone | ConfusionSeen | PoolTaught, part: Part) -> Place:
+def _end_of_epoch(event: EpochDone | ConfusionSeen | PoolTaught | RanksSeen, part: Part) -> Place:
     return Place(event.round, STAGE_ORDER[event.stage], event.epoch, AFTER_STEPS, part)
 
 
@@ -143,6 +147,19 @@ class RunHistory:
     def best_of(self, stage: StageStarted) -> EpochDone | None:
         """The best epoch of a stage; None before one is validated."""
         return best_epoch(self.epochs("val", stage))
+
+    @property
+    def ranks(self) -> RanksSeen | None:
+        """What each of several processes did in the last epoch; None where one trained it alone."""
+        for event in reversed(self.events):
+            match event:
+                case RanksSeen():
+                    return event
+                case EpochDone(split="train"):
+                    return None
+                case _:
+                    continue
+        return None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -219,7 +236,7 @@ class HistoryReader:
 
     _KINDS = (
         *(Resumed.kind, StageStarted.kind, EpochDone.kind),
-        *(RoundLabelled.kind, Message.kind),
+        *(RoundLabelled.kind, RanksSeen.kind, Message.kind),
     )
 
     def __init__(self, path: Path) -> None:

@@ -39,8 +39,8 @@ _RUN_NUMBERS = (
     "unlabelled",
     "classes_covered",
 )
-_EXTRA_NUMBERS = ("extra_labelled", "extra_unlabelled")
-"""Of a run that trained on images beside its data set."""
+_RARE_NUMBERS = ("extra_labelled", "extra_unlabelled", "devices")
+"""Of a run that trained on images beside its data set, or on several devices."""
 _LABELS = (("choosing", "val"), ("testing", "test"))
 _SHARES = (
     "accuracy",
@@ -345,7 +345,7 @@ def _read_results(run: RunDirectory) -> dict[str, float]:
     try:
         top = tables[""]
         numbers = {key: top[key] for key in _RUN_NUMBERS}
-        numbers |= {key: top[key] for key in _EXTRA_NUMBERS if key in top}
+        numbers |= {key: top[key] for key in _RARE_NUMBERS if key in top}
         if not is_ensemble(run):  # which has no epochs
             numbers |= {"best.round": top["best_round"], "best.epoch": top["best_epoch"]}
         if "probe_val_accuracy" in top:

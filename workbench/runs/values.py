@@ -108,9 +108,10 @@ def setting_words(value: object) -> str:
             return str(value) or '""'
 
 
-def trained_words(seconds: float, images_per_second: float) -> str:
-    """`trained 4m10s at 412 images/s`."""
-    return f"trained {human_seconds(seconds)} at {human_speed(images_per_second)} images/s"
+def trained_words(seconds: float, images_per_second: float, devices: int | None) -> str:
+    """`trained 4m10s at 412 images/s on 2 devices`."""
+    on = "" if devices is None else f" on {devices} devices"
+    return f"trained {human_seconds(seconds)} at {human_speed(images_per_second)} images/s{on}"
 
 
 def delta_words(key: str, delta: float | None, *, percent: bool = True) -> str:

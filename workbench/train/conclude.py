@@ -104,6 +104,7 @@ def conclude(
         probe_val_accuracy=state.probe_accuracy,
         rounds=tuple(state.rounds),
         warnings=tuple(state.warnings),
+        devices=state.processes if state.processes > 1 else None,
         calibration=calibration_from(directory),
     )
     tenure.check()

@@ -431,6 +431,7 @@ def _results(
         precision=next(iter(precisions)) if len(precisions) == 1 else "; ".join(precisions),
         labelled=len(split.labelled),
         unlabelled=len(split.unlabelled),
+        devices=None,
         classes_covered=max(one.classes_covered for one in each),
         weights_sha256=fingerprint([(m.weights_sha256, m.results.precision) for m in choice.members]),
         teacher_val=None,

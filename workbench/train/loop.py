@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,7 @@ from workbench.train.record import StageRecord, memory_bytes
 from workbench.train.setup import Setup
 from workbench.train.state import Best, RunState, StageProgress, Weights
 from workbench.train.step import Stepped, Stepper
+from workbench.train.world import World
 
 NOBODY = np.zeros(0, dtype=np.int64)
 
@@ -156,6 +157,26 @@ def say_guidance(stage: Stage, heads: NDArray[np.float32] | None, wanted: float,
     reporter.event(Message("info", f"{stage.label}: {text}"))
 
 
+@dataclass(slots=True)
+class OwnShare:
+    """What this process did of an epoch that several share, since it took the epoch up."""
+
+    images: int = 0
+    seconds: float = 0.0
+
+    def count(self, seen: Seen, world: World, seconds: float) -> None:
+        """Add an interval."""
+        for step in seen.steps:
+            own = world.share(len(step.labelled) + len(step.pool))
+            self.images += own.stop - own.start
+        self.seconds += seconds
+
+    @property
+    def images_per_second(self) -> float:
+        """Of its own."""
+        return self.images / max(1e-9, self.seconds)
+
+
 # Steps between two looks at the losses: the only time that the host waits for the device.
 INTERVAL = 20
 
@@ -235,6 +256,7 @@ class StageRun:
         # On a CPU the next batch would only take cores from the step.
         self._prepares_ahead = runs_ahead(self.setup.device) and not self.on_features
         self._saved_at = time.monotonic()
+        self._own = OwnShare()
         done = self.progress.epoch * self.steps + self.progress.step
         if restored is not None:
             learner.restore(restored)
@@ -389,6 +411,7 @@ class StageRun:
         seen.count_into(self.progress, self.setup.labels)
         seconds = interval.seconds
         self.progress.seconds += seconds
+        self._own.count(seen, self.feed.world, seconds)
         self.state.images_trained += seen.images
         self.state.training_seconds += seconds
         self.around.heartbeat()
@@ -444,11 +467,19 @@ class StageRun:
             )
         self._keep_if_best(epoch, module, seen)
         seconds = time.monotonic() - started
-        self._record(epoch, seen, seconds)
+        ranks = self._ranks()
+        self._record(epoch, seen, seconds, ranks)
         self.progress.end_epoch(epoch)
         self.state.training_seconds += seconds
-        self.state.peak_memory_bytes = max(self.state.peak_memory_bytes, memory_bytes(self.setup.device))
         self.around.heartbeat()
+
+    def _ranks(self) -> list[tuple[float, int]]:
+        """(images a second, bytes of memory) of the epoch in every process that shares it, by rank."""
+        own = self._own.images_per_second, memory_bytes(self.setup.device)
+        self._own = OwnShare()
+        each = self.feed.world.values(own)
+        self.state.peak_memory_bytes = max(self.state.peak_memory_bytes, *(memory for _, memory in each))
+        return each
 
     def _validation(self, epoch: int, module: nn.Module, task: str) -> Validation:
         """What the epoch is worth, by the validation images or by the models of the folds."""
@@ -469,13 +500,17 @@ class StageRun:
         self.progress.best = Best(self.stage.name, self.stage.round, epoch, seen.accuracy, seen.loss, weights)
         self.progress.stale_epochs = 0
 
-    def _record(self, epoch: int, seen: Validation, seconds: float) -> None:
+    def _record(
+        self, epoch: int, seen: Validation, seconds: float, ranks: Sequence[tuple[float, int]]
+    ) -> None:
         """Write down what the epoch came to, before the next one is counted; 0 trains nothing."""
         progress, thresholds = self.progress, self.learner.objective.thresholds
         if epoch:
             self.record.trained(epoch, progress, self.learner.rate)
         if progress.pool_images:
             self.record.pool(epoch, progress, [] if thresholds is None else thresholds.tolist())
+        if epoch and len(ranks) > 1:
+            self.record.ranks(epoch, ranks)
         self.record.validated(epoch, seen, self.learner.rate, seconds)
 
     def _stopped_early(self) -> bool:

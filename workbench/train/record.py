@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,7 @@ from workbench.runs.events import (
     EpochDone,
     Message,
     PoolTaught,
+    RanksSeen,
     Reporter,
     Resumed,
     StageStarted,
@@ -138,6 +139,11 @@ class StageRecord:
                 thresholds=[round(threshold, 6) for threshold in thresholds],
             )
         )
+
+    def ranks(self, epoch: int, each: Sequence[tuple[float, int]]) -> None:
+        """(images a second, bytes of memory) of every process in the epoch, by rank."""
+        speeds, memory = [round(speed, 3) for speed, _ in each], [used for _, used in each]
+        self.reporter.event(RanksSeen(self.stage.name, self.stage.round, epoch, speeds, memory))
 
     def validated(self, epoch: int, seen: Validation, rate: float, seconds: float) -> None:
         """The epoch is validated."""

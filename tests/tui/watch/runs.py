@@ -20,6 +20,7 @@ from workbench.runs.events import (
     EpochDone,
     Event,
     Message,
+    RanksSeen,
     RoundLabelled,
     StageStarted,
     StepDone,
@@ -71,6 +72,14 @@ def _stage(name: str, round_: int, epochs: int) -> Iterator[Event]:
         for split, value in (("train", accuracy + 0.05), ("val", accuracy)):
             yield EpochDone(name, round_, epoch, split, 1.5 / epoch, value, 1e-3, 210.0, 2.0)  # type: ignore[arg-type]
         yield ConfusionSeen(name, round_, epoch, [[9 - round_, 1 + round_, 0], [3, 6 + epoch, 0], [0, 0, 10]])  # type: ignore[arg-type]
+
+
+def together(events: Iterable[Event], speeds: list[float], memory: list[int]) -> Iterator[Event]:
+    """The same, each epoch trained by several processes."""
+    for event in events:
+        yield event
+        if isinstance(event, EpochDone) and event.split == "train":
+            yield RanksSeen(event.stage, event.round, event.epoch, speeds, memory)
 
 
 def write_timed(run: RunDirectory, events: Iterable[Event], monkeypatch_time: list[float]) -> None:

@@ -27,6 +27,10 @@ from tests.tui.watch.runs import (
     stalled,
     starting,
     stopping,
+    teacher_and_round,
+    together,
+    write_log,
+    write_timed,
 )
 from workbench.runs.events import EpochDone
 from workbench.runs.layout import RunDirectory
@@ -76,6 +80,29 @@ async def test_a_run_that_has_begun_in_every_state(
         become(run, process)
         async with opened(run.path.parent, place=WatchPlace(run.id), size=size) as pilot:
             snapshot(pilot, f"watch-{name}")
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+@pytest.mark.usefixtures("steady")
+async def test_a_run_of_several_processes_tells_what_each_does(
+    home: Path, clock: list[float], size: tuple[int, int], snapshot: Snapshot
+) -> None:
+    run = made(home)
+    events = together(teacher_and_round(), [101.25, 99.75], [3 * 2**29, 2**30])
+    write_timed(run, events, clock)
+    write_log(run)
+    with sleeper(run) as process:
+        alive(run, process)
+        async with opened(home, place=WatchPlace(run.id), size=size) as pilot:
+            snapshot(pilot, "watch-ranks")
+
+
+async def test_of_many_processes_the_least_and_the_most_are_told(home: Path, clock: list[float]) -> None:
+    run = made(home)
+    speeds = [100.0 + rank for rank in range(8)]
+    write_timed(run, together(teacher_and_round(), speeds, [2**30] * 8), clock)
+    async with opened(home, place=WatchPlace(run.id)) as pilot:
+        assert "8 ranks, epoch 2 100 to 107 img/s each  1.0 GiB each" in screen_text(pilot)
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE])

@@ -292,6 +292,8 @@ def _took(metrics: Mapping[str, float]) -> str:
     words = human_seconds(metrics["training_seconds"])
     if "images_per_second" in metrics:
         words += f" at {human_speed(metrics['images_per_second'])} images/s"
+    if "devices" in metrics:
+        words += f" on {metrics['devices']:.0f} devices"
     if "peak_memory_bytes" in metrics:
         words += f", {human_bytes(metrics['peak_memory_bytes'])}"
     return words

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from workbench.runs.curves import AXES, Axis, Following
 from workbench.runs.ensemble import MEMBERS_KEY, members_words
-from workbench.runs.events import PoolTaught, RoundLabelled
+from workbench.runs.events import PoolTaught, RanksSeen, RoundLabelled
 from workbench.runs.results import most_confused
 from workbench.runs.run_history import epoch_words
 from workbench.support.clean import clean
@@ -40,6 +40,7 @@ _GIB = 2**30
 _SPARK = 8
 _SPARKED = 200  # latest values that a spark shows
 _PAIRS = 4
+_RANKS_APART = 4  # each of so many in its own number fits 80 columns
 
 
 class CurvesPanel(Vertical):
@@ -220,12 +221,29 @@ def fact_lines(news: News, gpus: Sequence[GpuUse], palette: Palette) -> list[Tex
         names = ", ".join(map(str, following.recipe[MEMBERS_KEY]))
         return [Text(clean(f"{mean}, which trained nothing: {names}")), _confused(news, palette)]
     lines = [_numbers(following, palette), _machine(news.use, gpus, following, palette)]
+    if following.ranks is not None:
+        lines.append(ranks_line(following.ranks, palette))
     if following.rounds:
         lines.append(round_line(following.rounds[-1], news.classes, palette))
     elif following.pools:
         lines.append(pool_line(following.pools[-1], palette))
     lines.append(_confused(news, palette))
     return [line for line in lines if line.plain]
+
+
+def ranks_line(ranks: RanksSeen, palette: Palette) -> Text:
+    """What each of several processes did in the last epoch; of many the least and the most."""
+    line = Text(end="")
+    _add(line, f"{len(ranks.memory_bytes)} ranks, epoch {ranks.epoch}", palette.muted)
+    line.append(f" {_by_rank(ranks.images_per_second, human_speed, ' img/s')}")
+    line.append(f"  {_by_rank(ranks.memory_bytes, human_bytes)}")
+    return line
+
+
+def _by_rank(numbers: Sequence[float], words: Callable[[float], str], unit: str = "") -> str:
+    if len(numbers) > _RANKS_APART:
+        return f"{' to '.join(dict.fromkeys([words(min(numbers)), words(max(numbers))]))}{unit} each"
+    return " + ".join(map(words, numbers)) + unit
 
 
 def pool_line(taught: PoolTaught, palette: Palette) -> Text:
