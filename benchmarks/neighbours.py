@@ -34,6 +34,7 @@ from workbench.support.units import human_bytes
 GOAL_SIZE, MUST_SECONDS, AIM_SECONDS = 100_000, 60.0, 20.0
 SIZES = (10_000, GOAL_SIZE, 300_000)
 CHECKED = 1000
+WIDTH = 256
 KINDS, WAYS = 100, 24
 HEADER = [
     "images",
@@ -51,7 +52,7 @@ def main() -> None:
     """Measure and print."""
     parser = parser_of(__doc__)
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
-    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--width", type=int, default=WIDTH)
     parser.add_argument("--classes", type=int, default=37)
     parser.add_argument("--neighbours", type=int, default=10)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
@@ -65,12 +66,7 @@ def main() -> None:
     )
     for size in options.sizes:
         knobs = ["--width", options.width, "--classes", options.classes, "--neighbours", options.neighbours]
-        command = [sys.executable, "-m", "benchmarks.neighbours", "--one", size, *knobs]
-        done = subprocess.run(
-            list(map(str, command)), check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
-        told = json.loads(done.stdout.splitlines()[-1])
-        print(f"neighbours: {size:,}: {told}", file=sys.stderr, flush=True)
+        told = alone(size, *knobs)
         table.rows.append(
             [
                 f"{size:,}",
@@ -84,12 +80,25 @@ def main() -> None:
             ]
         )
         if size == GOAL_SIZE:
-            how = f"recall {told['recall']:.3f} of {CHECKED} images, {LEAST_RECALL} wanted"
-            value = Spread.of([told["graph"]])
-            measure = f"graph of {size:,} × {options.width}, seconds"
-            report.rows.append(Row(measure, value, MUST_SECONDS, AIM_SECONDS, "lower", how))
+            report.rows.append(goal_row(told, options.width))
     report.tables.append(table)
     report.finish(common.out)
+
+
+def alone(size: int, *knobs: object) -> dict[str, Any]:
+    """What `measured` tells in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.neighbours", "--one", size, *knobs]
+    done = subprocess.run(list(map(str, command)), check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"neighbours: {size:,}: {told}", file=sys.stderr, flush=True)
+    return told
+
+
+def goal_row(told: dict[str, Any], width: int = WIDTH) -> Row:
+    """What `measured` told of `GOAL_SIZE` images."""
+    how = f"recall {told['recall']:.3f} of {CHECKED} images, {LEAST_RECALL} wanted"
+    measure = f"graph of {GOAL_SIZE:,} × {width}, seconds"
+    return Row(measure, Spread.of([told["graph"]]), MUST_SECONDS, AIM_SECONDS, "lower", how)
 
 
 def measured(images: int, width: int, classes: int, neighbours: int) -> dict[str, Any]:

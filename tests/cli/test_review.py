@@ -18,7 +18,8 @@ from workbench.cli.review import review
 from workbench.dataset.review import Correction, Verdict, load_review, record, review_path
 from workbench.recipe import load_recipe
 from workbench.runs.layout import RunDirectory
-from workbench.runs.opinions import Opinion, round_opinions
+from workbench.runs.opinion_columns import Opinion
+from workbench.runs.opinions import round_opinions
 from workbench.support.errors import UserError
 
 

@@ -19,11 +19,12 @@ from workbench.runs.doubt import (
     rank,
     with_changes,
 )
+from workbench.runs.image_ids import ImageIds
 from workbench.runs.layout import RunDirectory
 from workbench.runs.ledger import PseudoLabel, write_ledger
-from workbench.runs.opinions import Opinion
+from workbench.runs.opinion_columns import Opinion
 from workbench.runs.predictions import save_predictions
-from workbench.runs.sources import RoundSource, SplitSource, opinions_of, source_from, sources_of
+from workbench.runs.sources import RoundSource, Source, SplitSource, opinions_of, source_from, sources_of
 from workbench.support.errors import UserError
 
 IDS = ("a", "b", "c")
@@ -60,34 +61,44 @@ def run(tmp_path: Path) -> RunDirectory:
     return made
 
 
+def apart(run: RunDirectory, source: Source) -> list[float]:
+    """Of the images in their order."""
+    found = disagreements(run, source, ImageIds.of(IDS))
+    assert found is not None
+    return [float(value) for value in found]
+
+
 def test_disagreement_is_the_total_variation_distance_of_teacher_and_student(run: RunDirectory) -> None:
-    expected = {"a": pytest.approx(0.2), "b": pytest.approx(0.0), "c": pytest.approx(0.4)}
-    assert disagreements(run, SplitSource("test")) == expected
-    assert disagreements(run, SplitSource("test", teacher=True)) == expected
-    assert disagreements(run, SplitSource("val")) == {}
+    expected = [pytest.approx(0.2), pytest.approx(0.0), pytest.approx(0.4)]
+    assert apart(run, SplitSource("test")) == expected
+    assert apart(run, SplitSource("test", teacher=True)) == expected
+    assert disagreements(run, SplitSource("val"), ImageIds.of(IDS)) is None
+    strangers = disagreements(run, SplitSource("test"), ImageIds.of(["c", "nobody"]))
+    assert strangers is not None
+    assert strangers.tolist() == [pytest.approx(0.4), pytest.approx(float("nan"), nan_ok=True)]
 
 
 def test_a_round_is_compared_with_the_last_and_the_last_with_the_first(run: RunDirectory) -> None:
-    assert disagreements(run, RoundSource(1)) == dict.fromkeys(IDS, 0.0)
-    assert disagreements(run, RoundSource(2))["c"] == pytest.approx(0.4)
+    assert apart(run, RoundSource(1)) == [0.0] * 3
+    assert apart(run, RoundSource(2))[2] == pytest.approx(0.4)
     add_round(run, 4, STUDENT)
-    assert disagreements(run, RoundSource(4))["c"] == pytest.approx(0.4)
-    assert disagreements(run, RoundSource(1))["a"] == pytest.approx(0.2)
+    assert apart(run, RoundSource(4))[2] == pytest.approx(0.4)
+    assert apart(run, RoundSource(1))[0] == pytest.approx(0.2)
     run.predictions("unlabelled-04").unlink()
-    assert disagreements(run, RoundSource(1)) == {}
+    assert disagreements(run, RoundSource(1), ImageIds.of(IDS)) is None
 
 
 def test_one_round_has_nothing_to_disagree_with(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     add_round(run, 1, TEACHER)
-    assert disagreements(run, RoundSource(1)) == {}
+    assert disagreements(run, RoundSource(1), ImageIds.of(IDS)) is None
     opinions = with_changes(run, opinions_of(run, RoundSource(1)), RoundSource(1))
     assert Doubt.DISAGREEMENT not in known_orders(opinions)
     assert Doubt.FLIPS in known_orders(opinions)
 
 
 def test_flips_are_counted_over_all_rounds(run: RunDirectory) -> None:
-    assert flip_counts(run) == {"a": 2, "b": 0, "c": 1}
+    assert flip_counts(run, ImageIds.of(["nobody", *IDS])).tolist() == [-1, 2, 0, 1]
     opinions = with_changes(run, opinions_of(run, RoundSource(1)), RoundSource(1))
     assert [row.id for row in rank(opinions.rows, Doubt.FLIPS)] == ["a", "c", "b"]
     assert [row.id for row in rank(opinions.rows, Doubt.FLIPS, surest_first=True)] == ["b", "c", "a"]
@@ -117,4 +128,4 @@ def test_a_run_lists_what_can_be_inspected(run: RunDirectory, tmp_path: Path) ->
 def test_damaged_predictions_are_named(run: RunDirectory) -> None:
     run.predictions("teacher-test").write_bytes(b"PK\x03\x04")
     with pytest.raises(UserError, match=r"teacher-test\.npz"):
-        disagreements(run, SplitSource("test"))
+        disagreements(run, SplitSource("test"), ImageIds.of(IDS))

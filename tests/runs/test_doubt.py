@@ -12,7 +12,8 @@ from tests.runs.making import CLASSES, finish, make_results, make_run
 from workbench.runs.doubt import Choice, Doubt, choose, confused_pairs, rank
 from workbench.runs.layout import RunDirectory
 from workbench.runs.ledger import PseudoLabel, write_ledger
-from workbench.runs.opinions import Opinion, Opinions, round_opinions, split_opinions
+from workbench.runs.opinion_columns import Opinion
+from workbench.runs.opinions import round_opinions, split_opinions
 from workbench.runs.predictions import save_predictions
 from workbench.support.digests import SUMS
 from workbench.support.errors import UserError
@@ -189,4 +190,5 @@ def test_what_is_missing_is_told_with_what_there_is(run: RunDirectory, tmp_path:
 def test_no_images_are_no_opinions(run: RunDirectory) -> None:
     empty = np.zeros((0, 3), dtype=np.float32)
     save_predictions(run.predictions("val"), (), empty, np.zeros(0, dtype=np.int64))
-    assert split_opinions(run, "val") == Opinions((), CLASSES)
+    found = split_opinions(run, "val")
+    assert (list(found.rows), found.classes) == ([], CLASSES)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.runs.making import CLASSES, finish, make_results, make_run
-from workbench.runs.doubt import Choice, Doubt, choices_of, choose, known_orders, rank
+from workbench.runs.doubt import Choice, Doubt, choose, known_orders, rank
 from workbench.runs.label_issues import (
     OUT_OF_FOLD,
     Duplicate,
@@ -146,7 +146,7 @@ def test_opinions_suggest_a_label_and_put_likely_wrong_ones_first(run: RunDirect
     assert not any(row.too_few for row in opinions.rows)
     turned = rank(opinions.rows, Doubt.LABEL_MARGIN, surest_first=True)
     assert [turned[0].id, turned[-1].id] == ["0.jpg", "2.jpg"]
-    choices = choices_of(run, IssueSource())
+    choices = opinions.choices
     assert choices is not None
     assert [likely.name for likely in choices.top("2.jpg", 2)] == [CLASSES[1], CLASSES[0]]
 

@@ -12,7 +12,7 @@ from workbench.dataset.review import Correction
 from workbench.generate.image_plan import Class as GeneratedClass
 from workbench.runs.abstaining import Promise, Threshold
 from workbench.runs.label_issues import Duplicate
-from workbench.runs.opinions import Opinion
+from workbench.runs.opinion_columns import Opinion
 from workbench.runs.results import Confusion
 
 

@@ -22,7 +22,8 @@ from workbench.runs.export import finite_json
 from workbench.runs.find import find_run
 from workbench.runs.label_issues import judged
 from workbench.runs.layout import RunDirectory
-from workbench.runs.opinions import Opinion, Opinions
+from workbench.runs.opinion_columns import Opinion, OpinionRows
+from workbench.runs.opinions import Opinions
 from workbench.runs.results import Confusion
 from workbench.runs.sources import IssueSource, RoundSource, Source, SplitSource, opinions_of, sources_of
 from workbench.support.clean import clean
@@ -41,17 +42,16 @@ _COMPARED = {
 
 def print_summary(directory: RunDirectory, source: str, opinions: Opinions) -> None:
     rows = opinions.rows
-    known = [row for row in rows if row.wrong is not None]
     parts = [f"{len(rows)} images"]
-    if known:
-        mistakes = sum(row.wrong is True for row in known)
-        parts.append(f"{mistakes} wrong ({percent(1 - mistakes / len(known))} % right)")
-    chosen = [row for row in rows if row.selected]
-    if chosen:
-        right = [row for row in chosen if row.wrong is not None]
-        share = percent(sum(row.wrong is False for row in right) / len(right)) if right else None
+    if known := int(rows.is_known.sum()):
+        mistakes = int(rows.is_wrong.sum())
+        parts.append(f"{mistakes} wrong ({percent(1 - mistakes / known)} % right)")
+    chosen = rows.where(rows.flag("selected"))
+    if len(chosen):
+        told = int(chosen.is_known.sum())
+        share = percent((told - int(chosen.is_wrong.sum())) / told) if told else None
         parts.append(f"{len(chosen)} selected" + (f" ({share} % right)" if share else ""))
-    flipped = sum(row.flipped is True for row in rows)
+    flipped = int(rows.flag("flipped").sum())
     if flipped:
         parts.append(f"{flipped} flipped")
     console.print(f"{clean(directory.id)}, {source}: {', '.join(parts)}", soft_wrap=True)
@@ -142,14 +142,14 @@ class Found:
     surest_first: bool
     opinions: Opinions
     """All of the source."""
-    fitting: list[Opinion]
+    fitting: OpinionRows
     limit: int
     """At most so many are shown; 0: all."""
 
     @property
     def shown(self) -> list[Opinion]:
         """Of those that fit, the first."""
-        return self.fitting[: self.limit or None]
+        return list(self.fitting[: self.limit or None])
 
     @property
     def words(self) -> str:
@@ -315,7 +315,7 @@ def inspect(
         opinions = _compared(directory, opinions, of, order)
     if slice_key is not None and isinstance(of, SplitSource):
         inside = slice_ids(directory, of, slice_key, data=data_home(data_dir))
-        opinions = replace(opinions, rows=tuple(row for row in opinions.rows if row.id in inside))
+        opinions = replace(opinions, rows=opinions.rows.where(opinions.rows.among(inside)))
     if confused:
         choose(opinions, Choice(class_name=class_name))  # refuses a class that is none
         base = choose(opinions, Choice(selected=selected, flipped=flipped))
@@ -382,7 +382,7 @@ def _export(found: Found, target: Path, data: Path, *, saliency: bool) -> list[P
 def _compared(directory: RunDirectory, opinions: Opinions, source: Source, order: Doubt) -> Opinions:
     """The opinions with what `order` needs."""
     compared = with_changes(directory, opinions, source)
-    if compared.rows and order not in known_orders(compared):
+    if len(compared.rows) and order not in known_orders(compared):
         if order is Doubt.FLIPS:
             hint = "flips are counted over the rounds of a pool: add --round N"
         elif isinstance(source, RoundSource):

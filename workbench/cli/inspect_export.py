@@ -13,7 +13,7 @@ from workbench.dataset.sheet import MAX_TILES, Tile, Verdict, draw_sheet
 from workbench.recipe import load_recipe
 from workbench.runs.export import csv_text
 from workbench.runs.layout import RunDirectory
-from workbench.runs.opinions import Opinion
+from workbench.runs.opinion_columns import Opinion
 from workbench.runs.sources import RoundSource, Source, asks_teacher
 from workbench.support.clean import clean
 from workbench.support.errors import UserError

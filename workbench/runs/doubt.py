@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
+from workbench.runs.image_ids import ImageIds
 from workbench.runs.layout import RunDirectory
-from workbench.runs.ledger import read_ledger
-from workbench.runs.opinions import Opinion, Opinions, class_names
-from workbench.runs.predictions import Predictions, load_predictions
-from workbench.runs.results import Confusion, read_results
+from workbench.runs.ledger import read_ledger_columns
+from workbench.runs.opinion_columns import Opinion, OpinionRows
+from workbench.runs.opinions import Opinions
+from workbench.runs.predictions import SavedPredictions, open_predictions
+from workbench.runs.results import Confusion
 from workbench.runs.sources import IssueSource, RoundSource, Source, SplitSource
 from workbench.support.clean import clean
 from workbench.support.errors import UserError, nearest
@@ -47,23 +49,20 @@ class Doubt(StrEnum):
         """Whether it is about given labels, so that the opinions must be out of fold."""
         return self in (Doubt.SELF_CONFIDENCE, Doubt.LABEL_MARGIN)
 
+    @property
+    def column(self) -> str:
+        """The field of an opinion that it goes by."""
+        return self.value.replace("-", "_")
+
+    @property
+    def sign(self) -> int:
+        """1 where a larger number there is more doubt, else -1."""
+        return 1 if self in (Doubt.ENTROPY, Doubt.DISAGREEMENT, Doubt.FLIPS) else -1
+
     def of(self, opinion: Opinion) -> float | None:
         """Larger for more doubt; None where it is not known."""
-        match self:
-            case Doubt.CONFIDENCE:
-                return -opinion.confidence
-            case Doubt.MARGIN:
-                return -opinion.margin
-            case Doubt.ENTROPY:
-                return opinion.entropy
-            case Doubt.DISAGREEMENT:
-                return opinion.disagreement
-            case Doubt.FLIPS:
-                return opinion.flips
-            case Doubt.SELF_CONFIDENCE:
-                return None if opinion.self_confidence is None else -opinion.self_confidence
-            case Doubt.LABEL_MARGIN:
-                return None if opinion.label_margin is None else -opinion.label_margin
+        value: float | None = getattr(opinion, self.column)
+        return None if value is None else self.sign * value
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +79,25 @@ class Choice:
     issues: bool = False
     """Only likely label issues: wrong labels, those of which too few labels tell, near-duplicates."""
 
-    def fits(self, opinion: Opinion) -> bool:
-        """Whether the opinion is to be shown."""
-        return bool(
-            (not self.wrong or opinion.wrong is True)
-            and (not self.selected or opinion.selected is True)
-            and (not self.flipped or opinion.flipped is True)
-            and self.class_name in (None, opinion.true, opinion.said)
-            and self.pair in (None, (opinion.true, opinion.said))
-            and (not self.issues or opinion.issue or opinion.too_few or opinion.twin is not None)
-        )
+    def fits(self, rows: OpinionRows) -> NDArray[np.bool_]:
+        """(K,) whether each opinion is to be shown."""
+        fitting = np.ones(len(rows), dtype=np.bool_)
+        if self.wrong:
+            fitting &= rows.is_wrong
+        if self.selected:
+            fitting &= rows.flag("selected")
+        if self.flipped:
+            fitting &= rows.flag("flipped")
+        if self.class_name is not None:
+            fitting &= rows.named("true", self.class_name) | rows.named("said", self.class_name)
+        if self.pair is not None:
+            fitting &= rows.named("true", self.pair[0]) & rows.named("said", self.pair[1])
+        if self.issues:
+            fitting &= rows.flag("issue") | ~np.isnan(rows.numbers("too_few")) | rows.is_twin
+        return fitting
 
 
-def choose(opinions: Opinions, choice: Choice) -> list[Opinion]:
+def choose(opinions: Opinions, choice: Choice) -> OpinionRows:
     """The opinions that fit, in their order.
 
     Raises:
@@ -106,98 +111,52 @@ def choose(opinions: Opinions, choice: Choice) -> list[Opinion]:
                 allowed=[clean(known) for known in opinions.classes],
                 hint=f"did you mean {clean(close)}?" if close else "",
             )
-    return [opinion for opinion in opinions.rows if choice.fits(opinion)]
+    return opinions.rows.where(choice.fits(opinions.rows))
 
 
-def rank(opinions: Iterable[Opinion], doubt: Doubt, *, surest_first: bool = False) -> list[Opinion]:
+def rank(opinions: Iterable[Opinion], doubt: Doubt, *, surest_first: bool = False) -> OpinionRows:
     """Sorted by doubt, the most doubtful first; ties keep their order; those of unknown doubt come last.
 
     Flips are few and alike: among equals the least confident come first. Where labels are judged, those that
     are likely wrong come before all others, then those of which too few labels tell.
     """
+    rows = OpinionRows.of(opinions)
     sign = 1 if surest_first else -1
-
-    def place(opinion: Opinion) -> tuple[bool, float, float, float]:
-        value = doubt.of(opinion)
-        sound = 0.0 if opinion.issue else 1.0 if opinion.too_few else 2.0
-        sound = -sign * sound if doubt.judges_labels else 0.0
-        second = -sign * opinion.confidence if doubt is Doubt.FLIPS else 0.0
-        return (value is None, sound, sign * (value or 0.0), second)
-
-    rows = list(opinions)
-    keys = np.array([place(row) for row in rows], dtype=np.float64).reshape(-1, 4)
-    return [rows[at] for at in np.lexsort(keys.T[::-1]).tolist()]
+    values = doubt.sign * rows.numbers(doubt.column)
+    unknown = np.isnan(values)
+    keys = [sign * np.where(unknown, 0.0, values), unknown]  # the last counts most
+    if doubt is Doubt.FLIPS:
+        keys.insert(0, -sign * rows.numbers("confidence"))
+    if doubt.judges_labels:
+        few = np.where(np.isnan(rows.numbers("too_few")), 2.0, 1.0)
+        keys.insert(1, -sign * np.where(rows.flag("issue"), 0.0, few))
+    return OpinionRows(rows.columns, rows.places[np.lexsort(keys)])
 
 
 def known_orders(opinions: Opinions) -> list[Doubt]:
     """The measures that the opinions can be ranked by, the usual one first."""
-    if any(row.self_confidence is not None for row in opinions.rows):
+
+    def is_told(doubt: Doubt) -> bool:
+        return not np.isnan(opinions.rows.numbers(doubt.column)).all()
+
+    if is_told(Doubt.SELF_CONFIDENCE):
         return [doubt for doubt in Doubt if doubt.judges_labels]
-    return [
-        doubt
-        for doubt in Doubt
-        if not doubt.judges_labels
-        and (not doubt.compares or any(doubt.of(row) is not None for row in opinions.rows))
-    ]
+    return [doubt for doubt in Doubt if not doubt.judges_labels and (not doubt.compares or is_told(doubt))]
 
 
-def confused_pairs(opinions: Sequence[Opinion]) -> list[Confusion]:
+def confused_pairs(opinions: Iterable[Opinion]) -> list[Confusion]:
     """Every pair (true, said) with errors, most errors first, then by name; shares are of the true class."""
-    known = [(opinion.true, opinion.said) for opinion in opinions if opinion.true is not None]
-    totals = Counter(true for true, _ in known)
-    pairs = Counter(pair for pair in known if pair[0] != pair[1])
-    return [
-        Confusion(true, said, count, count / totals[true])
-        for (true, said), count in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+    rows = OpinionRows.of(opinions)
+    names, count = rows.columns.names, len(rows.columns.names)
+    true, said = (column[rows.places].astype(np.int64) for column in (rows.columns.true, rows.columns.said))
+    totals = np.bincount(true[true >= 0], minlength=count)
+    wrong = rows.is_wrong
+    cells, counts = np.unique(true[wrong] * count + said[wrong], return_counts=True)
+    pairs = [
+        (names[cell // count], names[cell % count], number, number / int(totals[cell // count]))
+        for cell, number in zip(cells.tolist(), counts.tolist(), strict=True)
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class Likely:
-    """A class and how probable the model found it."""
-
-    name: str
-    probability: float
-
-
-@dataclass(frozen=True, eq=False)
-class Choices:
-    """Looks up what a model found probable for an image."""
-
-    predictions: Predictions
-    names: Mapping[int, str | None]
-    """Class index -> name; in an unfinished run some are not known."""
-    places: Mapping[str, int]
-    """Image id -> row of the predictions."""
-
-    def top(self, image: str, count: int = 5) -> tuple[Likely, ...]:
-        """The most probable classes, highest first; empty for an image that is not there."""
-        place = self.places.get(image)
-        if place is None:
-            return ()
-        row = self.predictions.probabilities[place]  # (C,) float32
-        best = np.argsort(-row, kind="stable")[:count].tolist()
-        return tuple(Likely(self.names.get(index) or f"class {index}", float(row[index])) for index in best)
-
-
-def choices_of(run: RunDirectory, source: Source) -> Choices | None:
-    """The choices behind a source's opinions; None where the predictions are gone.
-
-    Raises:
-        UserError: the predictions, the ledger or the results are damaged.
-    """
-    try:
-        predictions = load_predictions(run.predictions(source.predictions))
-        if isinstance(source, RoundSource):
-            ledger = read_ledger(run.ledger(source.round))
-            if predictions.ids != tuple(row.id for row in ledger):
-                return None
-            names = class_names(run, predictions, ledger)
-        else:
-            names = dict(enumerate(read_results(run.results).classes))
-    except FileNotFoundError:
-        return None
-    return Choices(predictions, names, {id_: place for place, id_ in enumerate(predictions.ids)})
+    return [Confusion(*pair) for pair in sorted(pairs, key=lambda pair: (-pair[2], pair[:2]))]
 
 
 def with_changes(run: RunDirectory, opinions: Opinions, source: Source) -> Opinions:
@@ -206,60 +165,83 @@ def with_changes(run: RunDirectory, opinions: Opinions, source: Source) -> Opini
     Raises:
         UserError: one of those files is damaged.
     """
-    apart = disagreements(run, source)
-    flips = flip_counts(run) if isinstance(source, RoundSource) else {}
-    rows = [replace(row, disagreement=apart.get(row.id), flips=flips.get(row.id)) for row in opinions.rows]
-    return replace(opinions, rows=tuple(rows))
+    columns = opinions.rows.columns
+    changed = replace(
+        columns,
+        disagreement=disagreements(run, source, columns.ids),
+        flips=flip_counts(run, columns.ids) if isinstance(source, RoundSource) else None,
+    )
+    return replace(opinions, rows=OpinionRows(changed, opinions.rows.places))
 
 
-def disagreements(run: RunDirectory, source: Source) -> dict[str, float]:
-    """Image id -> total variation distance, ½ Σ |p − q| in 0 … 1, between two models' probabilities.
+def disagreements(run: RunDirectory, source: Source, ids: ImageIds) -> NDArray[np.float64] | None:
+    """(N,) total variation distance, ½ Σ |p − q| in 0 … 1, between two models' probabilities of each image.
 
     Of a split the teacher's and the final model's. Of a round its own and the last round's, whose teacher is
-    the student of all rounds before; of the last round its own and the first's. Empty where one is missing,
-    and of labelled images.
+    the student of all rounds before; of the last round its own and the first's. NaN where one says nothing of
+    the image; None where one is missing, and of labelled images.
 
     Raises:
         UserError: one of the two files is damaged.
     """
     pair: tuple[str, str]
     if isinstance(source, IssueSource):
-        return {}
+        return None
     if isinstance(source, SplitSource):
         pair = (source.split, f"teacher-{source.split}")
     else:
         rounds = [number for number, _ in run.ledgers()]
         if len(rounds) < 2:
-            return {}
+            return None
         other = rounds[0] if source.round == rounds[-1] else rounds[-1]
         pair = (f"unlabelled-{source.round:02d}", f"unlabelled-{other:02d}")
     try:
-        first, second = (load_predictions(run.predictions(name)) for name in pair)
+        first, second = (open_predictions(run.predictions(name)) for name in pair)
     except FileNotFoundError:
-        return {}
-    return _distances(first, second)
+        return None
+    return _distances(first, second, ids)
 
 
-def flip_counts(run: RunDirectory) -> dict[str, int]:
-    """Image id -> how often its pseudo-label changed from one round to the next, over all rounds so far.
+def flip_counts(run: RunDirectory, ids: ImageIds) -> NDArray[np.int32]:
+    """(N,) how often each image's pseudo-label changed from one round to the next, over all rounds so far.
+
+    -1 of an image that is in no round.
 
     Raises:
         UserError: a ledger is damaged.
     """
-    counts: Counter[str] = Counter()
+    counts = np.full(len(ids), -1, dtype=np.int32)
     for _, path in run.ledgers():
-        counts.update({row.id: int(row.flipped) for row in read_ledger(path)})
-    return dict(counts)
+        ledger = read_ledger_columns(path, only=frozenset(["flipped"]))
+        rows, there = _shared(ids, ledger.ids)
+        counts[rows] = np.maximum(counts[rows], 0) + ledger.columns["flipped"][there]
+    return counts
 
 
-def _distances(first: Predictions, second: Predictions) -> dict[str, float]:
-    """Total variation distances of the images that both have."""
-    if first.probabilities.shape[1] != second.probabilities.shape[1]:
-        return {}
-    place = {id_: index for index, id_ in enumerate(second.ids)}
-    shared = [(index, place[id_]) for index, id_ in enumerate(first.ids) if id_ in place]
-    if not shared:
-        return {}
-    here, there = np.array(shared).T  # (K,) int64 each
-    apart = np.abs(first.probabilities[here] - second.probabilities[there]).sum(axis=1) / 2
-    return {first.ids[index]: float(value) for index, value in zip(here.tolist(), apart, strict=True)}
+def _distances(
+    first: SavedPredictions, second: SavedPredictions, ids: ImageIds
+) -> NDArray[np.float64] | None:
+    """(N,) total variation distances of the images that both have; None where their classes differ."""
+    if first.width != second.width:
+        return None
+    apart = np.full(len(ids), np.nan)
+    if first.ids == second.ids == ids:
+        for (rows, here), (_, there) in zip(first.blocks(), second.blocks(), strict=True):
+            apart[rows] = np.abs(here - there).sum(axis=1) / 2
+        return apart
+    known, both = _shared(first.ids, second.ids)
+    of_first, of_second = first.loaded().probabilities[known], second.loaded().probabilities[both]
+    told = np.full(len(first.ids), np.nan)
+    told[known] = np.abs(of_first - of_second).sum(axis=1) / 2
+    own, others = _shared(ids, first.ids)
+    apart[own] = told[others]
+    return apart
+
+
+def _shared(ids: ImageIds, others: ImageIds) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(K,) places of the images that both have, and (K,) where each is in the other."""
+    if ids == others:
+        return np.arange(len(ids)), np.arange(len(ids))
+    there = others.places(ids)
+    known = np.flatnonzero(there >= 0)
+    return known, there[known]

@@ -8,7 +8,6 @@ image; ties go to the earlier one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, assert_never
@@ -16,9 +15,11 @@ from typing import Literal, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.runs.image_ids import ImageIds
 from workbench.runs.layout import RunDirectory
-from workbench.runs.opinions import Opinion, Opinions
-from workbench.runs.predictions import Predictions, load_predictions
+from workbench.runs.opinion_columns import ClassNames, OpinionColumns, OpinionRows
+from workbench.runs.opinions import Choices, Opinions
+from workbench.runs.predictions import Predictions, SavedPredictions, open_predictions
 from workbench.runs.results import read_results
 from workbench.support.clean import clean
 from workbench.support.digests import require_sum, summed_write
@@ -368,31 +369,32 @@ def issue_opinions(run: RunDirectory) -> Opinions:
     """
     found = judged(run)
     predictions, issues, search, classes = found.predictions, found.issues, found.search, found.classes
-    twins = _twins(search)
     probabilities = predictions.probabilities
     shown = issues.is_issue | (issues.too_few > 0)
     said = np.where(shown, issues.suggested, probabilities.argmax(axis=1))
     ordered = np.sort(probabilities, axis=1)[:, ::-1]
     best_two = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
     entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(axis=1)
-    rows = [
-        Opinion(
-            id=name,
-            said=classes[said[i]],
-            second=classes[best_two[i, 0] if best_two[i, 0] != said[i] else best_two[i, 1]],
-            confidence=float(probabilities[i, said[i]]),
-            margin=float(ordered[i, 0] - ordered[i, 1]),
-            entropy=float(entropy[i]),
-            true=classes[predictions.labels[i]],
-            self_confidence=float(issues.self_confidence[i]),
-            label_margin=float(issues.margin[i]),
-            issue=bool(issues.is_issue[i]),
-            too_few=int(issues.too_few[i]) or None,
-            twin=twins.get(name),
-        )
-        for i, name in enumerate(predictions.ids)
-    ]
-    return Opinions(tuple(rows), classes, search.rule.value)
+    names, ids = ClassNames(), found.saved.ids
+    places = names.of(classes)
+    at = np.arange(len(ids))
+    columns = OpinionColumns(
+        ids=ids,
+        names=names.names,
+        said=places[said],
+        second=places[np.where(best_two[:, 0] != said, best_two[:, 0], best_two[:, 1])],
+        confidence=probabilities[at, said].astype(np.float64),
+        margin=(ordered[:, 0] - ordered[:, 1]).astype(np.float64),
+        entropy=entropy.astype(np.float64),
+        true=places[predictions.labels],
+        self_confidence=issues.self_confidence.astype(np.float64),
+        label_margin=issues.margin.astype(np.float64),
+        issue=issues.is_issue.astype(np.int8),
+        too_few=issues.too_few,
+        twin=_twins(search, ids),
+    )
+    choices = Choices(found.saved, dict(enumerate(classes)))
+    return Opinions(OpinionRows(columns), classes, search.rule.value, choices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -400,6 +402,8 @@ class Judged:
     """The out-of-fold predictions, the verdict on their labels, and how they were made."""
 
     predictions: Predictions
+    saved: SavedPredictions
+    """The same in their file."""
     issues: LabelIssues
     search: IssueSearch
     classes: tuple[str, ...]
@@ -426,26 +430,28 @@ def judged(run: RunDirectory) -> Judged:
     """
     path = run.predictions(OUT_OF_FOLD)
     try:
-        predictions, search = load_predictions(path), read_search(run)
+        saved, search = open_predictions(path), read_search(run)
     except FileNotFoundError:
         raise UserError(
             "nobody has looked for label issues of this run yet",
             where=clean(run.id),
             hint=f"petbench label-issues {run.handle} does",
         ) from None
-    labels, width = predictions.labels, predictions.probabilities.shape[1]
+    labels, width = saved.labels, saved.width
     classes = read_results(run.results).classes
     if width != len(classes) or width < 2 or (len(labels) and not 0 <= labels.min() <= labels.max() < width):
         raise UserError("damaged predictions: they do not fit the run's classes", where=clean(path))
+    predictions = saved.loaded()
     issues = find_label_issues(predictions.probabilities, labels, search.rule)
-    return Judged(predictions, issues, search, classes)
+    return Judged(predictions, saved, issues, search, classes)
 
 
-def _twins(search: IssueSearch) -> Mapping[str, str]:
-    """Image id -> the image most like it, of those with a near-duplicate."""
+def _twins(search: IssueSearch, ids: ImageIds) -> dict[int, str]:
+    """Place of an image -> the image most like it, of those with a near-duplicate."""
     found: dict[str, str] = {}
     for pair in search.duplicates:
         found.setdefault(pair.id, pair.other)
         if pair.other_part == "labelled":
             found.setdefault(pair.other, pair.id)
-    return found
+    places = ids.places(found).tolist()
+    return {place: twin for place, twin in zip(places, found.values(), strict=True) if place >= 0}

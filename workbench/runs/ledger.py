@@ -5,22 +5,28 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.runs.image_ids import SURROGATES, ImageIds
 from workbench.support.clean import clean
+from workbench.support.csv_columns import csv_columns, csv_rows
 from workbench.support.digests import require_sum, summed_write
 from workbench.support.errors import UserError
 from workbench.support.regular_file import UnreadableFile, read_bytes
 
-# Ids come from file names, which may hold undecodable bytes as lone surrogates; they must come back the same.
-_SURROGATES = "surrogatepass"
 _LIMIT_BYTES = 512 * 2**20
 """Millions of images."""
 _SHARES = ("confidence", "margin")
+_NO, _YES = b"01"
+_KINDS: Mapping[Any, Any] = {float: np.float64, bool: np.bool_}
+"""Of the columns that hold no names."""
 _ROUNDING = 1e-3  # of a probability summed from many, or read from float16
 
 
@@ -59,7 +65,31 @@ def write_ledger(path: Path, rows: Iterable[PseudoLabel]) -> None:
     for row in rows:
         writer.writerow(column.write(getattr(row, name)) for name, column in columns.items())
     path.parent.mkdir(exist_ok=True)
-    summed_write(path, path.parent.parent, text.getvalue().encode("utf-8", _SURROGATES))
+    summed_write(path, path.parent.parent, text.getvalue().encode("utf-8", SURROGATES))
+
+
+@dataclass(frozen=True, eq=False)
+class LedgerColumns:
+    """The rows of a ledger, in the file's order, as an array a column; N rows."""
+
+    ids: ImageIds
+    names: tuple[str, ...]
+    """Every class that is named, once."""
+    columns: Mapping[str, NDArray[Any]]
+    """By the name of a field: (N,) int32 places in `names`, -1 for none; float64; or bool."""
+
+    def rows(self) -> list[PseudoLabel]:
+        """As objects."""
+        hints = get_type_hints(PseudoLabel)
+        names = (*self.names, None)  # at -1
+        cells = {
+            name: column.tolist() if hints[name] in _KINDS else [names[place] for place in column.tolist()]
+            for name, column in self.columns.items()
+        }
+        return [
+            PseudoLabel(id=id_, **dict(zip(cells, row, strict=True)))
+            for id_, *row in zip(self.ids, *cells.values(), strict=True)
+        ]
 
 
 def read_ledger(path: Path) -> list[PseudoLabel]:
@@ -69,27 +99,93 @@ def read_ledger(path: Path) -> list[PseudoLabel]:
         FileNotFoundError: the round has no ledger.
         UserError: the file is no ledger.
     """
+    return read_ledger_columns(path).rows()
+
+
+def read_ledger_columns(path: Path, only: frozenset[str] | None = None) -> LedgerColumns:
+    """The same as columns.
+
+    Args:
+        only: fields to read besides `id`; default: all. Cells of others are not looked at.
+
+    Raises: as `read_ledger`.
+    """
     try:
         content = read_bytes(path, _LIMIT_BYTES)
-        text = content.decode("utf-8", _SURROGATES)
+        if not content.isascii():
+            content.decode("utf-8", SURROGATES)
     except UnreadableFile as error:
         raise UserError(f"damaged ledger: {error.reason}", where=clean(path)) from error
     except UnicodeDecodeError as error:
         raise UserError("damaged ledger: not UTF-8 text", where=clean(path)) from error
-    reader = csv.reader(io.StringIO(text, newline=""))
     try:
-        header, columns = next(reader, []), _columns()
-        if not {name for name, column in columns.items() if not column.may_lack} <= set(header):
-            raise UserError("not a pseudo-label ledger", where=f"{clean(path)}:1", allowed=",".join(columns))
-        known = [columns.get(name) for name in header]
-        rows = [_row(cells, known) for cells in reader]
+        header, known = next(csv_rows(content), []), _columns()
+        if not {name for name, column in known.items() if not column.may_lack} <= set(header):
+            raise UserError("not a pseudo-label ledger", where=f"{clean(path)}:1", allowed=",".join(known))
+        found = _parsed(content, header, known.keys() if only is None else only)
         require_sum(path, content)
-        return rows
+        return found
     except UnreadableFile as error:
         raise UserError(f"damaged ledger: {error.reason}", where=clean(path)) from error
     except (ValueError, KeyError, csv.Error) as error:
-        where = f"{clean(path)}:{reader.line_num}"
-        raise UserError(f"damaged ledger: {clean(error, 200)}", where=where) from error
+        raise _damage(path, content) from error
+
+
+def _parsed(content: bytes, header: list[str], names: Set[str]) -> LedgerColumns:
+    """Raises: ValueError, KeyError, csv.Error."""
+    places = {name: header.index(name) for name in _columns() if name in header}
+    read = {name: place for name, place in places.items() if name in names and name != "id"}
+    hints = get_type_hints(PseudoLabel)
+    classes: dict[bytes, int] = {}
+    ids: list[ImageIds] = []
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in read}
+    for piece in csv_columns(content, len(header)):
+        ids.append(ImageIds(piece.cells(places["id"])))
+        for name, place in read.items():
+            if hints[name] is bool:
+                parts[name].append(_flags(piece.letters(place)))
+            else:
+                parts[name].append(_array(name, hints[name], piece.cells(place), classes))
+    columns = {
+        name: np.concatenate([np.zeros(0, _KINDS.get(hints[name], np.int32)), *part])
+        for name, part in parts.items()
+    }
+    texts = tuple(name.decode("utf-8", SURROGATES) for name in classes)
+    return LedgerColumns(ImageIds.joined(ids), texts, columns)
+
+
+def _array(name: str, kind: Any, cells: list[bytes], classes: dict[bytes, int]) -> NDArray[Any]:
+    """A column's cells as an array; classes that were not known get the next places."""
+    if kind is float:
+        values = np.array([float(cell) for cell in cells], np.float64)
+        low, high = (-_ROUNDING, 1 + _ROUNDING) if name in _SHARES else (-math.inf, math.inf)
+        if not (np.isfinite(values) & (values >= low) & (values <= high)).all():
+            raise ValueError("numbers that are none")
+        return values
+    if kind is str:
+        return np.array([classes.setdefault(cell, len(classes)) for cell in cells], np.int32)
+    return np.array([classes.setdefault(cell, len(classes)) if cell else -1 for cell in cells], np.int32)
+
+
+def _flags(letters: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    if not np.isin(letters, (_NO, _YES)).all():
+        raise ValueError("flags that are none")
+    found: NDArray[np.bool_] = letters == _YES
+    return found
+
+
+def _damage(path: Path, content: bytes) -> UserError:
+    """The first row that cannot be read, which columns do not tell."""
+    reader = csv_rows(content)
+    problem: Exception = ValueError("its rows cannot be read")
+    try:
+        header = next(reader, [])
+        known = [_columns().get(name) for name in header]
+        for cells in reader:
+            _row(cells, known)
+    except (ValueError, KeyError, csv.Error) as error:
+        problem = error
+    return UserError(f"damaged ledger: {clean(problem, 200)}", where=f"{clean(path)}:{reader.line_num}")
 
 
 def _row(cells: list[str], columns: list[_Column | None]) -> PseudoLabel:

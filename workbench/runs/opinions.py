@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.runs.layout import RunDirectory
-from workbench.runs.ledger import PseudoLabel, read_ledger
-from workbench.runs.predictions import Predictions, load_predictions
+from workbench.runs.ledger import LedgerColumns, read_ledger_columns
+from workbench.runs.opinion_columns import ClassNames, OpinionColumns, OpinionRows
+from workbench.runs.predictions import SavedPredictions, open_predictions
 from workbench.runs.results import read_results
 from workbench.runs.status import status_of
 from workbench.support.clean import clean
@@ -22,57 +23,42 @@ SplitName = Literal["val", "test"]
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
-    """A model's word on one image."""
+class Likely:
+    """A class and how probable the model found it."""
 
-    id: str
-    said: str
-    """Class name of its first choice; in a round the pseudo-label, which may be an earlier one kept."""
-    second: str | None
-    """The most probable class besides `said`; None where the round's predictions are gone."""
-    confidence: float
-    """The highest probability."""
-    margin: float
-    """The highest probability less the second highest."""
-    entropy: float
-    """Of all class probabilities, in nats."""
-    true: str | None
-    """None where unknown."""
-    selected: bool | None = None
-    """Whether the student trained on it; None outside rounds."""
-    flipped: bool | None = None
-    """Whether the pseudo-label differs from the round before; None outside rounds."""
-    disagreement: float | None = None
-    """How far teacher and student are apart, 0 … 1; None until `changes.with_changes` tells it."""
-    flips: int | None = None
-    """How often the pseudo-label changed over all rounds; None until `changes.with_changes` tells it."""
-    self_confidence: float | None = None
-    """Probability of the given label by models that never saw it; None where labels are not judged."""
-    label_margin: float | None = None
-    """That probability less the best other class's; None likewise."""
-    issue: bool | None = None
-    """Whether the given label is likely wrong, by the rule of the search; None likewise."""
-    too_few: int | None = None
-    """Of an image that would be an issue if more labels told of it: how many its given class has, or the one
-    that it seems to be; None of all others."""
-    twin: str | None = None
-    """Id of an image that looks nearly the same; None where there is none, or labels are not judged."""
+    name: str
+    probability: float
 
-    @property
-    def wrong(self) -> bool | None:
-        """Whether it said another class than the true one; None where that is unknown."""
-        return None if self.true is None else self.said != self.true
+
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """Looks up what a model found probable for an image, in the run's file."""
+
+    predictions: SavedPredictions
+    names: Mapping[int, str | None]
+    """Class index -> name; in an unfinished run some are not known."""
+
+    def top(self, image: str, count: int = 5) -> tuple[Likely, ...]:
+        """The most probable classes, highest first; empty for an image that is not there, or not any more."""
+        place = self.predictions.ids.place(image)
+        row = None if place is None else self.predictions.row(place)  # (C,) float32
+        if row is None:
+            return ()
+        best = np.argsort(-row, kind="stable")[:count].tolist()
+        return tuple(Likely(self.names.get(index) or f"class {index}", float(row[index])) for index in best)
 
 
 @dataclass(frozen=True, slots=True)
 class Opinions:
     """The opinions of one model on one set of images, in the order of the set."""
 
-    rows: tuple[Opinion, ...]
+    rows: OpinionRows
     classes: tuple[str, ...]
     """Every class there is, or in a round of an unfinished run every class that occurs."""
     rule: str = ""
     """By which given labels were judged; empty where they were not."""
+    choices: Choices | None = field(default=None, compare=False)
+    """All that was found probable; None where the predictions are gone, or of other images."""
 
 
 def split_opinions(run: RunDirectory, split: SplitName, *, teacher: bool = False) -> Opinions:
@@ -87,19 +73,19 @@ def split_opinions(run: RunDirectory, split: SplitName, *, teacher: bool = False
     name = f"teacher-{split}" if teacher else split
     path = run.predictions(name)
     try:
-        predictions = load_predictions(path)
+        predictions = open_predictions(path)
     except FileNotFoundError:
         raise UserError(
             f"the run has no predictions named {name}", where=clean(run.id), allowed=_what_there_is(run)
         ) from None
     classes = read_results(run.results).classes
-    width = predictions.probabilities.shape[1]
-    if width != len(classes) or (len(predictions.labels) and int(predictions.labels.max()) >= width):
+    if predictions.width != len(classes):
         raise UserError(
-            f"damaged predictions: {width} probabilities an image for {len(classes)} classes",
+            f"damaged predictions: {predictions.width} probabilities an image for {len(classes)} classes",
             where=clean(path),
         )
-    return Opinions(tuple(_opinions(predictions, classes)), classes)
+    choices = Choices(predictions, dict(enumerate(classes)))
+    return Opinions(OpinionRows(_said(predictions, classes)), classes, choices=choices)
 
 
 def round_opinions(run: RunDirectory, number: int) -> Opinions:
@@ -109,63 +95,68 @@ def round_opinions(run: RunDirectory, number: int) -> Opinions:
         UserError: the run has no such round (lists those it has), or its files are damaged.
     """
     try:
-        ledger = read_ledger(run.ledger(number))
+        ledger = read_ledger_columns(run.ledger(number))
     except FileNotFoundError:
         raise UserError(
             f"no round {number}: {_rounds(run)}", where=clean(run.id), allowed=_what_there_is(run)
         ) from None
-    seconds = _second_choices(run, number, ledger)
-    rows = [
-        Opinion(
-            id=row.id,
-            said=row.pseudo_label,
-            second=second,
-            confidence=row.confidence,
-            margin=row.margin,
-            entropy=row.entropy,
-            true=row.true_label,
-            selected=row.selected,
-            flipped=row.flipped,
-        )
-        for row, second in zip(ledger, seconds, strict=True)
-    ]
+    names, columns = ClassNames(ledger.names), ledger.columns
+    choices = _round_choices(run, number, ledger)
+    if choices is None:
+        second = np.full(len(ledger.ids), -1, dtype=np.int32)
+    else:
+        second = _second_choices(choices, names, columns["pseudo_label"])
+    opinions = OpinionColumns(
+        ids=ledger.ids,
+        names=names.names,
+        said=columns["pseudo_label"],
+        second=second,
+        confidence=columns["confidence"],
+        margin=columns["margin"],
+        entropy=columns["entropy"],
+        true=columns["true_label"],
+        selected=columns["selected"].astype(np.int8),
+        flipped=columns["flipped"].astype(np.int8),
+    )
     if run.results.exists():
-        return Opinions(tuple(rows), read_results(run.results).classes)
-    names = {name for row in rows for name in (row.said, row.true) if name is not None}
-    return Opinions(tuple(rows), tuple(sorted(names)))
+        classes = read_results(run.results).classes
+    else:
+        occurring = np.union1d(opinions.said, opinions.true[opinions.true >= 0])
+        classes = tuple(sorted(opinions.names[place] for place in occurring.tolist()))
+    return Opinions(OpinionRows(opinions), classes, choices=choices)
 
 
-def _opinions(predictions: Predictions, classes: Sequence[str]) -> list[Opinion]:
-    probabilities = predictions.probabilities  # (N, C) float32
-    if not len(probabilities):
-        return []
-    order = _best_two(probabilities)
-    top = np.take_along_axis(probabilities, order, axis=1)
-    entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(axis=1)
-    return [
-        Opinion(
-            id=predictions.ids[i],
-            said=classes[order[i, 0]],
-            second=classes[order[i, 1]],
-            confidence=float(top[i, 0]),
-            margin=float(top[i, 0] - top[i, 1]),
-            entropy=float(entropy[i]),
-            true=classes[label] if label >= 0 else None,
-        )
-        for i, label in enumerate(predictions.labels.tolist())
-    ]
+def _said(predictions: SavedPredictions, classes: Sequence[str]) -> OpinionColumns:
+    names, count = ClassNames(), len(predictions.ids)
+    places = names.of(classes)
+    best = np.empty((count, 2), dtype=np.int32)
+    top, entropy = np.empty((count, 2), dtype=np.float32), np.empty(count, dtype=np.float32)
+    for rows, probabilities in predictions.blocks():
+        best[rows] = order = _best_two(probabilities)
+        top[rows] = np.take_along_axis(probabilities, order, axis=1)
+        entropy[rows] = -(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(axis=1)
+    labels = predictions.labels
+    return OpinionColumns(
+        ids=predictions.ids,
+        names=names.names,
+        said=places[best[:, 0]],
+        second=places[best[:, 1]],
+        confidence=top[:, 0].astype(np.float64),
+        margin=(top[:, 0] - top[:, 1]).astype(np.float64),
+        entropy=entropy.astype(np.float64),
+        true=np.where(labels >= 0, places[labels], -1),
+    )
 
 
-def _second_choices(run: RunDirectory, number: int, ledger: Sequence[PseudoLabel]) -> list[str | None]:
-    """For each row of a ledger the most probable class besides its pseudo-label, where it can be told.
+def _round_choices(run: RunDirectory, number: int, ledger: LedgerColumns) -> Choices | None:
+    """The predictions behind a ledger; None where there are none, or of other images.
 
     Raises:
         UserError: the round's predictions are damaged, or were written and are gone.
     """
-    unknown: list[str | None] = [None] * len(ledger)
     path = run.predictions(f"unlabelled-{number:02d}")
     try:
-        predictions = load_predictions(path)
+        predictions = open_predictions(path)
     except FileNotFoundError:
         if is_listed(path, run.path):
             raise UserError(
@@ -173,15 +164,20 @@ def _second_choices(run: RunDirectory, number: int, ledger: Sequence[PseudoLabel
                 where=clean(path),
                 hint="copy the file back, or launch the recipe as a new run",
             ) from None
-        return unknown
-    if predictions.ids != tuple(row.id for row in ledger):
-        return unknown
-    names = class_names(run, predictions, ledger)
-    best = ([names.get(index) for index in order] for order in _best_two(predictions.probabilities).tolist())
-    return [
-        second if first == row.pseudo_label else first
-        for (first, second), row in zip(best, ledger, strict=True)
-    ]
+        return None
+    if predictions.ids != ledger.ids:
+        return None
+    return Choices(predictions, _class_names(run, predictions, ledger))
+
+
+def _second_choices(choices: Choices, names: ClassNames, said: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(N,) the most probable class of each image besides its pseudo-label; -1 where it has no name."""
+    places = names.of(choices.names.get(index) for index in range(choices.predictions.width))
+    second = np.empty(len(said), dtype=np.int32)
+    for rows, probabilities in choices.predictions.blocks():
+        best = places[_best_two(probabilities)]  # (B, 2)
+        second[rows] = np.where(best[:, 0] == said[rows], best[:, 1], best[:, 0])
+    return second
 
 
 def _best_two(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -192,8 +188,8 @@ def _best_two(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.column_stack([first, others.argmax(axis=1)])
 
 
-def class_names(
-    run: RunDirectory, predictions: Predictions, ledger: Sequence[PseudoLabel]
+def _class_names(
+    run: RunDirectory, predictions: SavedPredictions, ledger: LedgerColumns
 ) -> dict[int, str | None]:
     """What the columns of a round's predictions are called.
 
@@ -201,10 +197,11 @@ def class_names(
     """
     if run.results.exists():
         return dict(enumerate(read_results(run.results).classes))
+    names, true = (*ledger.names, None), ledger.columns["true_label"]  # None at -1
+    labels, last = np.unique(predictions.labels[::-1], return_index=True)
+    rows = (len(true) - 1 - last).tolist()
     return {
-        label: row.true_label
-        for label, row in zip(predictions.labels.tolist(), ledger, strict=True)
-        if label >= 0
+        label: names[int(true[row])] for label, row in zip(labels.tolist(), rows, strict=True) if label >= 0
     }
 
 

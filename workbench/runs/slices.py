@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.runs.intervals import SIGNIFICANT, Interval, holm, wilson
-from workbench.runs.opinions import Opinion
+from workbench.runs.opinion_columns import Opinion
 from workbench.support.clean import clean
 from workbench.support.errors import UserError, nearest
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from rich.text import Text
 
 from workbench.dataset.review import Correction, Review, Verdict
-from workbench.runs.doubt import Doubt, Likely
-from workbench.runs.opinions import Opinion
+from workbench.runs.doubt import Doubt
+from workbench.runs.opinion_columns import Opinion
+from workbench.runs.opinions import Likely
 from workbench.runs.sources import IssueSource, RoundSource
 from workbench.support.clean import clean
 from workbench.support.units import fraction, signed
@@ -146,7 +147,7 @@ def source_line(material: Material, query: Query, colours: Palette) -> list[Word
     least = "likely wrong first" if isinstance(material.source, IssueSource) else "least sure first"
     direction = "surest first" if query.surest_first else least
     if isinstance(material.source, IssueSource):
-        found = sum(row.issue is True for row in material.opinions.rows)
+        found = int(material.opinions.rows.flag("issue").sum())
         named = f"label issues ({found:,})"
     return [
         Word(Text("‹", colours.accent), "inspect.earlier"),

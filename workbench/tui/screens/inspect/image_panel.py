@@ -19,8 +19,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from workbench.dataset.review import Correction
-from workbench.runs.doubt import Likely
-from workbench.runs.opinions import Opinion
+from workbench.runs.opinion_columns import Opinion
+from workbench.runs.opinions import Likely
 from workbench.tui.pictures.tile_drawing import Tile
 from workbench.tui.screens.inspect.captions import bars, facts, share
 from workbench.tui.screens.inspect.explanations import Explanations, Nearest, Neighbour, Saliency

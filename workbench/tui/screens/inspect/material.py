@@ -10,8 +10,9 @@ from workbench.dataset.review import Review
 from workbench.dataset.verdict_file import VerdictFile, verdict_file
 from workbench.recipe import Recipe, load_recipe
 from workbench.recipe.data import Data
-from workbench.runs.doubt import Choices, Doubt, choices_of, known_orders, with_changes
+from workbench.runs.doubt import Doubt, known_orders, with_changes
 from workbench.runs.layout import RunDirectory
+from workbench.runs.opinion_columns import OpinionRows
 from workbench.runs.opinions import Opinions
 from workbench.runs.slices import Slice
 from workbench.runs.sources import (
@@ -40,7 +41,6 @@ class Material:
     """The one shown; None when there are none."""
     opinions: Opinions
     orders: tuple[Doubt, ...]
-    choices: Choices | None
     verdicts: VerdictFile
     """Where verdicts on its images are kept."""
     review: Review
@@ -117,19 +117,19 @@ def read_material(run: RunDirectory, wanted: str, runs_home: Path) -> Material:
     source = source_from(wanted)
     if source not in sources:
         source = default_source(sources)
-    opinions, choices = Opinions((), ()), None
+    opinions = Opinions(OpinionRows.of(()), ())
     try:
         if source is not None:
             opinions = opinions_of(run, source)
             opinions = with_changes(run, opinions, source)
-            choices = choices_of(run, source)
+            opinions.rows.among(())  # makes the index by which all look-ups go, here in the thread
     except UserError as error:
         problem = str(error)
     except OSError as error:
         problem = f"{run.id} cannot be read: {error.strerror or error}"
     orders = tuple(known_orders(opinions))
     problem = problem or review_problem
-    return Material(run, recipe, sources, source, opinions, orders, choices, verdicts, review, problem)
+    return Material(run, recipe, sources, source, opinions, orders, verdicts, review, problem)
 
 
 def default_source(sources: tuple[Source, ...]) -> Source | None:

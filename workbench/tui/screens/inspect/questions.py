@@ -19,7 +19,7 @@ from textual.widgets import Static
 from workbench.dataset.verdict_file import LabelledFolder
 from workbench.recipe import Recipe, dump_recipe
 from workbench.runs.doubt import Doubt
-from workbench.runs.opinions import Opinion
+from workbench.runs.opinion_columns import Opinion
 from workbench.runs.results import Confusion
 from workbench.runs.sources import IssueSource, RoundSource, Source, SplitSource
 from workbench.runs.ticket import read_ticket
@@ -69,9 +69,8 @@ def ask_order(material: Material, query: Query) -> AskChoice:
 def ask_class(material: Material, query: Query) -> AskChoice:
     """Which class, with how many images it has; answered by its name or `ANY`."""
     choices = [(ANY, "any class")]
-    for name in material.opinions.classes:
-        number = sum(name in (row.said, row.true) for row in material.opinions.rows)
-        choices.append((name, f"{clean(name)}  ({number})"))
+    images = material.opinions.rows.images_of
+    choices += [(name, f"{clean(name)}  ({images.get(name, 0)})") for name in material.opinions.classes]
     return AskChoice("Only this class", choices, query.class_name)
 
 
@@ -87,7 +86,7 @@ def ask_pair(pairs: Sequence[Confusion]) -> AskChoice:
 
 def ask_label(material: Material, judged: Sequence[Opinion]) -> AskChoice:
     """Which class the images are; the most probable ones of the first image come first."""
-    likely = material.choices.top(judged[0].id) if material.choices is not None else ()
+    likely = material.opinions.choices.top(judged[0].id) if material.opinions.choices is not None else ()
     known = set(material.opinions.classes)
     top = [(one.name, f"{clean(one.name)}  {share(one.probability)}") for one in likely if one.name in known]
     named = {name for name, _ in top}

@@ -10,7 +10,8 @@ from typing import Any
 
 from workbench.dataset.review import Correction, Review, Verdict
 from workbench.runs.doubt import Choice, Doubt, choose, rank
-from workbench.runs.opinions import Opinion, Opinions
+from workbench.runs.opinion_columns import Opinion, OpinionRows
+from workbench.runs.opinions import Opinions
 from workbench.runs.slices import Slice
 from workbench.runs.sources import RoundSource, Source, SplitSource
 from workbench.support.records import plain, record_or_defaults
@@ -78,7 +79,7 @@ class Query:
             query = replace(query, true="", said="")
         return query
 
-    def pick(self, opinions: Opinions, reviewed: Set[str], sliced: Slice | None = None) -> list[Opinion]:
+    def pick(self, opinions: Opinions, reviewed: Set[str], sliced: Slice | None = None) -> OpinionRows:
         """The opinions to show, in their order.
 
         Args:
@@ -89,11 +90,9 @@ class Query:
         choice = Choice(self.wrong, self.taught, self.flipped, self.class_name or None, pair)
         fitting = choose(opinions, choice)
         if sliced is not None and sliced.key == self.slice:
-            inside = frozenset(sliced.ids)
-            fitting = [opinion for opinion in fitting if opinion.id in inside]
+            fitting = fitting.where(fitting.among(sliced.ids))
         if self.reviewed is not Reviewed.ANY:
-            wanted = self.reviewed is Reviewed.YES
-            fitting = [opinion for opinion in fitting if (opinion.id in reviewed) == wanted]
+            fitting = fitting.where(fitting.among(reviewed) == (self.reviewed is Reviewed.YES))
         return rank(fitting, self.order, surest_first=self.surest_first)
 
     def options(self, source: Source) -> list[str]:
@@ -137,7 +136,7 @@ class ReviewQueue:
         self.material: Material | None = None
         """None before anything was read."""
         self.query = Query()
-        self.shown: list[Opinion] = []
+        self.shown = OpinionRows.of(())
         self.marked: set[str] = set()
         """Ids; each of an image that is shown."""
         self.corrections: dict[str, Correction] = {}
@@ -174,24 +173,25 @@ class ReviewQueue:
             where the cursor is to be: on the image `keep` if that is shown, else where it was.
         """
         self.shown = self.query.pick(self.loaded.opinions, self.corrections.keys(), self.loaded.sliced)
-        places = {opinion.id: index for index, opinion in enumerate(self.shown)}
-        self.marked &= places.keys()
-        return places.get(keep, cursor)
+        if self.marked:
+            self.marked &= set(self.shown.where(self.shown.among(self.marked)).ids())
+        place = self.shown.position(keep) if keep else None
+        return cursor if place is None else place
 
     def at(self, cursor: int) -> Opinion | None:
         """The image under the cursor; None where no image fits."""
-        return self.shown[cursor] if self.shown else None
+        return self.shown[cursor] if len(self.shown) else None
 
     def ids(self, start: int, count: int) -> list[str]:
         """The images from `start` on, at most `count` of them."""
-        return [opinion.id for opinion in self.shown[start : start + count]]
+        return self.shown[start : start + count].ids()
 
     # What is judged
 
     def judged(self, cursor: int, *, alone: bool) -> list[Opinion]:
         """What a verdict is about: the marked images, else, or where `alone`, the one under the cursor."""
         if self.marked and not alone:
-            return [opinion for opinion in self.shown if opinion.id in self.marked]
+            return list(self.shown.where(self.shown.among(self.marked)))
         return [self.shown[cursor]]
 
     def judge(self, verdict: Verdict, judged: Sequence[Opinion], labels: Sequence[str]) -> list[Correction]:

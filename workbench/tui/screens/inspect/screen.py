@@ -21,7 +21,7 @@ from workbench.dataset.review import Correction, Verdict
 from workbench.recipe.data import Data
 from workbench.runs.doubt import Doubt, confused_pairs
 from workbench.runs.layout import RunDirectory
-from workbench.runs.opinions import Opinion
+from workbench.runs.opinion_columns import Opinion
 from workbench.runs.sources import IssueSource, asks_teacher, sources_of
 from workbench.runs.watching import RunsView
 from workbench.support.clean import clean
@@ -290,7 +290,7 @@ class InspectScreen(PlaceScreen[InspectPlace]):
         if current is not None:
             line = captions.one_line(current, queue.corrections.get(current.id), colours)
         else:
-            is_filtered_out = queue.material is not None and queue.material.opinions.rows
+            is_filtered_out = queue.material is not None and len(queue.material.opinions.rows)
             line = plain(captions.NOTHING_FITS if is_filtered_out else "", colours.warning)
         self.query_one("#line", Static).update(line, layout=False)
         if self.large or self.has_class("-wide"):
@@ -301,7 +301,7 @@ class InspectScreen(PlaceScreen[InspectPlace]):
         return ImageView(
             opinion=current,
             correction=self.queue.corrections.get(current.id),
-            likely=material.choices.top(current.id) if material.choices is not None else (),
+            likely=material.opinions.choices.top(current.id) if material.opinions.choices is not None else (),
             files=self.files,
             ahead=tuple(self.queue.ids(self.grid.cursor, _AHEAD)),
             by_teacher=material.source is not None and asks_teacher(material.source),
