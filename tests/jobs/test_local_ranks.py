@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.jobs.background import wait_until
+from workbench.jobs import local_ranks
 from workbench.jobs.local_ranks import LEFT_ALONE, LocalRanks
 from workbench.jobs.start import child_environment
 from workbench.runs.attempt_control import STOP_SIGNALS
@@ -18,7 +19,8 @@ from workbench.support.ranks import rank_here
 
 _ALIKE = "import os, sys, time\nrank = int(os.environ['RANK'])\n"
 """What every rank does first; its lifeline is the last argument."""
-_WAITS = _ALIKE + "print('here', flush=True)\nos.read(int(sys.argv[-1]), 1)\n"
+_STAYS = "os.read(int(sys.argv[-1]), 1)\n"
+_WAITS = _ALIKE + "print('here', flush=True)\n" + _STAYS
 
 
 def _ranks(code: str, size: int = 3, heard: list[tuple[int, str]] | None = None) -> LocalRanks:
@@ -51,8 +53,9 @@ def test_each_rank_finds_its_place_in_torchruns_variables_and_the_first_is_this_
 def test_a_rank_that_ends_before_its_time_is_named_with_what_ended_it_and_its_last_words(
     end: str, reason: str
 ) -> None:
-    with _ranks(_ALIKE + f"if rank == 2: {end}\nos.read(int(sys.argv[-1]), 1)") as ranks:
+    with pytest.raises(InterruptedError), _ranks(_ALIKE + f"if rank == 2: {end}\n{_STAYS}") as ranks:
         fallen = ranks.fallen(60)
+        raise InterruptedError  # as rank 0 does, so that nobody waits for rank 1
     assert fallen is not None
     assert (fallen.rank, fallen.reason.startswith(reason)) == (2, True), fallen.reason
 
@@ -71,7 +74,8 @@ def _children_since(before: list[psutil.Process]) -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if child not in before]
 
 
-def test_what_ends_a_run_reaches_no_rank_but_by_its_first_process() -> None:
+def test_what_ends_a_run_reaches_no_rank_but_by_its_first_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_ranks, "_LAST_SECONDS", 0.2)
     before = psutil.Process().children()
     with _ranks(_WAITS, size=2) as ranks:
         (process,) = _children_since(before)
@@ -79,6 +83,7 @@ def test_what_ends_a_run_reaches_no_rank_but_by_its_first_process() -> None:
             process.send_signal(number)
         assert ranks.fallen(0.5) is None
         assert process.is_running()
+    assert not process.is_running()  # it was given the time to end by itself, and did not
 
 
 def test_a_failure_of_the_first_process_ends_the_others_at_once() -> None:
