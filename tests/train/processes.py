@@ -15,10 +15,9 @@ from pathlib import Path
 
 from workbench.runs.layout import RunDirectory, run_directories
 
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(
-    ["tests.train.processes", "workbench.cli.main", "workbench.cli.run", "workbench.train", "plotext"]
-)
+SERVER = multiprocessing.get_context("forkserver")
+"""Starts processes that have loaded everything; another signal, thread or file of this one they have not."""
+SERVER.set_forkserver_preload(["tests.train.preload"])
 PATIENCE_SECONDS = 120
 
 
@@ -67,7 +66,7 @@ class Petbench:
         home.mkdir(parents=True, exist_ok=True)
         self._output = home / f"output-{time.monotonic_ns()}.txt"
         job = (arguments, home, self._output, moment, file_limit)
-        self._process: ForkServerProcess = _SERVER.Process(target=_petbench, args=job)
+        self._process: ForkServerProcess = SERVER.Process(target=_petbench, args=job)
         self._process.start()
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 import socket
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 
+from tests.train.processes import SERVER
 from workbench.support.ranks import Rank, rank_here
 from workbench.train.world import World, joined
 
@@ -37,12 +37,12 @@ def in_world(size: int, work: Callable[..., Any], *given: Any) -> list[Any]:
     Raises:
         AssertionError: with the traceback of one that failed.
     """
-    context, port = multiprocessing.get_context("spawn"), free_port()
+    port = free_port()
     pipes, processes = [], []
     for number in range(size):
-        ours, theirs = context.Pipe()
+        ours, theirs = SERVER.Pipe()
         variables = Rank(number, size, number).variables(HERE, port)
-        process = context.Process(target=_work, args=(theirs, variables, work, given), daemon=True)
+        process = SERVER.Process(target=_work, args=(theirs, variables, work, given), daemon=True)
         process.start()
         theirs.close()
         pipes.append(ours)
