@@ -1,4 +1,4 @@
-"""All that a petbench process loads until it has trained a run: a fork server imports it once for all of them."""
+"""All that a petbench process loads until it has trained a run: a fork server does it once for all."""
 
 from __future__ import annotations
 
