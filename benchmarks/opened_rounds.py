@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -137,8 +136,7 @@ def draw_rounds(run: RunDirectory, images: int, classes: int, rounds: int) -> No
 
 def opened(run: RunDirectory) -> dict[str, Any]:
     """What it costs in this process, which has opened none before."""
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    before, began = private(), time.process_time()
+    resident, before, began = of_process("VmHWM"), of_process("RssAnon"), time.process_time()
     material = read_material(run, "", run.path.parent)
     queue = ReviewQueue()
     queue.take(material)
@@ -147,8 +145,7 @@ def opened(run: RunDirectory) -> dict[str, Any]:
     ordered = seconds(queue, Query(Doubt.FLIPS))
     filtered = seconds(queue, Query(Doubt.DISAGREEMENT, wrong=True, taught=True))
     gc.collect()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - resident
-    kept = private() - before
+    peak, kept = of_process("VmHWM") - resident, of_process("RssAnon") - before
     return {"opened": opened, "order": ordered, "filters": filtered, "kept": kept, "peak": peak}
 
 
@@ -160,10 +157,10 @@ def seconds(queue: ReviewQueue, query: Query) -> float:
     return time.process_time() - began
 
 
-def private() -> int:
-    """Bytes of this process's own memory."""
+def of_process(name: str) -> int:
+    """Bytes: `VmHWM`, resident at most since it began; `RssAnon`, its own now."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 if __name__ == "__main__":

@@ -176,6 +176,21 @@ def test_feature_and_image_batches_go_in_the_same_order() -> None:
     assert [b.positions.tolist() for b in features.epoch(4)] == images
 
 
+def test_targets_made_batch_by_batch_are_those_that_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    soft = random.dirichlet(np.ones(5), 9).astype(np.float32)
+    soft[4] = [0, -0.5, 0, -0.5, 0]
+    parts = [Samples.of(np.arange(6), np.arange(6) % 5, 5), Samples.soft(np.arange(9), soft)]
+    for samples in (parts[0], parts[1], Samples.concatenate(parts)):
+        rows, features, every = np.arange(len(samples)), torch.zeros(len(samples), 2), []
+        for limit in (2**20, 0):
+            monkeypatch.setattr("workbench.loader.batches._DENSE_BYTES", limit)
+            every.append(FeatureBatches(features, rows, samples, 4, seed=0).epoch(1))
+        for held, made in zip(*every, strict=True):
+            assert held.targets.dtype == made.targets.dtype == torch.float32
+            assert held.targets.numpy().tobytes() == made.targets.numpy().tobytes()
+
+
 def test_rows_that_name_no_feature_are_refused() -> None:
     with pytest.raises(ValueError, match="rows"):
         FeatureBatches(torch.zeros(3, 2), np.array([0, 1, 3]), _samples(3), 2, 0)

@@ -56,3 +56,14 @@ def test_rows_that_are_no_targets_are_refused(row: list[float]) -> None:
 def test_labels_of_no_class_are_refused(label: int) -> None:
     with pytest.raises(ValueError, match="labels must be in 0 … 3"):
         Targets.certain(np.array([label]), CLASSES)
+
+
+def test_totals_are_the_sums_of_the_rows() -> None:
+    random = np.random.default_rng(0)
+    weights = random.random(40).astype(np.float32)
+    certain = Targets.certain(random.integers(0, 7, 40), 7)
+    exact = (certain.dense() * weights[:, None]).sum(axis=0, dtype=np.float64)
+    assert certain.totals(weights).tobytes() == exact.tobytes()
+    mixed = Targets.concatenate([certain, Targets.of(random.dirichlet(np.ones(7), 9).astype(np.float32))])
+    weights = random.random(49).astype(np.float32)
+    np.testing.assert_allclose(mixed.totals(weights), weights @ mixed.dense(), rtol=1e-5)

@@ -19,7 +19,7 @@ from workbench.compute import accelerator_of, runs_ahead
 from workbench.loader.augmentation import ViewPlan, mix
 from workbench.loader.geometry import WHOLE
 from workbench.loader.randomness import combine, permutation
-from workbench.loader.samples import FRESH, PLAIN, Samples
+from workbench.loader.samples import FRESH, PLAIN, Samples, Targets
 from workbench.loader.store import ImageStore, to_device
 from workbench.loader.views import (
     Channels,
@@ -309,6 +309,44 @@ class ImageBatches:
         return Batch(inputs, targets, weights, len(rows) * samples.mean_weight, positions, heads)
 
 
+_DENSE_BYTES = 2**26
+"""Of targets that are held as rows of probabilities: to make 32 of 1,000 classes anew takes a head's step a
+tenth longer."""
+
+
+class _KeptTargets:
+    """K rows of targets on a device: few as rows of (C,), of many the classes and what is soft."""
+
+    def __init__(self, targets: Targets, device: torch.device) -> None:
+        self._classes, self._rows = targets.classes, torch.zeros(0)
+        self._is_dense = 4 * targets.classes * len(targets) <= _DENSE_BYTES
+        if self._is_dense:
+            self._rows = to_device(targets.dense(), device)
+            return
+        self._places = to_device(targets.places, device)
+        self._soft = to_device(targets.soft, device)
+
+    def taken(self, index: Tensor) -> _KeptTargets:
+        """These rows."""
+        found = copy(self)
+        if self._is_dense:
+            found._rows = self._rows[index]
+        else:
+            found._places = self._places[index]
+        return found
+
+    def dense(self, rows: slice) -> Tensor:
+        """(B, C) float32 of these rows, the very same either way."""
+        if self._is_dense:
+            return self._rows[rows]
+        places = self._places[rows]
+        targets = (places[:, None] == torch.arange(self._classes, device=places.device)).float()
+        if len(self._soft):
+            own = self._soft[(-1 - places).clamp(min=0)]
+            targets = torch.where((places < 0)[:, None], own, targets)
+        return targets
+
+
 class FeatureBatches:
     """Cached features of a frozen trunk, on their own device: an epoch costs little beside the head's steps.
 
@@ -329,7 +367,7 @@ class FeatureBatches:
             )
         self._features = features
         self._rows = to_device(rows, features.device)
-        self._targets = to_device(samples.targets.dense(), features.device)
+        self._targets = _KeptTargets(samples.targets, features.device)
         self._weights = to_device(samples.weights, features.device)
         self._mean_weight = samples.mean_weight
         self._positions = samples.positions
@@ -345,12 +383,12 @@ class FeatureBatches:
         order = self._order.shuffled(epoch)
         index = to_device(order, self._features.device)
         # Small columns are shuffled once an epoch and sliced; features are gathered a batch at a time.
-        rows, targets, weights = self._rows[index], self._targets[index], self._weights[index]
+        rows, targets, weights = self._rows[index], self._targets.taken(index), self._weights[index]
         positions = self._positions[order]
         for batch in self._order.slices(first_step):
             inputs = self._features.index_select(0, rows[batch])
             total_weight = len(inputs) * self._mean_weight
-            yield Batch(inputs, targets[batch], weights[batch], total_weight, positions[batch])
+            yield Batch(inputs, targets.dense(batch), weights[batch], total_weight, positions[batch])
 
 
 def plain_batches(

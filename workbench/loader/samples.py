@@ -101,6 +101,14 @@ class Targets:
             targets[is_soft] = self.soft[-1 - places[is_soft]]
         return targets
 
+    def totals(self, weights: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(C,) float64: the sum of all rows, each times its weight of (K,)."""
+        certain = self.places >= 0
+        totals = np.bincount(self.places[certain], weights[certain], self.classes)
+        soft = self.soft[-1 - self.places[~certain]] * weights[~certain, None]
+        found: NDArray[np.float64] = totals + soft.sum(axis=0, dtype=np.float64)
+        return found
+
     @property
     def _soft_negative(self) -> NDArray[np.bool_]:
         negative: NDArray[np.bool_] = np.any(self.soft < 0, axis=1)

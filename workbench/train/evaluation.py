@@ -208,8 +208,7 @@ def loss_offsets(
     if met is None:
         return None
     classes = len(setup.classes)
-    weights = samples.weights[:labelled, None]
-    taught = (samples.targets.dense()[:labelled] * weights).sum(axis=0, dtype=np.float64)
+    taught = samples.targets.take(np.arange(labelled)).totals(samples.weights[:labelled])
     # Of the pool what it is expected to be: what a rule has chosen so far is the easy classes first. Rows
     # that only rule classes out teach no mixture.
     covered = taught > 0
