@@ -8,7 +8,8 @@ import timm
 import torch
 
 from tests.model.small import images
-from workbench.model import build
+from workbench.model import build, skeleton
+from workbench.model.classifier import outputs_at
 from workbench.model.families.lite import LITE, SamePadConv2d, lite_weights_file
 from workbench.model.weights import read_tensors
 from workbench.recipe import Model
@@ -28,6 +29,14 @@ def test_features_equal_timms_network_with_the_same_weights(name: str) -> None:
         torch.testing.assert_close(ours.features(batch), expected, rtol=0, atol=0)
     assert ours.mean == ours.std == (0.5, 0.5, 0.5)
     assert ours.native_size == theirs.pretrained_cfg["input_size"][-1]
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite2"])
+def test_images_of_any_size_pass_as_it_says(name: str) -> None:
+    network = skeleton(Model(backbone=name, weights="none"), 5)
+    assert network.any_size
+    for size in (1, 2, 3, 31, 32, 33, 97):
+        assert outputs_at(network, size) == (1, 5)
 
 
 @pytest.mark.parametrize(("size", "out"), [(8, 4), (7, 4), (15, 8)])

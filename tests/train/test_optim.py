@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -142,22 +143,17 @@ def test_the_gathered_update_is_the_optimisers_own_also_for_layers_that_begin_an
 
 
 @pytest.mark.slow
-def test_a_network_of_our_own_is_built_and_updated_without_torchs_compiler_and_torchvision() -> None:
+def test_a_run_of_a_network_of_our_own_loads_neither_torchs_compiler_nor_torchvision(tmp_path: Path) -> None:
     """Their imports take about as long as torch's own."""
-    code = """
+    code = f"""
 import sys
-import workbench.train.attempt
-from workbench.model import build
-from workbench.recipe import Model, Optimizer
-from workbench.train.optim import FusedUpdate, make_optimizer
-network = build(Model(backbone="efficientnet_lite0", weights="none"), 3, seed=0)
-optimizer = make_optimizer(
-    Optimizer(), [{"params": [*network.linear.parameters()], "lr": 0.1, "weight_decay": 0.0}]
-)
-optimizer.zero_grad()
-network.linear.weight.sum().backward()
-FusedUpdate(optimizer).step()
-print([name for name in ("torch._dynamo", "torchvision", "timm") if name in sys.modules])
+from pathlib import Path
+from pathlib import Path
+from tests.train.making import HEAD, make_sample, tiny, train
+home = Path({str(tmp_path)!r})
+changes = ("model.backbone=efficientnet_lite0", "finetune.layers=all", "training.epochs=1")
+train(tiny(HEAD, make_sample(home / "sample"), *changes), home).results
+print([name for name in ("torch._dynamo", "sympy", "torchvision", "timm") if name in sys.modules])
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"

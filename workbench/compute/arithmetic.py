@@ -96,15 +96,21 @@ def stated(*, tf32: bool, deterministic: bool, fixed_sizes: bool = False) -> Ite
     if deterministic:
         os.environ.setdefault(_WORKSPACE, _WORKSPACE_CHOICE)
         filling.fill_uninitialized_memory = False  # nobody reads it here, and it costs a pass
-    torch.use_deterministic_algorithms(deterministic)
+    _use_deterministic(deterministic)
     cudnn.deterministic = deterministic
     try:
         yield
     finally:
         allow_tf32(convolutions=before[0][0], products=before[0][1])
-        torch.use_deterministic_algorithms(before[1])
+        _use_deterministic(before[1])
         cudnn.deterministic, cudnn.benchmark = before[2:]
         filling.fill_uninitialized_memory = fills
+
+
+def _use_deterministic(wanted: bool) -> None:
+    # Not asked for what is so already: the call loads torch's compiler (2.9 and later), two seconds of it.
+    if wanted != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(wanted)
 
 
 def times_convolutions(device: torch.device) -> bool:

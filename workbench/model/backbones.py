@@ -18,7 +18,7 @@ from workbench.model.classifier import (
     PublishedHead,
     Tensors,
     TrunkPart,
-    outputs_at,
+    check_size,
     set_noise,
 )
 from workbench.model.family import family_of
@@ -104,6 +104,7 @@ def joined(classifiers: Sequence[ImageClassifier]) -> Architecture:
             for own, path in zip(classifiers, paths, strict=True)
         ),
         native_size=max(own.native_size for own in classifiers),
+        any_size=all(own.any_size for own in classifiers),
         mean=first.mean,
         std=first.std,
         parts=tuple(
@@ -237,7 +238,7 @@ def _entries(model: Model) -> tuple[dict[str, Tensors], str]:
 
 def _refuse_size(classifier: ImageClassifier, size: int) -> None:
     try:
-        outputs_at(classifier, size)
+        check_size(classifier, size)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise UserError(
             f"{classifier.backbone} cannot take images of {size} × {size} pixels",

@@ -135,6 +135,8 @@ class Architecture:
         groups: input to output, without the head; parts are names under `trunk`.
         mean, std: of the RGB channels in [0, 1] that the published weights were trained with.
         native_size: side in pixels of the images that the published weights were trained for.
+        any_size: images of every size from one pixel up can be taken, so that nobody need try: a try loads
+            torch's compiler, two seconds of it.
         discards: name prefixes of published tensors that have no place here: the old head, auxiliary heads.
         translate: renames a published layout's tensors to the trunk's.
         parts: the trunks that it is made of, where these are several.
@@ -146,6 +148,7 @@ class Architecture:
     feature_width: int
     groups: tuple[LayerGroup, ...]
     native_size: int
+    any_size: bool = False
     mean: Triple = IMAGENET_MEAN
     std: Triple = IMAGENET_STD
     discards: tuple[str, ...] = ()
@@ -182,7 +185,7 @@ class ImageClassifier(nn.Module):
         trunk: images (B, 3, H, W) float32, normalised by `mean` and `std` -> features (B, D).
         head: dropout and linear layer, features (B, D) -> logits (B, C).
         groups: input to output, the last is "head"; every parameter and buffer is in exactly one.
-        backbone, mean, std, feature_width, native_size, chain: see `Architecture`.
+        backbone, mean, std, feature_width, native_size, any_size, chain: see `Architecture`.
         parts: the trunks whose features these are, in their order; a single one for most.
         weights_notes: what to tell of the weights file, such as which of its entries was read.
 
@@ -209,6 +212,7 @@ class ImageClassifier(nn.Module):
         self.std = architecture.std
         self.feature_width = architecture.feature_width
         self.native_size = architecture.native_size
+        self.any_size = architecture.any_size
         self.chain = architecture.chain
         self.parts = architecture.parts or (
             TrunkPart(self.backbone, "", self.feature_width, self.mean, self.std),
@@ -278,6 +282,16 @@ class ImageClassifier(nn.Module):
     def is_held(self, module: nn.Module) -> bool:
         """Whether `train` leaves the module in evaluation mode."""
         return any(module is held for held in self._held)
+
+
+def check_size(classifier: ImageClassifier, size: int) -> None:
+    """See that the network takes images of `size` pixels a side.
+
+    Raises:
+        RuntimeError, AssertionError, ValueError: whatever the trunk raises for a size that it cannot take.
+    """
+    if not classifier.any_size:
+        outputs_at(classifier, size)
 
 
 def outputs_at(classifier: ImageClassifier, size: int, *, training: bool = False) -> torch.Size:

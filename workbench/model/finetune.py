@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from workbench.model.backbones import build, skeleton
-from workbench.model.classifier import ImageClassifier, noisy_modules, outputs_at
+from workbench.model.classifier import ImageClassifier, check_size, noisy_modules, outputs_at
 from workbench.recipe import Finetune, Optimizer, Recipe
 from workbench.recipe.layer_groups import GroupChoice, LayerGroups, choose_groups, rates_of
 from workbench.support.errors import UserError
@@ -320,7 +320,7 @@ def _check_progressive(classifier: ImageClassifier, recipe: Recipe) -> None:
         return
     for side in sorted(recipe.view_sides):
         try:
-            outputs_at(classifier, side)
+            check_size(classifier, side)
         except (RuntimeError, AssertionError, ValueError) as error:
             size = recipe.data.image_size
             raise UserError(

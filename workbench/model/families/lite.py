@@ -173,6 +173,7 @@ def lite_architecture(name: str, weights: str) -> Architecture:
             LayerGroup("conv_head", ("conv_head",)),
         ),
         native_size=facts.native_size,
+        any_size=True,  # padding by hand, down to maps of one value
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         discards=("_fc", "classifier"),
