@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from workbench.jobs.nvml import library, processes_on, slices_of, text_of
 from workbench.support.units import human_bytes
 
 
@@ -147,20 +148,15 @@ def read_driver() -> Driver | DriverTrouble:
     import pynvml
 
     try:
-        pynvml.nvmlInit()
+        with library() as nvml:
+            cuda = nvml.nvmlSystemGetCudaDriverVersion()
+            gpus = tuple(_read_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
+            version = text_of(nvml.nvmlSystemGetDriverVersion())
+            return Driver(version, (cuda // 1000, cuda % 1000 // 10), gpus)
     except pynvml.NVMLError_LibraryNotFound:
         return DriverTrouble("no NVIDIA driver", missing=True)
     except pynvml.NVMLError as error:
         return DriverTrouble(str(error), missing=False)
-    try:
-        cuda = pynvml.nvmlSystemGetCudaDriverVersion()
-        count = pynvml.nvmlDeviceGetCount()
-        gpus = tuple(_read_gpu(pynvml, index) for index in range(count))
-        return Driver(_text(pynvml.nvmlSystemGetDriverVersion()), (cuda // 1000, cuda % 1000 // 10), gpus)
-    except pynvml.NVMLError as error:
-        return DriverTrouble(str(error), missing=False)
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def has_nvidia_card() -> bool:
@@ -275,12 +271,12 @@ def _read_gpu(nvml: Any, index: int) -> Gpu:
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)
     return Gpu(
         index=index,
-        name=_text(nvml.nvmlDeviceGetName(handle)),
+        name=text_of(nvml.nvmlDeviceGetName(handle)),
         memory_bytes=int(memory.total),
         free_bytes=int(memory.free),
-        processes=tuple(_read_processes(nvml, handle)),
+        processes=tuple(_processes(nvml, handle)),
         capability=_capability(nvml, handle),
-        slices=_count_slices(nvml, handle),
+        slices=sum(1 for _ in slices_of(nvml, handle)),
     )
 
 
@@ -292,25 +288,15 @@ def _capability(nvml: Any, handle: Any) -> tuple[int, int] | None:
     return int(major), int(minor)
 
 
-def _count_slices(nvml: Any, handle: Any) -> int:
-    from workbench.jobs.nvml import slices_of
-
-    return sum(1 for _ in slices_of(nvml, handle))
-
-
-def _read_processes(nvml: Any, handle: Any) -> Iterator[GpuProcess]:
+def _processes(nvml: Any, handle: Any) -> Iterator[GpuProcess]:
     import psutil
 
-    try:
-        running = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    except nvml.NVMLError:
-        return  # some containers and older cards do not tell
-    for process in running:
+    for pid, used in processes_on(nvml, handle):
         try:
-            user: str | None = psutil.Process(process.pid).username()
+            user: str | None = psutil.Process(pid).username()
         except psutil.Error:
             user = None
-        yield GpuProcess(process.pid, user, process.usedGpuMemory)
+        yield GpuProcess(pid, user, used)
 
 
 def _own_name() -> str | None:
@@ -318,8 +304,3 @@ def _own_name() -> str | None:
         return getpass.getuser()
     except (OSError, KeyError):
         return None  # a user id without a name, as in some containers
-
-
-def _text(value: str | bytes) -> str:
-    """NVML's older bindings return bytes."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -40,7 +40,7 @@ def read_gpus() -> list[Gpu] | None:
     None without an NVIDIA driver that answers.
     """
     try:
-        with _library() as nvml:
+        with library() as nvml:
             return [gpu for gpu, _ in _gpus(nvml)]
     except _errors():
         return None
@@ -49,14 +49,15 @@ def read_gpus() -> list[Gpu] | None:
 def read_loads() -> list[GpuLoad]:
     """The load of every GPU; nothing without an NVIDIA driver that answers."""
     try:
-        with _library() as nvml:
+        with library() as nvml:
             return [_load(nvml, gpu, handle) for gpu, handle in _gpus(nvml)]
     except _errors():
         return []
 
 
 @contextmanager
-def _library() -> Iterator[Any]:
+def library() -> Iterator[Any]:
+    """The library, begun, for the duration; raises its `NVMLError` where there is no driver that answers."""
     import pynvml
 
     pynvml.nvmlInit()
@@ -79,12 +80,12 @@ def _gpus(nvml: Any) -> Iterator[tuple[Gpu, Any]]:
     for index in range(nvml.nvmlDeviceGetCount()):
         whole = nvml.nvmlDeviceGetHandleByIndex(index)
         slices = list(slices_of(nvml, whole))
-        card = _text(nvml.nvmlDeviceGetUUID(whole)) if slices else ""
+        card = text_of(nvml.nvmlDeviceGetUUID(whole)) if slices else ""
         for handle in slices or [whole]:
             gpu = Gpu(
                 index=index,
-                uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
-                name=_text(nvml.nvmlDeviceGetName(handle)),
+                uuid=text_of(nvml.nvmlDeviceGetUUID(handle)),
+                name=text_of(nvml.nvmlDeviceGetName(handle)),
                 total_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
                 card=card,
             )
@@ -111,18 +112,23 @@ def _load(nvml: Any, gpu: Gpu, handle: Any) -> GpuLoad:
         utilisation: float | None = nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
     except nvml.NVMLError:
         utilisation = None  # a GPU divided by MIG, or a virtual one
-    try:
-        running = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    except nvml.NVMLError:
-        running = []  # some containers and older cards do not tell
     return GpuLoad(
         gpu=gpu,
         utilisation=utilisation,
         used_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).used),
-        processes=tuple((int(process.pid), int(process.usedGpuMemory or 0)) for process in running),
+        processes=tuple((pid, used or 0) for pid, used in processes_on(nvml, handle)),
     )
 
 
-def _text(value: str | bytes) -> str:
+def processes_on(nvml: Any, handle: Any) -> list[tuple[int, int | None]]:
+    """(pid, bytes) of every process that computes on a GPU; None where the driver does not tell how many."""
+    try:
+        running = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    except nvml.NVMLError:
+        return []  # some containers and older cards do not tell
+    return [(int(process.pid), process.usedGpuMemory) for process in running]
+
+
+def text_of(value: str | bytes) -> str:
     """NVML's older bindings return bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
