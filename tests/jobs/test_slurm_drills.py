@@ -49,9 +49,10 @@ class Drill:
         self._sample = sample
         self._home = home
 
-    def launch(self, name: str, *, partition: str = "low") -> RunDirectory:
-        """A run as a job of its own; all have the same recipe but for its name."""
+    def launch(self, name: str, *, partition: str = "low", devices: int = 1) -> RunDirectory:
+        """A run as a job of its own; all have the same recipe but for its name and devices."""
         text = recipe_text(SOME_SECONDS, self._sample).replace('name = "tiny-trunk"', f'name = "{name}"')
+        text += f"devices = {devices}\n" if devices > 1 else ""
         how = Submission(Cluster(partition=partition))
         return launch_on_slurm(parse_recipe(text), self.runs, how).run
 
@@ -155,6 +156,23 @@ def test_what_interrupts_a_run_never_changes_its_weights(drill: Drill, undisturb
     wait_until(lambda: _ticket(run).closed == "finished", "the ticket closed")
     assert (_attempt(run), _ticket(run).job) == (5, job)
     cluster.start_node(node)
+
+
+def test_a_job_of_two_processes_is_requeued_to_the_weights_of_one_that_nothing_interrupts(
+    drill: Drill,
+) -> None:
+    cluster = drill.cluster
+    whole, run = (drill.launch(name, devices=2) for name in ("pair", "requeued-pair"))
+    job = _ticket(run).job
+    if cluster.has_gpus:  # as many as the recipe's devices, for the one task
+        assert "gpu:2" in cluster.ask("squeue", "-h", "-j", job, "-O", "tres-per-node")
+    wait_for_epochs(run, 1)
+    cluster.ask("scontrol", "requeue", job)
+    _interrupted(run, 1)
+    wait_until(lambda: _attempt(run) == 2, "second attempt")
+    assert _weights(run) == _weights(whole)
+    assert [read_results(one.results).devices for one in (whole, run)] == [2, 2]
+    wait_until(lambda: _ticket(run).closed == "finished", "the ticket closed")
 
 
 def test_a_run_is_paused_resumed_and_stopped_through_slurm(drill: Drill) -> None:
