@@ -2,12 +2,14 @@
 
     python -m benchmarks.together [--backbone resnet18] [--side 128] [--rounds 5]
 
-Full steps of a network whose batch norms learn, which processes meet for in every layer, on a resident batch;
-gradients are added up once a step. Two processes of one thread each and one of two threads take turns.
+Full steps of a network whose batch norms learn, which processes meet for in every layer; gradients are added
+up once a step. Views (crops, flips, a trivial policy) are drawn from squares in memory, each process its own.
+Two processes of one thread each and one of two threads take turns.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import subprocess
@@ -21,9 +23,10 @@ from benchmarks.machine import ROOT
 from benchmarks.options import common_of, parser_of, report_of
 from benchmarks.report import Row, Table
 from benchmarks.turns import Spread, ratios
-from workbench.loader import Batch
+from workbench.loader import ImageBatches, ImageStore, Samples, stored_side
 from workbench.model import build
 from workbench.recipe.model import Model
+from workbench.recipe.training import Augmentation
 from workbench.runs.events import Silent
 from workbench.support.ranks import Rank, rank_here
 from workbench.train.host import keep_freed_memory
@@ -98,15 +101,6 @@ def _seconds(backbone: str, side: int, batch_size: int, steps: int, threads: int
     with joined(rank_here(), CPU) as world:
         classifier = build(Model(backbone=backbone, weights="none"), CLASSES, seed=0, image_size=side)
         classifier.to(memory_format=torch.channels_last).train()
-        numbers = torch.Generator().manual_seed(0)
-        images = torch.randn(batch_size, 3, side, side, generator=numbers)
-        batch = Batch(
-            images.contiguous(memory_format=torch.channels_last),
-            torch.eye(CLASSES)[torch.arange(batch_size) % CLASSES],
-            torch.ones(batch_size),
-            float(batch_size),
-            np.arange(batch_size),
-        )
         stepper = Stepper(
             classifier,
             torch.optim.SGD(classifier.parameters(), lr=1e-3, momentum=0.9, fused=True),
@@ -119,13 +113,28 @@ def _seconds(backbone: str, side: int, batch_size: int, steps: int, threads: int
             forward=classifier if world.is_alone else SharedPass(classifier, world, mixes_batch=True),
             world=world,
         )
-        for _ in range(WARM_UP):
+        batches = _batches(
+            batch_size * (WARM_UP + steps), side, batch_size, by_rows=not world.is_alone
+        ).epoch(0)
+        for batch in itertools.islice(batches, WARM_UP):
             stepper.step(batch)
         world.barrier()
         started = time.perf_counter()
-        for _ in range(steps):
+        for batch in batches:
             stepper.step(batch)
         return time.perf_counter() - started
+
+
+def _batches(images: int, side: int, batch_size: int, *, by_rows: bool) -> ImageBatches:
+    """Of noise: what a view costs does not depend on what is seen."""
+    numbers, stored = np.random.default_rng(0), stored_side(side)
+    pixels = numbers.integers(0, 256, (images, 3, stored, stored), dtype=np.uint8)
+    sizes = numbers.integers(300, 500, (images, 2))
+    store = ImageStore(pixels, sizes, (), np.empty(0, dtype=np.int64))
+    samples = Samples.of(np.arange(images), np.arange(images) % CLASSES, CLASSES)
+    mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+    views = Augmentation(policy="trivial")
+    return ImageBatches(store, samples, views, side, mean, std, batch_size, 0, CPU, by_rows=by_rows)
 
 
 if __name__ == "__main__":

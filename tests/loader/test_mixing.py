@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from workbench.loader.augmentation import Mixing, mix
+from workbench.loader.augmentation import Mixing, Mixture
 
 
 def _batch(count: int = 6, side: int = 20) -> tuple[Tensor, Tensor, Tensor]:
@@ -19,7 +19,10 @@ def _batch(count: int = 6, side: int = 20) -> tuple[Tensor, Tensor, Tensor]:
 def _mix(
     batch: tuple[Tensor, Tensor, Tensor], kind: Mixing, step: int, alpha: float = 1.0, epoch: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return mix(*batch, kind=kind, alpha=alpha, seed=0, epoch=epoch, step=step)
+    inputs, targets, weights = batch
+    mixture = Mixture.of(kind, alpha, len(inputs), inputs.shape[-1], seed=0, epoch=epoch, step=step)
+    partners = inputs[torch.from_numpy(mixture.partners)]
+    return mixture.images(inputs, partners), *mixture.labels(targets, weights)
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
@@ -72,10 +75,8 @@ def test_shares_follow_the_beta_distribution_and_repeat_for_the_same_step() -> N
 def test_the_mixed_loss_is_the_mix_of_the_weighted_losses(kind: Mixing) -> None:
     inputs, targets, _ = _batch()
     weights = torch.tensor([1.0, 0.0, 2.0, 0.5, 0.0, 3.0])
-    mixed, mixed_targets, mixed_weights = mix(
-        inputs, targets, weights, kind=kind, alpha=1.0, seed=1, epoch=0, step=2
-    )
-    _, shares, _ = mix(inputs, targets, torch.ones(6), kind=kind, alpha=1.0, seed=1, epoch=0, step=2)
+    mixed, mixed_targets, mixed_weights = _mix((inputs, targets, weights), kind, 2)
+    _, shares, _ = _mix((inputs, targets, torch.ones(6)), kind, 2)
     costs = torch.rand(6, 6)  # any loss that is linear in the targets
     expected = ((shares * weights) * costs).sum(dim=1)
     torch.testing.assert_close(mixed_weights * (mixed_targets * costs).sum(dim=1), expected)

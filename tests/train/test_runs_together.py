@@ -13,10 +13,13 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from tests.loader.conftest import Recorder
-from tests.train.making import HEAD, TRUNK, make_sample, places, tiny
+from tests.train.making import CLASSES, HEAD, TRAIN_IMAGES, TRUNK, make_sample, places, tiny
 from tests.train.worlds import in_world
+from workbench.loader import batches as batches_module
+from workbench.loader.views import render
 from workbench.recipe import STRATEGIES
 from workbench.recipe.dump import dump_recipe
 from workbench.recipe.online import Online
@@ -35,6 +38,8 @@ from workbench.train.world import World
 
 pytestmark = pytest.mark.timeout(900)  # one of them trains all recipes
 
+EPOCHS = 2
+"""Of `TRUNK`."""
 ONE_EPOCH = ("training.epochs=1",)
 QUIET = ("model.dropout=0.0", "training.epochs=1", "training.ema=0.0", 'optimizer.name="sgd"')
 FROZEN = ('finetune.batch_norm_statistics="frozen"', "optimizer.learning_rate=1e-2")
@@ -49,6 +54,8 @@ class Told:
     stages: tuple[str, ...]
     """What the network's weights came to after each stage."""
     said: tuple[str, ...] = ()
+    drawn: int = 0
+    """Training views that it made."""
 
 
 def _strategy(name: str) -> tuple[str, tuple[str, ...]]:
@@ -87,7 +94,12 @@ def _take_part(world: World, home: Path, name: str, folder: str = "together") ->
 def _go_on(world: World, home: Path, run: RunDirectory, recipe: Any) -> Told:
     place, recorder = replace(places(home), world=world), Recorder()
     stages: list[str] = []
+    drawn: list[int] = []
     train = StageRun.run
+
+    def counted(squares: Tensor, *given: Any) -> Tensor:
+        drawn.append(len(squares))
+        return render(squares, *given)
 
     def watched(stage: StageRun) -> Best:
         best = train(stage)
@@ -95,10 +107,10 @@ def _go_on(world: World, home: Path, run: RunDirectory, recipe: Any) -> Told:
         stages.append(repr([(key, float(value.double().sum())) for key, value in found]))
         return best
 
-    with patch.object(StageRun, "run", watched):
+    with patch.object(StageRun, "run", watched), patch.object(batches_module, "render", counted):
         code = attempt(run, recipe, place, recorder).code if world.is_first else follow(run, recipe, place)
     said = [event.text for event in recorder.events if isinstance(event, Message)]
-    return Told(code, tuple(stages), tuple(said))
+    return Told(code, tuple(stages), tuple(said), sum(drawn))
 
 
 def _stopped(world: World, home: Path) -> tuple[Told, Told]:
@@ -171,6 +183,13 @@ def test_a_run_says_on_how_many_devices_it_trained_and_what_each_did(together: l
     assert sum(ranks.images_per_second) == pytest.approx(alike, rel=0.5)  # each counts its own rows and time
     head = RunDirectory(home / "together" / "iterative")
     assert read_history(head.metrics).ranks is None  # every process trains the whole head
+
+
+@pytest.mark.slow
+def test_each_process_draws_half_of_every_batch(together: list[Any]) -> None:
+    first, second = (runs["whole"] for runs, _ in together)
+    images = EPOCHS * (TRAIN_IMAGES - CLASSES)  # one of five a class validates
+    assert (first.drawn, second.drawn) == (images // 2, images // 2)
 
 
 @pytest.mark.slow

@@ -6,16 +6,19 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tests.loader.conftest import Recorder
 from tests.train.worlds import alone, in_world
 from workbench.loader import Batch
+from workbench.loader.drawn_rows import AskedRows, DrawnRows
 from workbench.train.objectives import Labelled, Loss, Objective, Supervised
 from workbench.train.precision import Precision
-from workbench.train.shared_pass import SharedPass
+from workbench.train.shared_pass import ELSEWHERE, SharedPass
 from workbench.train.step import Stepper
 from workbench.train.world import World
 
@@ -139,8 +142,32 @@ def _memory_ends(world: World) -> dict[str, Any]:
     return {"micro_batch": stepper.micro_batch, "weights": network.state_dict()["5.weight"].tolist()}
 
 
-def _all(world: World) -> tuple[dict[str, dict[str, Tensor]], Any, Any]:
-    return _steps(world), _memory_ends(world), _noise(world)
+def _drawn(world: World) -> dict[str, Any]:
+    """Which rows each process draws of a batch of seven; then the second has no room to draw any."""
+    views = torch.arange(7.0).view(7, 1, 1, 1).expand(7, 3, 8, 8)
+    drawn: list[int] = []
+
+    def draw(rows: NDArray[np.int64]) -> Tensor:
+        if len(drawn) > 2 and not world.is_first:
+            raise torch.OutOfMemoryError("as a device would")
+        drawn.extend(rows.tolist())
+        return views[torch.from_numpy(rows)]
+
+    def batch() -> Tensor:
+        return DrawnRows.of(draw, views.shape, CPU, AskedRows())
+
+    shared = SharedPass(nn.Flatten(), world, mixes_batch=False)
+    outputs = shared(batch())
+    try:
+        shared(batch())
+        ended = ""
+    except torch.OutOfMemoryError as error:
+        ended = str(error)
+    return {"rows": drawn[:4], "right": torch.equal(outputs, views.flatten(1)), "ended": ended}
+
+
+def _all(world: World) -> tuple[Any, ...]:
+    return _steps(world), _memory_ends(world), _noise(world), _drawn(world)
 
 
 def _noise(world: World) -> tuple[list[list[float]], float]:
@@ -160,7 +187,7 @@ def together() -> list[Any]:
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_take_the_step_of_one(together: list[Any], name: str) -> None:
     one = alone(_steps)[name]
-    first, second = (steps[name] for steps, _, _ in together)
+    first, second = (steps[name] for steps, *_ in together)
     assert first.keys() == one.keys()
     assert all(torch.equal(first[key], second[key]) for key in one)
     apart = torch.cat([(first[key] - one[key]).float().flatten() for key in one])
@@ -170,13 +197,22 @@ def test_two_processes_take_the_step_of_one(together: list[Any], name: str) -> N
 
 @pytest.mark.slow
 def test_all_processes_make_do_with_the_memory_of_the_poorest(together: list[Any]) -> None:
-    first, second = (memory for _, memory, _ in together)
+    first, second = (memory for _, memory, *_ in together)
     assert first == second
     assert first["micro_batch"] == 3
 
 
 @pytest.mark.slow
 def test_dropout_differs_between_ranks_and_the_generators_stay_together(together: list[Any]) -> None:
-    (outputs, after), other = (noise for _, _, noise in together)
+    (outputs, after), other = (noise for _, _, noise, _ in together)
     assert other == (outputs, after)
     assert len({tuple(row) for row in outputs}) == 4
+
+
+@pytest.mark.slow
+def test_each_process_draws_its_own_rows_alone_and_all_hear_of_one_that_cannot(together: list[Any]) -> None:
+    first, second = (drawn for *_, drawn in together)
+    assert (first["rows"], second["rows"]) == ([0, 1, 2, 3], [4, 5, 6])
+    assert first["right"]
+    assert second["right"]
+    assert first["ended"] == second["ended"] == ELSEWHERE

@@ -134,50 +134,58 @@ def _table(shear: float, translate: float, rotate: float, enhance: float, poster
 Mixing = Literal["mixup", "cutmix"]
 
 
-@spanned(Part.AUGMENTATION, "mix")
-def mix(
-    inputs: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    *,
-    kind: Mixing,
-    alpha: float,
-    seed: int,
-    epoch: int,
-    step: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Blend each image of a batch with a partner of the batch; partners and share are f(seed, epoch, step).
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """How each image of a batch is blended with a partner of the batch.
 
     One share λ ~ Beta(alpha, alpha) a batch, as both papers' code has it.
     mixup (Zhang et al. 2018, Eq. 1): x = λ x_i + (1 - λ) x_j.
     cutmix (Yun et al. 2019, Eq. 1 and Sec. 3.1): a box of side √(1 - λ), centred anywhere and cut at the
     border, comes from x_j; λ becomes the share of x_i that is really left.
-    The loss being linear in the targets, targets and weights mix so that
-    w H(y, p) = λ w_i H(y_i, p) + (1 - λ) w_j H(y_j, p).
-
-    Args:
-        inputs: (B, 3, H, W) float.
-        targets: (B, C) float, rows sum to 1.
-        weights: (B,) float.
-
-    Returns: mixed inputs, targets and weights in the same shapes; the arguments are not changed.
     """
-    draws = generator(seed, "mixing", epoch, step)
-    share = float(draws.beta(alpha, alpha))
-    partners = to_device(draws.permutation(len(inputs)), inputs.device)
-    if kind == "mixup":
-        mixed = torch.lerp(inputs.index_select(0, partners), inputs, share)
-    else:
-        height, width = inputs.shape[-2:]
-        left, top, right, bottom = _cut(height, width, share, draws)
-        mixed = inputs.clone()
-        mixed[:, :, top:bottom, left:right] = inputs[:, :, top:bottom, left:right].index_select(0, partners)
-        share = 1 - (right - left) * (bottom - top) / (width * height)
-    own, other = share * weights, (1 - share) * weights.index_select(0, partners)
-    total = own + other
-    # Where both weights are 0 the target does not matter, but it must be a number.
-    part = torch.where(total > 0, own / total.clamp(min=torch.finfo(total.dtype).tiny), share)
-    return mixed, torch.lerp(targets.index_select(0, partners), targets, part[:, None]), total
+
+    partners: NDArray[np.int64]
+    """(B,) rows of the batch: j of each i."""
+    share: float
+    """λ."""
+    box: tuple[int, int, int, int] | None
+    """Left, top, right, bottom in pixels of what cutmix takes from the partner; None of mixup."""
+
+    @classmethod
+    def of(
+        cls, kind: Mixing, alpha: float, count: int, side: int, *, seed: int, epoch: int, step: int
+    ) -> Mixture:
+        """Of a batch of `count` images of `side` pixels; a function of (seed, epoch, step)."""
+        draws = generator(seed, "mixing", epoch, step)
+        share = float(draws.beta(alpha, alpha))
+        partners = draws.permutation(count)
+        if kind == "mixup":
+            return cls(partners, share, None)
+        left, top, right, bottom = box = _cut(side, side, share, draws)
+        return cls(partners, 1 - (right - left) * (bottom - top) / (side * side), box)
+
+    @spanned(Part.AUGMENTATION, "mix")
+    def images(self, own: Tensor, others: Tensor) -> Tensor:
+        """(K, 3, H, W) float blends of images and their partners; neither is changed."""
+        if self.box is None:
+            return torch.lerp(others, own, self.share)
+        left, top, right, bottom = self.box
+        mixed = own.clone()
+        mixed[:, :, top:bottom, left:right] = others[:, :, top:bottom, left:right]
+        return mixed
+
+    def labels(self, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Targets (B, C) float, rows sum to 1, and weights (B,) float of the blends, in the same shapes.
+
+        The loss being linear in the targets, they mix so that
+        w H(y, p) = λ w_i H(y_i, p) + (1 - λ) w_j H(y_j, p).
+        """
+        partners = to_device(self.partners, targets.device)
+        own, other = self.share * weights, (1 - self.share) * weights.index_select(0, partners)
+        total = own + other
+        # Where both weights are 0 the target does not matter, but it must be a number.
+        part = torch.where(total > 0, own / total.clamp(min=torch.finfo(total.dtype).tiny), self.share)
+        return torch.lerp(targets.index_select(0, partners), targets, part[:, None]), total
 
 
 def _cut(height: int, width: int, share: float, draws: np.random.Generator) -> tuple[int, int, int, int]:

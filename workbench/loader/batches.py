@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.compute import accelerator_of, runs_ahead
-from workbench.loader.augmentation import ViewPlan, mix
+from workbench.loader.augmentation import Mixture, ViewPlan
+from workbench.loader.drawn_rows import AskedRows, DrawnRows
 from workbench.loader.geometry import WHOLE
 from workbench.loader.randomness import combine, permutation
 from workbench.loader.samples import FRESH, PLAIN, Samples, Targets
@@ -201,6 +202,7 @@ class ImageBatches:
     Args:
         heads: (K, 4) head box of each sample, NaN where there is none, for batches that say where heads are;
             views of such batches cannot be mixed.
+        by_rows: several processes share a batch: each draws the rows that it is asked for (`DrawnRows`).
     """
 
     def __init__(
@@ -215,6 +217,8 @@ class ImageBatches:
         seed: int,
         device: torch.device,
         heads: NDArray[np.float32] | None = None,
+        *,
+        by_rows: bool = False,
     ) -> None:
         if heads is not None and augmentation.mixing != "none":
             raise ValueError("mixed images have no one head")
@@ -225,6 +229,7 @@ class ImageBatches:
         self._order = BatchOrder(len(samples), batch_size, seed)
         self._seed = seed
         self._heads = heads
+        self._asked = AskedRows() if by_rows else None
         self._fixed_keys = combine(samples.positions, samples.copies, *_box_words(samples.boxes))
 
     @property
@@ -282,31 +287,57 @@ class ImageBatches:
 
     def _batch(self, epoch: int, step: int, rows: NDArray[np.int64]) -> Batch:
         samples, device = self._samples, self._form.device
-        positions = samples.positions[rows]
-        with span(Part.AUGMENTATION, "augmented views"):
-            plan = self._plan(epoch, rows)
-            squares = self._store.gather_parts(positions, samples.boxes[rows], device)
-            inputs = render(squares, plan, self._form)
+        positions, count, side = samples.positions[rows], len(rows), self._form.side
+        mixture = self._mixture(epoch, step, count)
+
+        def draw(chosen: NDArray[np.int64]) -> Tensor:
+            if mixture is None:
+                return self._views(epoch, rows[chosen])
+            return _mixed(mixture, chosen, lambda some: self._views(epoch, rows[some]))
+
+        if self._asked is None:
+            inputs = draw(np.arange(count))
+        else:
+            inputs = DrawnRows.of(draw, (count, 3, side, side), device, self._asked)
         targets = to_device(samples.targets.dense(rows), device)
         weights = to_device(samples.weights[rows], device)
-        if self._augmentation.mixing != "none":
-            inputs, targets, weights = mix(
-                inputs,
-                targets,
-                weights,
-                kind=self._augmentation.mixing,
-                alpha=self._augmentation.mixing_alpha,
-                seed=self._seed,
-                epoch=epoch,
-                step=step,
-            )
+        if mixture is not None:
+            targets, weights = mixture.labels(targets, weights)
         heads = None
         if self._heads is not None:
             # Where the square is the head's own, all of it is head.
             own = self._store.has_own_square(samples.boxes[rows])[:, None] & ~np.isnan(self._heads[rows])
             boxes = np.where(own, np.array(WHOLE, dtype=np.float32), self._heads[rows])
-            heads = head_masks(plan, boxes, samples.weights[rows], self._form)
-        return Batch(inputs, targets, weights, len(rows) * samples.mean_weight, positions, heads)
+            heads = head_masks(self._plan(epoch, rows), boxes, samples.weights[rows], self._form)
+        return Batch(inputs, targets, weights, count * samples.mean_weight, positions, heads)
+
+    def _views(self, epoch: int, rows: NDArray[np.int64]) -> Tensor:
+        """(K, 3, side, side) views of these samples, not mixed."""
+        positions, boxes = self._samples.positions[rows], self._samples.boxes[rows]
+        with span(Part.AUGMENTATION, "augmented views"):
+            plan = self._plan(epoch, rows)
+            return render(self._store.gather_parts(positions, boxes, self._form.device), plan, self._form)
+
+    def _mixture(self, epoch: int, step: int, count: int) -> Mixture | None:
+        kind, alpha = self._augmentation.mixing, self._augmentation.mixing_alpha
+        if kind == "none":
+            return None
+        return Mixture.of(kind, alpha, count, self._form.side, seed=self._seed, epoch=epoch, step=step)
+
+
+def _mixed(
+    mixture: Mixture, chosen: NDArray[np.int64], views: Callable[[NDArray[np.int64]], Tensor]
+) -> Tensor:
+    """(K, 3, side, side) blends of these rows of a batch, from the views of theirs and their partners'."""
+    needed = np.union1d(chosen, mixture.partners[chosen])
+    drawn = views(needed)
+
+    def those(rows: NDArray[np.int64]) -> Tensor:
+        return drawn.index_select(0, to_device(np.searchsorted(needed, rows), drawn.device))
+
+    # Theirs stay channels-last, as views are drawn, whether they are all of the batch or some.
+    own = drawn if len(chosen) == len(needed) else those(chosen).contiguous(memory_format=torch.channels_last)
+    return mixture.images(own, those(mixture.partners[chosen]))
 
 
 _DENSE_BYTES = 2**26

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.loader.batches import Batch, BatchOrder
+from workbench.loader.drawn_rows import AskedRows, DrawnRows
 from workbench.loader.geometry import WHOLE
 from workbench.loader.randomness import combine
 from workbench.loader.store import ImageStore, to_device
@@ -49,6 +50,7 @@ class PoolBatches:
         weak, strong: how either view is drawn; they share no randomness. Images are never mixed.
         batch_size: images a step.
         turns: how many views of either kind an image has in all, taken in turn; 0: each epoch draws anew.
+        by_rows: as in `ImageBatches`.
     """
 
     def __init__(
@@ -61,10 +63,13 @@ class PoolBatches:
         batch_size: int,
         seed: int,
         turns: int = 0,
+        *,
+        by_rows: bool = False,
     ) -> None:
         self._store = store
         self._positions = positions
         self._views = ((weak, WEAK), (strong, STRONG))
+        self._asked = {WEAK: AskedRows(), STRONG: AskedRows()} if by_rows else None
         self._turns = turns
         self._form = form
         self._order = BatchOrder(len(positions), batch_size, seed)
@@ -90,6 +95,15 @@ class PoolBatches:
             yield PoolBatch(weak, strong, to_device(rows, self._form.device), self._positions[rows])
 
     def _view(self, epoch: int, rows: NDArray[np.int64], augmentation: Augmentation, which: int) -> Tensor:
+        def draw(chosen: NDArray[np.int64]) -> Tensor:
+            return self._drawn(epoch, rows[chosen], augmentation, which)
+
+        if self._asked is None:
+            return draw(np.arange(len(rows)))
+        shape, device = (len(rows), 3, self._form.side, self._form.side), self._form.device
+        return DrawnRows.of(draw, shape, device, self._asked[which])
+
+    def _drawn(self, epoch: int, rows: NDArray[np.int64], augmentation: Augmentation, which: int) -> Tensor:
         positions = self._positions[rows]
         if self._turns:
             keys = turn_keys(epoch % self._turns, positions, which)

@@ -270,7 +270,8 @@ class Feed:
             maps = self._network.sample_maps(samples, augmentation)
             if maps is not None:
                 return FeatureBatches(maps, np.arange(len(samples)), samples, self.batch, seed)
-        return image_batches(self._network.setup, samples, augmentation, self.batch, heads)
+        by_rows = not self.world.is_alone
+        return image_batches(self._network.setup, samples, augmentation, self.batch, heads, by_rows=by_rows)
 
     def _pool(self) -> PoolBatches | PoolMaps | None:
         knobs = self._stage.online
@@ -279,4 +280,7 @@ class Feed:
         setup, batch = self._network.setup, knobs.unlabelled_ratio * self.batch
         if self._kept is not None:
             return self._kept.pool(batch, self._recipe.seed)
-        return pool_batches(setup, setup.split.unlabelled, *self._stage.pool_views, batch, knobs.views)
+        by_rows = not self.world.is_alone
+        return pool_batches(
+            setup, setup.split.unlabelled, *self._stage.pool_views, batch, knobs.views, by_rows=by_rows
+        )

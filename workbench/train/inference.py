@@ -43,6 +43,8 @@ def image_batches(
     augmentation: Augmentation,
     batch_size: int,
     heads: NDArray[np.float32] | None = None,
+    *,
+    by_rows: bool = False,
 ) -> ImageBatches:
     """Batches of augmented views for training; fixed copies are the same in every stage of the run."""
     return ImageBatches(
@@ -56,15 +58,23 @@ def image_batches(
         seed=setup.recipe.seed,
         device=setup.device,
         heads=heads,
+        by_rows=by_rows,
     )
 
 
 def pool_batches(
-    setup: Setup, positions: Ints, weak: Augmentation, strong: Augmentation, batch_size: int, turns: int
+    setup: Setup,
+    positions: Ints,
+    weak: Augmentation,
+    strong: Augmentation,
+    batch_size: int,
+    turns: int,
+    *,
+    by_rows: bool,
 ) -> PoolBatches:
     """Batches of two views of each unlabelled image."""
-    form = form_of(setup)
-    return PoolBatches(setup.store, positions, weak, strong, form, batch_size, setup.recipe.seed, turns)
+    form, seed = form_of(setup), setup.recipe.seed
+    return PoolBatches(setup.store, positions, weak, strong, form, batch_size, seed, turns, by_rows=by_rows)
 
 
 def plain_images(setup: Setup, positions: Ints, images: int) -> Iterator[tuple[Tensor, Ints]]:

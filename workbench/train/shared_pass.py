@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -50,10 +49,15 @@ class SharedPass(nn.Module):
         """
         world, count = self._world, len(inputs)
         rows = world.share(count)
-        own = inputs[rows] if rows.stop > rows.start else inputs[:1]  # of a batch too short for all
+
+        def own() -> Tensor:
+            # The rows may be drawn here only. Of a batch too short for all there is one that counts for none.
+            found: Tensor = self._network(inputs[rows] if rows.stop > rows.start else inputs[:1])
+            return found
+
         meets = self.meets_within and self.training
         with self._own_noise(inputs.device), _statistics(world, count) if meets else contextlib.nullcontext():
-            found = unless_out_of_memory(partial(self._network, own))
+            found = unless_out_of_memory(own)
         if found is None and meets:
             raise meeting_failed()
         if world.any(found is None):
