@@ -30,9 +30,10 @@ from workbench.runs.notes import change_notes
 
 _WALK = """
 import json, os, sys, traceback
-from workbench.cli.main import main, register
+from drills.processes import prepare
+from workbench.cli.main import main
 
-register()
+prepare()
 told = []
 for outlet, arguments in json.load(sys.stdin):
     read, write = os.pipe()

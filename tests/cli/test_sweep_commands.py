@@ -12,6 +12,7 @@ from urllib.error import URLError
 import pytest
 
 from tests.cli.whole import Petbench, Said
+from tests.jobs.pool_here import PoolHere
 from tests.runs.making import finish, make_results
 from tests.train.making import HEAD, recipe_text
 from workbench.paper.recipes import paper_recipes, table1_sweep
@@ -28,6 +29,12 @@ def swept(home: Path, sample: Path) -> Path:
     path = home / "swept.toml"
     path.write_text(recipe_text(HEAD, sample) + TABLE)
     return path
+
+
+@pytest.fixture
+def without_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are trained in this process."""
+    monkeypatch.setattr("workbench.cli.sweep.WorkerPool", PoolHere)
 
 
 def _json(said: Said) -> Any:
@@ -125,6 +132,7 @@ if "workbench.train.worker" in sys.orig_argv:
 """
 
 
+@pytest.mark.usefixtures("without_workers")
 def test_a_grid_makes_a_sweep_of_a_recipe_that_has_none(
     petbench: Petbench, swept: Path, sample: Path, home: Path
 ) -> None:
@@ -160,6 +168,7 @@ def test_recipe_check_checks_every_run_of_a_sweep(petbench: Petbench, swept: Pat
     assert "layer9" in said.err
 
 
+@pytest.mark.usefixtures("without_workers")
 def test_runs_group_prints_mean_and_spread_over_seeds(petbench: Petbench, swept: Path) -> None:
     assert petbench("sweep", swept, "--device", "cpu").code == 0
     groups = _json(petbench("runs", "group", "--json"))["groups"]
@@ -228,6 +237,7 @@ def _sets(*changes: str) -> list[str]:
     return [part for change in changes for part in ("--set", change)]
 
 
+@pytest.mark.usefixtures("without_workers")
 def test_paper_figures_trains_and_draws_another_backbones_own_layers(
     petbench: Petbench, sample: Path, home: Path
 ) -> None:
@@ -247,6 +257,7 @@ def test_paper_figures_trains_and_draws_another_backbones_own_layers(
     assert _json(again)["figures"] == [drawn]
 
 
+@pytest.mark.usefixtures("without_workers")
 def test_paper_figures_5_to_7_draw_teacher_students_and_rounds(
     petbench: Petbench, sample: Path, home: Path
 ) -> None:
@@ -309,6 +320,7 @@ def _not_here(name: str, _weights: str) -> None:
     raise UserError(f"no {name} here", where="model.weights")
 
 
+@pytest.mark.usefixtures("without_workers")
 def test_what_is_trained_already_asks_for_no_weights(
     petbench: Petbench, swept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

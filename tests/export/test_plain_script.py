@@ -45,10 +45,16 @@ def test_the_script_needs_onnxruntime_numpy_and_pillow_alone() -> None:
 
 
 @pytest.mark.slow
-def test_it_says_the_runs_class_of_every_real_test_image(
+def test_it_says_the_runs_class_of_real_test_images(
     real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PETBENCH_DATA", str(real_data))
+    whole, some = real_data / OXFORD_DIRECTORY, tmp_path / "data" / OXFORD_DIRECTORY
+    (some / "annotations").mkdir(parents=True)
+    (some / "images").symlink_to(whole / "images")
+    for part in ("trainval", "test"):  # every breed has its images in a row
+        lines = (whole / "annotations" / f"{part}.txt").read_text().splitlines(keepends=True)
+        (some / "annotations" / f"{part}.txt").write_text("".join(lines[::6]))
+    monkeypatch.setenv("PETBENCH_DATA", str(tmp_path / "data"))
     sets = [
         "data.image_size=128",
         'data.evaluation_views=["centre"]',
@@ -68,7 +74,7 @@ def test_it_says_the_runs_class_of_every_real_test_image(
     images = real_data / OXFORD_DIRECTORY / "images"
     answers = asked(tmp_path / "m", [images / f"{name}.jpg" for name in said.ids])
     wanted = [labels[number] for number in said.probabilities.argmax(axis=1).tolist()]
-    assert len(answers) == len(said.ids) > 1800
+    assert len(answers) == len(said.ids) > 300
     assert [row["class"] for row in answers] == wanted
     told = np.array([float(row["probability"]) for row in answers])
     assert np.abs(told - said.probabilities.max(axis=1)).max() < 1e-3

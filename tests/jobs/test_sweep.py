@@ -6,12 +6,12 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
 from PIL import Image
 
+from tests.jobs.pool_here import train_here
 from tests.runs.making import any_data, sleeping
 from tests.train.making import HEAD, places, recipe_text, tiny, train
 from workbench.dataset import open_catalogue
@@ -28,7 +28,7 @@ from workbench.runs.results import read_results
 from workbench.runs.seed_groups import group_runs
 from workbench.runs.status import RunStatus, status_of
 from workbench.runs.summary import RunSummary
-from workbench.runs.sweeps import PRUNED, best_point, epochs_done, find_runs, points_of, starting
+from workbench.runs.sweeps import PRUNED, best_point, epochs_done, find_runs, points_of
 from workbench.support.digests import SUMS
 from workbench.train.worker import train_run
 
@@ -58,16 +58,7 @@ class Carried:
 
     def train(self, tasks: Sequence[Task]) -> None:
         """As a pool of one worker would."""
-        for task in tasks:
-            with ExitStack() as start:
-                start.enter_context(starting(task.home))
-                run = task.begun()
-                if isinstance(run, RunDirectory):
-                    order = Order(str(run.path), task.is_new, task.until or 0, 1)
-                    answer = train_run(order, places(self.home), on_claim=start.close)
-                    run = Ended(run, answer.code, answer.is_parked, answer.reason)
-                assert run is not None
-                self.ended.append(run)
+        train_here(tasks, places(self.home), self.ended.append)
 
     def runs(self) -> dict[str, RunSummary]:
         """Point -> its run, of the sweep as written."""

@@ -1,4 +1,4 @@
-"""`python -m tests.train.absent_gpu CASE DIRECTORY [PLANT]`: a whole run on a GPU that is not there.
+"""A whole run on a GPU that is not there, in a process of its own: `python -m` this CASE DIRECTORY [PLANT].
 
 Tensors of the run's device are torch's "meta" tensors, with shapes and no numbers, and petbench takes that
 device for a GPU (`PosingGpu`): it goes through every branch that a GPU takes. A dispatch mode sees each
@@ -366,9 +366,8 @@ def run(case: str, home: Path) -> tuple[Outcome, AbsentGpu]:
         return attempt(directory, recipe, places, Recorder()), mode
 
 
-def main() -> int:
-    """Run it and say how it ended."""
-    case, home, *planted = sys.argv[1:]
+def main(case: str, home: str, *planted: str) -> int:
+    """Run it and say how it ended; returns the run's exit code."""
     for what in planted:
         plant(what)
     outcome, mode = run(case, Path(home))
@@ -381,4 +380,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

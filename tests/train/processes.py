@@ -95,18 +95,45 @@ def petbench(
     return Petbench(*arguments, home=home, moment=moment, file_limit=file_limit).wait()
 
 
+def forked(work: Callable[..., int], *given: object, output: Path) -> Ended:
+    """What `work(*given)`, a function of a module, comes to as a program of its own, on one thread.
+
+    Args:
+        output: the file for all that it prints.
+    """
+    process = SERVER.Process(target=_work, args=(work, given, output))
+    process.start()
+    process.join(PATIENCE_SECONDS)
+    if process.exitcode is None:
+        process.kill()
+        raise TimeoutError(output.read_text())
+    return Ended(process.exitcode, output.read_text())
+
+
 def only_run(home: Path) -> RunDirectory:
     """The one run under `home`."""
     (run,) = run_directories(home / "runs")
     return run
 
 
-def _petbench(
-    arguments: Sequence[str], home: Path, output: Path, moment: Moment | None, file_limit: int | None
-) -> None:
+def _speak_to(output: Path) -> None:
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+
+
+def _work(work: Callable[..., int], given: Sequence[object], output: Path) -> None:
+    import torch
+
+    _speak_to(output)
+    torch.set_num_threads(1)
+    sys.exit(work(*given))
+
+
+def _petbench(
+    arguments: Sequence[str], home: Path, output: Path, moment: Moment | None, file_limit: int | None
+) -> None:
+    _speak_to(output)
     os.environ |= {
         "PETBENCH_RUNS": str(home / "runs"),
         "PETBENCH_DATA": str(home / "data"),

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.train.absent_gpu import CASES
+from tests.train.absent_gpu import CASES, main
+from tests.train.processes import Ended, forked
 
 pytestmark = pytest.mark.slow
 
 
-def _run(tmp_path: Path, case: str, *planted: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.train.absent_gpu", case, str(tmp_path), *planted]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(tmp_path: Path, case: str, *planted: str) -> Ended:
+    return forked(main, case, str(tmp_path), *planted, output=tmp_path / "said.txt")
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_goes_through_a_gpus_branches_without_a_mix_up_or_a_wait(case: str, tmp_path: Path) -> None:
     ended = _run(tmp_path, case)
-    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
-    operations, in_lane, looks = (int(word) for word in ended.stdout.split() if word.isdecimal())
+    assert ended.code == 0, ended.output[-3000:]
+    told = next(line for line in ended.output.splitlines() if " operations, " in line)
+    operations, in_lane, looks = (int(word) for word in told.split() if word.isdecimal())
     assert operations > 5000  # it did run there
     assert in_lane or case not in ("supervised", "kept_maps", "fixmatch")  # drawn beside the steps
     assert looks
@@ -41,5 +40,5 @@ def test_a_run_goes_through_a_gpus_branches_without_a_mix_up_or_a_wait(case: str
 )
 def test_a_fault_that_is_planted_is_found(planted: str, said: str, tmp_path: Path) -> None:
     ended = _run(tmp_path, "supervised", planted)
-    assert ended.returncode == 1
-    assert said in ended.stdout
+    assert ended.code == 1, ended.output[-3000:]
+    assert said in ended.output
