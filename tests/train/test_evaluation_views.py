@@ -95,6 +95,7 @@ def test_head_crops_are_seen_in_the_views_that_images_are_evaluated_in(sample: P
     heads = np.array([p for p in setup.split.labelled if setup.catalogue.records[p].head is not None])
     samples = Samples.of(heads, setup.labels[heads], CLASSES).with_head_crops(setup.catalogue, "only")
     features, rows = network.pretrained.of_samples(samples, recipe.augmentation)
+    assert isinstance(features, torch.Tensor)
     # Each head's square taken for an image: its two views, averaged.
     assert setup.store.heads is not None
     store = setup.store.heads.store

@@ -16,7 +16,7 @@ from torch import Tensor
 from tests.loader.conftest import Recorder
 from tests.support.damage import damaged_copy
 from workbench.runs.events import Silent
-from workbench.train.feature_bank import CHECKSUMS, FEATURES, FeatureBank, Ints
+from workbench.train.feature_bank import CHECKSUMS, FEATURES, BankRows, FeatureBank, Ints
 
 IMAGES, WIDTH, BATCH = 50, 6, 4
 
@@ -196,3 +196,24 @@ def test_a_directory_or_a_pipe_in_a_bank_is_cleared_away(tmp_path: Path, name: s
         put(path)
         assert torch.equal(_bank(tmp_path, Trunk()).rows(every), _truth(every))
         assert torch.equal(_bank(tmp_path, Trunk(limit=0)).rows(every), _truth(every))
+
+
+def test_rows_for_which_there_is_no_room_are_read_from_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.train.memory.KEPT_SHARE", 0.0)
+    trunk = Trunk()
+    bank = _bank(tmp_path, trunk)
+    some, others = _positions(7, 0, 49, 7), _positions(3, 12)
+    assert torch.equal(bank.rows(some), _truth(some))
+    assert not len(bank._held)
+    source = BankRows([bank.mapped(some)], some, lambda found: found[0], torch.device("cpu"))
+    assert torch.equal(source.index_select(0, torch.tensor([2, 0, 0])), _truth(some)[[2, 0, 0]])
+    with pytest.raises(ValueError, match="read-only"):
+        bank.mapped(some)[0] = 0
+    for name in (FEATURES, CHECKSUMS):
+        (tmp_path / name).unlink()
+    assert torch.equal(bank.rows(others), _truth(others))
+    assert torch.equal(bank.rows(some), _truth(some))
+    assert sorted(trunk.asked) == [0, 0, 3, 7, 7, 12, 49, 49]
+    assert torch.equal(source.index_select(0, torch.arange(4)), _truth(some))

@@ -6,6 +6,7 @@ import copy
 import json
 import signal
 import socket
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from torch import Tensor, nn
 
 from tests.compute.test_trouble import OF_CUDNN, OF_TORCH, of_driver
 from tests.loader.conftest import Recorder
-from tests.train.making import HEAD, TRUNK, go_on, tiny, train
+from tests.train.making import HEAD, PSEUDO, TRUNK, differing, go_on, tiny, train
 from tests.train.test_step import CPU, FP32, _batch, _network
 from workbench.compute.accelerators import Cpu
 from workbench.loader import batches as batches_module
 from workbench.recipe import Optimizer
+from workbench.runs.events import StepDone
 from workbench.support.errors import RunFailed
 from workbench.train import memory as module
 from workbench.train import worker
+from workbench.train.feature_bank import BankRows
 from workbench.train.objectives import Supervised
 from workbench.train.optim import make_optimizer
 from workbench.train.predict import Predicted, load_predictor
@@ -275,3 +278,28 @@ def test_a_worker_whose_card_another_program_has_for_itself_says_so_before_it_is
     said = json.loads(ours.makefile().readline())
     assert "in use by another program" in said["reason"]
     ours.close()
+
+
+def test_features_that_stay_on_the_disk_train_the_same_weights(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(HEAD + PSEUDO, sample, "model.backbone=['resnet18', 'shufflenet_v2_x0_5']")
+    held = train(recipe, tmp_path)
+    read = Counter[str]()
+
+    def counted(rows: BankRows, dim: int, index: Tensor) -> Tensor:
+        read["rows"] += len(index)
+        found: Tensor = select(rows, dim, index)
+        return found
+
+    select = BankRows.index_select
+    monkeypatch.setattr(BankRows, "index_select", counted)
+    monkeypatch.setattr(module, "KEPT_SHARE", 0.0)
+    monkeypatch.setattr("workbench.loader.batches._DENSE_BYTES", 0)
+    streamed = train(recipe, tmp_path)
+    assert streamed.outcome.code == held.outcome.code == 0
+    assert read["rows"] > len(streamed.events(StepDone))
+    losses = [[step.loss for step in one.events(StepDone)] for one in (held, streamed)]
+    assert losses[0] == losses[1]
+    assert differing(held.weights(), streamed.weights()) == set()
+    assert held.results.test == streamed.results.test

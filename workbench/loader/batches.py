@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -378,6 +378,15 @@ class _KeptTargets:
         return targets
 
 
+class FeatureRows(Protocol):
+    """(M, D) float rows on a device: a tensor, or what reads them as they are asked for."""
+
+    @property
+    def device(self) -> torch.device: ...
+    def __len__(self) -> int: ...
+    def index_select(self, dim: Literal[0], index: Tensor, /) -> Tensor: ...
+
+
 class FeatureBatches:
     """Cached features of a frozen trunk, on their own device: an epoch costs little beside the head's steps.
 
@@ -390,7 +399,7 @@ class FeatureBatches:
     """
 
     def __init__(
-        self, features: Tensor, rows: NDArray[np.int64], samples: Samples, batch_size: int, seed: int
+        self, features: FeatureRows, rows: NDArray[np.int64], samples: Samples, batch_size: int, seed: int
     ) -> None:
         if rows.shape != (len(samples),) or (rows < 0).any() or (rows >= len(features)).any():
             raise ValueError(

@@ -34,7 +34,7 @@ from workbench.support.caches import DamagedCache, discard, locked_cache, make_f
 from workbench.support.clean import clean
 from workbench.support.digests import fingerprint
 from workbench.support.spans import Part, spanned
-from workbench.train.memory import Passes
+from workbench.train.memory import Passes, has_room
 
 Ints = NDArray[np.int64]
 Look = Callable[[Ints], Tensor]
@@ -117,18 +117,59 @@ class FeatureBanks:
 
     def rows(self, positions: Ints) -> Tensor:
         """(K, D) float32 features of `positions` as the head sees them, on the CPU."""
-        found = self.apart(positions)
-        trunk = self._classifier.trunk
-        return trunk.join(found) if isinstance(trunk, JoinedTrunk) else found[0]
+        return self._join(self.apart(positions))
 
     def apart(self, positions: Ints) -> list[Tensor]:
         """(K, D_t) float32 features of `positions` by each trunk alone, on the CPU."""
         return [bank.rows(positions) for bank in self._banks]
 
+    def source(self, positions: Ints, device: torch.device) -> BankRows:
+        """The same rows, read from the disk as they are asked for."""
+        return BankRows([bank.mapped(positions) for bank in self._banks], positions, self._join, device)
+
+    def has_room(self, count: int, device: torch.device) -> bool:
+        """Whether the features of so many images may be held on the device."""
+        return has_room(4 * count * sum(part.feature_width for part in self._classifier.parts), device)
+
+    def _join(self, found: list[Tensor]) -> Tensor:
+        trunk = self._classifier.trunk
+        return trunk.join(found) if isinstance(trunk, JoinedTrunk) else found[0]
+
     def balance(self, positions: Ints) -> None:
         """Let the classifier's trunks count alike, by their features of these images."""
         if len(self._banks) > 1:
             balance(self._classifier, self.apart(positions))
+
+
+class BankRows:
+    """(K, D) float32 features that stay on the disk; the page cache holds what there is room for.
+
+    Args:
+        matrices: (N, D_t) float32 maps, one a trunk.
+        positions: (K,) the rows of them that are meant.
+        join: makes (B, D) of (B, D_t) of each trunk.
+        device: where rows are wanted.
+    """
+
+    def __init__(
+        self,
+        matrices: list[NDArray[np.float32]],
+        positions: Ints,
+        join: Callable[[list[Tensor]], Tensor],
+        device: torch.device,
+    ) -> None:
+        self._matrices, self._positions, self._join = matrices, positions, join
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """(B, D) of these of K rows, on the device, as a tensor that held them would give it; `dim` is 0."""
+        if dim:
+            raise ValueError("features are read row by row")
+        rows = self._positions[index.cpu().numpy()]
+        return self._join([torch.from_numpy(matrix[rows]) for matrix in self._matrices]).to(self.device)
 
 
 class FeatureBank:
@@ -159,28 +200,50 @@ class FeatureBank:
         self._look, self._passes = look, Passes(batch, device, reporter)
         self._device = device
         self._reporter, self._task_of = reporter, task_of
+        self._is_kept = has_room(4 * images * width, _CPU)
         self._held = torch.zeros(0, width)
-        self._is_held = np.zeros(images, dtype=np.bool_)
+        self._matrix: NDArray[np.float32] | None = None
+        self._is_there = np.zeros(images, dtype=np.bool_)
+        """(N,) which rows were found whole, and are held where they are kept."""
 
     def rows(self, positions: Ints) -> Tensor:
         """(K, D) float32 features of `positions`, on the CPU; those missing on disk are computed first."""
-        unseen = np.unique(positions[~self._is_held[positions]])
-        if len(unseen):
-            self._hold(unseen)
+        if not self._is_kept:
+            return torch.from_numpy(self.mapped(positions)[positions])
+        self._see_to(positions)
         return self._held[torch.from_numpy(positions)]
 
+    def mapped(self, positions: Ints) -> NDArray[np.float32]:
+        """(N, D) float32 on the disk, not to be written, that has these rows; missing ones are computed."""
+        self._see_to(positions)
+        if self._matrix is None:
+            with self._locked():
+                self._matrix, _ = self._open()
+        found = self._matrix.view()
+        found.flags.writeable = False
+        return found
+
+    def _see_to(self, positions: Ints) -> None:
+        unseen = np.unique(positions[~self._is_there[positions]])
+        if len(unseen):
+            self._bring(unseen)
+
     @spanned(Part.FEATURES)
-    def _hold(self, positions: Ints) -> None:
-        """Bring these rows into memory, where the run's many stages find them again."""
-        if not len(self._held):
+    def _bring(self, positions: Ints) -> None:
+        """See that these rows are whole; keep them in memory where the run's many stages find them again."""
+        if not len(self._held) and self._is_kept:
             self._held = torch.zeros(self._shape)
         with self._locked():
             matrix, checksums = self._open()
+            if not self._is_kept:  # the file may be another one than before
+                positions = np.union1d(positions, np.flatnonzero(self._is_there & (checksums == 0)))
             missing = positions[~self._intact(matrix, checksums, positions)]
             if len(missing):
                 self._fill(matrix, checksums, missing)
-            self._held[torch.from_numpy(positions)] = torch.from_numpy(matrix[positions])
-        self._is_held[positions] = True
+            if self._is_kept:
+                self._held[torch.from_numpy(positions)] = torch.from_numpy(matrix[positions])
+            self._matrix = matrix
+        self._is_there[positions] = True
 
     def _locked(self) -> AbstractContextManager[None]:
         make_folder(self._folder.parent)

@@ -21,6 +21,7 @@ from workbench.support.spans import Part, spanned
 from workbench.train.feature_bank import (
     FEATURES_TASK,
     INFERENCE_BATCH,
+    BankRows,
     FeatureBanks,
     features_of,
     view_format,
@@ -208,6 +209,10 @@ class KeptMaps:
         return min(EVALUATION_BYTES - self._bytes, int(FREE_SHARE * free))
 
 
+BLOCK_ROWS = 65_536
+"""Of features that a head is asked about at once: 335 MB of 1,280 columns."""
+
+
 class TrunkFeatures:
     """What the pretrained trunk makes of views that stay the same, whatever the run's own has learned.
 
@@ -242,21 +247,47 @@ class TrunkFeatures:
             self._gathered = positions, self._bank.rows(positions).to(self._setup.device)
         return self._gathered[1]
 
+    def on_host(self, positions: Ints) -> Tensor:
+        """The same on the CPU."""
+        if self._bank.has_room(len(positions), self._setup.device):
+            return self.plain(positions).cpu()
+        return self._bank.rows(positions)
+
+    def blocks(self, positions: Ints) -> Iterator[Tensor]:
+        """The same by blocks of rows, on the run's device, where there may be no room for all.
+
+        Always in the same blocks: the last bits of what a head makes of them may hang on how many they are.
+        """
+        count, device = len(positions), self._setup.device
+        features: Tensor | BankRows
+        if self._bank.has_room(count, device):
+            features = self.plain(positions)
+        else:
+            features = self._bank.source(positions, device)
+        if count <= BLOCK_ROWS and isinstance(features, Tensor):
+            yield features
+            return
+        for first in range(0, max(1, count), BLOCK_ROWS):
+            yield features.index_select(0, torch.arange(first, min(first + BLOCK_ROWS, count), device=device))
+
     def balance(self, positions: Ints) -> None:
         """Let the classifier's trunks count alike, by their features of these images."""
         self._bank.balance(positions)
 
-    def of_samples(self, samples: Samples, augmentation: Augmentation) -> tuple[Tensor, Ints]:
+    def of_samples(self, samples: Samples, augmentation: Augmentation) -> tuple[Tensor | BankRows, Ints]:
         """Features for every sample, and each sample's row in them.
 
-        Plain whole-image views come from the bank; head crops and augmented copies are computed once a run,
-        each averaged over the views that images are evaluated in.
+        Plain whole-image views come from the bank, and stay there where there is no room for them; head crops
+        and augmented copies are computed once a run, each averaged over the views that images are evaluated
+        in.
         """
         plain = samples.is_whole & ((samples.copies == PLAIN) | (not augmentation.changes_images))
         positions = np.unique(samples.positions[plain])
-        features = [self.plain(positions)]
         rows = np.empty(len(samples), dtype=np.int64)
         rows[plain] = np.searchsorted(positions, samples.positions[plain])
+        if plain.all() and not self._bank.has_room(len(positions), self._setup.device):
+            return self._bank.source(positions, self._setup.device), rows
+        features = [self.plain(positions)]
         others = np.flatnonzero(~plain)
         if len(others):
             rows[others] = len(positions) + np.arange(len(others))

@@ -20,6 +20,17 @@ from workbench.support.errors import RunFailed
 T = TypeVar("T")
 
 
+KEPT_SHARE = 0.25
+"""Most of the memory that is free which features may take: they are held up to three times over while a head
+trains."""
+
+
+def has_room(nbytes: int, device: torch.device) -> bool:
+    """Whether so many bytes may be held with the host, and on the device beside it. No result hangs on it."""
+    free = min(accelerator_of(one).free_bytes(one) for one in (torch.device("cpu"), device))
+    return nbytes <= KEPT_SHARE * free
+
+
 class NoRoom(Exception):
     """The device has no memory for a batch that was to be drawn."""
 

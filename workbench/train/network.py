@@ -146,7 +146,7 @@ class Network:
     def features(self, positions: Ints, *, trunk_fixed: bool, task: str) -> Tensor:
         """(K, D) float32 features of plain views on the CPU, by the trunk as it now is."""
         if trunk_fixed:
-            return self.pretrained.plain(positions).cpu()
+            return self.pretrained.on_host(positions)
         self.classifier.eval()
         own = self._own(positions)
         found = torch.zeros(0, self.classifier.linear.in_features)
@@ -215,7 +215,9 @@ class Network:
             if len(own):
                 found = self._passes.within(partial(self._shares, own, logits, task), len(own))
             return self.setup.world.join(found)
-        return shares_by_head(self.pretrained.plain(positions), module).cpu().numpy()
+        blocks = self.pretrained.blocks(positions)
+        parts = [shares_by_head(features, module).cpu().numpy() for features in blocks]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _shares(
         self, positions: Ints, logits: Callable[[Tensor], Tensor], task: str, images_a_pass: int
