@@ -119,6 +119,18 @@ def test_cells_of_equal_rows_have_as_many_neighbours(count: int) -> None:
     assert all(len(set(row)) == 5 and place not in row for place, row in enumerate(near.rows.tolist()))
 
 
+@pytest.mark.parametrize("k", [1, 5, 39])
+def test_cells_of_one_row_each_are_searched_until_there_are_neighbours_enough(k: int) -> None:
+    unit = _uniform(40, 0, width=8)
+    likeness = unit @ unit.T
+    np.fill_diagonal(likeness, np.inf)
+    cells = Cells(unit, np.arange(40), np.arange(41), np.argsort(-likeness, axis=1, kind="stable"))
+    searched, told = cells.reach(k)
+    assert (searched.tolist(), told) == ([k + 1] * 40, 1.0)  # its own row is in the first
+    near, exact = cells.nearest(k, searched, told), exactly_nearest(unit, k)
+    assert np.sort(near.rows, axis=1).tolist() == np.sort(exact.rows, axis=1).tolist()
+
+
 @pytest.mark.usefixtures("few_are_exact")
 def test_a_large_graph_multiplies_and_is_solved_as_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "NODES", 7)

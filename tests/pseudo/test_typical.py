@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from workbench.pseudo import most_typical
+from workbench.pseudo import most_typical, typical
 
 METHODS: tuple[Literal["kmeans", "typiclust"], ...] = ("kmeans", "typiclust")
 
@@ -49,3 +49,12 @@ def test_so_many_different_rows_and_the_same_for_the_same_seed(
 def test_alike_images_do_not_break_it() -> None:
     points = np.ones((10, 4), dtype=np.float32)
     assert len(most_typical(points, 3, "typiclust", seed=1)) == 3
+
+
+def test_a_large_cluster_is_looked_at_a_block_at_a_time_with_the_same_choice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    features = np.random.default_rng(0).normal(size=(150, 8)).astype(np.float32)
+    whole = most_typical(features, 4, "typiclust", 0)
+    monkeypatch.setattr(typical, "_PAIRS", 500)
+    assert most_typical(features, 4, "typiclust", 0).tolist() == whole.tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ MOST_CLUSTERS = 500
 DENSITY_NEIGHBOURS = 20
 RESTARTS = 10
 MOST_STEPS = 100
+_PAIRS = 2**26
+"""Distances held at once, 256 MB; clusters of up to 8,192 images are looked at whole."""
 
 
 def most_typical(features: Features, count: int, method: Literal["kmeans", "typiclust"], seed: int) -> Ints:
@@ -44,10 +46,14 @@ def _density(unit: Features) -> NDArray[np.float32]:
     k = min(DENSITY_NEIGHBOURS, len(unit) - 1)
     if k < 1:
         return np.ones(len(unit), dtype=np.float32)
-    distances = np.sqrt(np.maximum(2 - 2 * unit @ unit.T, 0))
-    np.fill_diagonal(distances, np.inf)
-    nearest = np.partition(distances, k - 1, axis=1)[:, :k]
-    typicality: NDArray[np.float32] = 1 / np.maximum(nearest.mean(axis=1), 1e-12)
+    away: NDArray[Any] = np.empty(len(unit), dtype=np.float32)
+    height = max(1, _PAIRS // len(unit))
+    for first in range(0, len(unit), height):
+        distances = np.sqrt(np.maximum(2 - 2 * unit[first : first + height] @ unit.T, 0))
+        own = np.arange(len(distances))
+        distances[own, first + own] = np.inf
+        away[first : first + height] = np.partition(distances, k - 1, axis=1)[:, :k].mean(axis=1)
+    typicality: NDArray[np.float32] = 1 / np.maximum(away, 1e-12)
     return typicality
 
 
