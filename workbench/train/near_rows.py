@@ -18,9 +18,9 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 _BLOCK = 1024
-"""Rows of the similarity matrix that are in memory at once."""
+"""Rows of the similarity matrix that are in memory at most at once."""
 _MOST = 2**27
-"""Similarities to be sorted that are in memory at once."""
+"""Similarities that are in memory at once, 512 MB; never fewer than one row's."""
 _FREE_SHARE = 0.25
 """Most of a device's free memory that features and similarities take each: the network's weights stay."""
 _TILE = (4096, 2**16)
@@ -110,9 +110,10 @@ def alike_pairs(features: Tensor, count: int, least: float) -> list[tuple[int, i
         count: i is among the first so many rows.
     """
     unit = _unit(features)
+    height = max(1, min(_BLOCK, _MOST // max(1, len(unit))))
     found: list[tuple[int, int, float]] = []
-    for start in range(0, count, _BLOCK):
-        cosines = (unit[start : min(start + _BLOCK, count)] @ unit.T).clamp(-1, 1).numpy()
+    for start in range(0, count, height):
+        cosines = (unit[start : min(start + height, count)] @ unit.T).clamp(-1, 1).numpy()
         rows, columns = np.nonzero(cosines >= least)
         ahead = columns > rows + start
         pairs = zip((rows + start)[ahead].tolist(), columns[ahead].tolist(), strict=True)
