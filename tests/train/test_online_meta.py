@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tests.train.worlds import alone, in_world
 from workbench.compute import autocast
 from workbench.loader import PoolBatch
 from workbench.model import ImageClassifier
@@ -19,6 +20,8 @@ from workbench.recipe import Optimizer
 from workbench.recipe.strategies.online import MetaPseudoLabels
 from workbench.train.objectives import Beginning, Clock, Labelled
 from workbench.train.objectives.meta_pseudo_labels import MetaPseudoLabelsObjective, drawn_classes, uda_loss
+from workbench.train.shared_pass import SharedPass
+from workbench.train.world import World
 
 CLASSES, SIDE = 3, 2
 CPU = torch.device("cpu")
@@ -81,6 +84,43 @@ def test_every_tensor_of_student_and_teacher_has_a_gradient_also_under_autocast(
             assert parameter.grad is not None, name
             if not name.startswith("trunk.0.bias"):  # batch norm takes a bias before it away
                 assert parameter.grad.any(), name
+
+
+def _shared_step(world: World) -> dict[str, Tensor]:
+    """What a step that the processes share makes of the teacher."""
+    teacher, student = _convolving(0), _convolving(1)
+    optimizer = Optimizer(name="sgd", learning_rate=0.1)
+    table = MetaPseudoLabels(labels_per_class=4, labels="argmax")
+    table = table.model_copy(update=table.pace(10_000))
+    objective = MetaPseudoLabelsObjective(
+        table, Beginning(teacher, CLASSES, 10, CPU, 0.0, optimizer, world=world)
+    )
+    forward: nn.Module = student
+    if not world.is_alone:
+        forward = SharedPass(student, world, mixes_batch=True)
+        objective.know_twins(lambda network: SharedPass(network, world, mixes_batch=True))
+    forward.train()
+    objective.begin_step(Clock(0, 1, 1.0))
+    objective.loss(forward, _labelled(), _pool(6)).value.backward()  # type: ignore[no-untyped-call]
+    world.sum_gradients(student.parameters())
+    with torch.no_grad():
+        for parameter in student.parameters():
+            assert parameter.grad is not None
+            parameter.sub_(0.5 * parameter.grad)
+    objective.end_step(student)
+    before = _convolving(0).state_dict()
+    after = {name.removeprefix("teacher/"): tensor for name, tensor in objective.state().items()}
+    return {name: (after[name] - tensor).float() for name, tensor in before.items()}
+
+
+@pytest.mark.slow
+def test_two_processes_teach_the_teacher_what_one_would() -> None:
+    one = alone(_shared_step)
+    first, second = in_world(2, _shared_step)
+    moved = torch.cat([tensor.flatten() for tensor in one.values()])
+    assert all(torch.equal(first[name], second[name]) for name in one)
+    apart = torch.cat([(first[name] - one[name]).flatten() for name in one])
+    assert float(apart.norm()) <= 1e-5 * float(moved.norm())
 
 
 def _labelled() -> Labelled:
