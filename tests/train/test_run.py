@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,11 @@ from workbench.runs.results import read_results
 from workbench.runs.status import RunStatus, status_of
 from workbench.support.digests import file_sha256
 from workbench.support.errors import UserError
+from workbench.train import run as run_module
 from workbench.train.checkpoint import save_checkpoint
+from workbench.train.conclude import state_concluded
 from workbench.train.setup import prepare
-from workbench.train.state import Best
+from workbench.train.state import Best, RunState
 
 
 def test_a_supervised_run_leaves_results_predictions_and_weights(sample: Path, tmp_path: Path) -> None:
@@ -153,6 +156,21 @@ def test_a_finished_run_with_damaged_results_is_concluded_again_to_the_same_digi
     assert changed <= {"metrics.jsonl", "run.log", "process.json", "exit.json"}
     assert after.keys() == before.keys()
     assert [e for e in again.recorder.events if isinstance(e, EpochDone)] == []
+
+
+def test_one_process_that_concludes_the_run_of_two_again_says_that_two_trained_it(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(HEAD, sample)
+    run = train(recipe, tmp_path).directory
+    run.results.unlink()
+
+    def of_two(directory: RunDirectory) -> RunState | None:
+        state = state_concluded(directory)
+        return None if state is None else replace(state, processes=2)
+
+    monkeypatch.setattr(run_module, "state_concluded", of_two)
+    assert go_on(run, recipe, tmp_path).results.devices == 2
 
 
 def test_a_run_that_cannot_be_concluded_again_is_refused_and_stays_as_it_is(

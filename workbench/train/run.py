@@ -125,7 +125,10 @@ def _execute(
         setup.need("unlabelled", "test")
     require_same_weights(directory, setup)
     state, tensors, within_stage = _stand(checkpoint) if concluded is None else (concluded, {}, False)
+    trained_by = state.processes
     say_world(setup, state, reporter, goes_on=checkpoint is not None)
+    if concluded is not None:
+        state.processes = trained_by
     precision = state.precision or world.agree(lambda: decide_precision(setup, reporter))
     state.precision = precision
 
