@@ -26,7 +26,7 @@ _WORDS = re.compile(
 _WHOLE = "last checkpoint is whole"
 
 
-@drill("full-disk", count=400, short=6)
+@drill("full-disk", count=400, short=4)
 def full(ground: Ground, dice: Random, number: int) -> Outcome:
     """A small disk is filled as a file is about to be written, each in its turn; room made, it goes on."""
     undisturbed = ground.undisturbed(NAMES[number % len(NAMES)])
@@ -38,7 +38,7 @@ def full(ground: Ground, dice: Random, number: int) -> Outcome:
         return _stopped_and_gone_on(place, undisturbed, fault, what, filler)
 
 
-@drill("file-limit", count=400, short=6)
+@drill("file-limit", count=400, short=4)
 def limited(ground: Ground, dice: Random, number: int) -> Outcome:
     """From some writing step on no file may grow past a few bytes (RLIMIT_FSIZE); lifted, it goes on."""
     undisturbed = ground.undisturbed(NAMES[number % len(NAMES)])

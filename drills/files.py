@@ -17,7 +17,7 @@ _STANDS = (("head", 0.5), ("rounds", 0.7), ("head", 0.93), ("trunk", 0.4))
 """Recipes, and how far through its renames each is killed: amid rounds, and amid its conclusion."""
 
 
-@drill("damage-then-resume", count=3600, short=16)
+@drill("damage-then-resume", count=3600, short=8)
 def then_resume(ground: Ground, dice: Random, number: int) -> Outcome:
     """A file of a killed run is damaged, each in its turn; resume gives the same, or refuses in words."""
     name, share = _STANDS[number % len(_STANDS)]
@@ -35,7 +35,7 @@ def then_resume(ground: Ground, dice: Random, number: int) -> Outcome:
         return judge(place, undisturbed, ended, what, besides=str(target.relative_to(run)))
 
 
-@drill("damage-then-read", count=4400, short=20)
+@drill("damage-then-read", count=4400, short=8)
 def then_read(ground: Ground, dice: Random, number: int) -> Outcome:
     """A file of a finished run is damaged, each in its turn; what reads it says so, and shows the others."""
     name = ("head", "rounds")[number % 2]
@@ -60,7 +60,7 @@ def then_read(ground: Ground, dice: Random, number: int) -> Outcome:
         return worst
 
 
-@drill("damage-caches", count=2400, short=12)
+@drill("damage-caches", count=2400, short=8)
 def of_caches(ground: Ground, dice: Random, number: int) -> Outcome:
     """A file of the decoded store, the features or the list's cache is damaged; the answers are the same."""
     name = ("head", "trunk", "head", "rounds")[number % 4]

@@ -17,7 +17,7 @@ from workbench.runs.layout import run_directories
 _MOST_KILLS = 3
 
 
-@drill("kills-random", count=400, short=4)
+@drill("kills-random", count=400, short=2)
 def at_random(ground: Ground, dice: Random, number: int) -> Outcome:
     """SIGKILL at up to three random moments of a run and its resumptions; the weights are the same."""
     undisturbed = ground.undisturbed(NAMES[number % len(NAMES)])
@@ -38,7 +38,7 @@ def at_random(ground: Ground, dice: Random, number: int) -> Outcome:
         return judge(place, undisturbed, finish(place, undisturbed), what, len(moments))
 
 
-@drill("kills-at-renames", count=600, short=10)
+@drill("kills-at-renames", count=600, short=6)
 def at_renames(ground: Ground, dice: Random, number: int) -> Outcome:
     """SIGKILL just before or just after a file comes into its place, each in its turn; resumed, the same."""
     undisturbed = ground.undisturbed(NAMES[number % len(NAMES)])

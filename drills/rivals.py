@@ -46,7 +46,7 @@ class OtherHost:
                 module.boot_id = lambda: boot  # type: ignore[attr-defined]
 
 
-@drill("one-cache", count=150, short=2)
+@drill("one-cache", count=150, short=1)
 def one_cache(ground: Ground, dice: Random, _number: int) -> Outcome:
     """Two or three runs fill one empty cache at once, one may be killed; all come to the same."""
     names = [dice.choice(("head", "trunk", "rounds")) for _ in range(dice.randint(2, 3))]
@@ -70,7 +70,7 @@ def one_cache(ground: Ground, dice: Random, _number: int) -> Outcome:
         return _worst(outcomes)
 
 
-@drill("one-sweep", count=100, short=2)
+@drill("one-sweep", count=100, short=1)
 def one_sweep(ground: Ground, dice: Random, _number: int) -> Outcome:
     """Two sweeps of one recipe at once, one may be killed; no point is trained twice, none is left out."""
     recipe = ground.recipe("head", home=ground.base / "sweep", extra=_SWEEP)
@@ -144,7 +144,7 @@ def takes_over(ground: Ground, dice: Random, number: int) -> Outcome:
         return judge(place, undisturbed, ended, f"{what}, then woken")
 
 
-@drill("clocks", count=150, short=3)
+@drill("clocks", count=150, short=2)
 def clocks(ground: Ground, dice: Random, number: int) -> Outcome:
     """The clock jumps between a kill and its resumption, here or on another machine; the end is the same."""
     undisturbed = ground.undisturbed(NAMES[number % len(NAMES)])

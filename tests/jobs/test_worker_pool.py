@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.jobs.background import ENDLESS, process_of, wait_for_epochs, wait_for_status, wait_until
@@ -134,6 +135,7 @@ def written(tmp_path: Path, sample: Path, text: str) -> Path:
 
 
 SEEDS = HEAD + "[sweep]\nseed = [0, 1, 2]\n"
+PAIR = HEAD + "[sweep]\nseed = [0, 1]\n"
 SLOW = TRUNK.replace("epochs = 2", "epochs = 4") + "checkpoint_seconds = 0\n"
 """Long enough to be caught in the middle; a checkpoint after every step."""
 SLOW_SEEDS = SLOW + "[sweep]\nseed = [0, 1]\n"
@@ -241,14 +243,24 @@ def test_a_second_ctrl_c_ends_runs_at_once(swept: Sweeping) -> None:
     assert [ended.code for ended in insisted.ended] == [130]
 
 
-def test_a_run_that_somebody_stops_stops_no_other(swept: Sweeping) -> None:
+def test_a_run_that_somebody_stops_stops_no_other_and_has_the_device_until_then(swept: Sweeping) -> None:
     from workbench.jobs import stop_run
 
-    stopped = swept(SLOW_SEEDS)
-    with meanwhile(lambda: stop_run(first_under_way(stopped.runs))):
+    cases = "[sweep.cases.endless]\ntraining.epochs = 1000\n[sweep.cases.short]\ntraining.epochs = 1\n"
+    stopped = swept(TRUNK + cases)
+    holding: list[str] = []
+
+    def stop() -> None:
+        run = first_under_way(stopped.runs)
+        holding.append(_holder_of(run))
+        stop_run(run)
+
+    with meanwhile(stop):
         stopped.go()
     assert [ended.code for ended in stopped.ended] == [130, 0]
     assert stopped.ended[0].reason == "stopped on request"
+    assert holding == [run_directories(stopped.runs)[-1].id]
+    assert (stopped.said, holders()) == ([], {})
 
 
 def test_a_point_that_fails_leaves_the_others_going_and_the_command_says_so_at_the_end(
@@ -288,15 +300,6 @@ def test_what_no_worker_can_compute_on_is_refused_before_a_run_begins(swept: Swe
     assert run_directories(refused.runs) == []
 
 
-def test_the_device_is_the_runs_own_while_it_trains_and_free_afterwards(swept: Sweeping) -> None:
-    leased = swept(SLOW_SEEDS)
-    seen: list[str] = []
-    with meanwhile(lambda: seen.append(_holder_of(first_under_way(leased.runs)))):
-        leased.go()
-    assert seen == [run_directories(leased.runs)[-1].id]
-    assert (leased.said, holders()) == ([], {})
-
-
 def test_the_one_device_that_another_run_has_is_used_all_the_same_and_that_is_said(swept: Sweeping) -> None:
     shared = swept(HEAD + "[sweep]\nseed = [0]\n")
     holder = make_run(shared.runs.parent / "elsewhere", "holder")
@@ -311,7 +314,7 @@ def test_the_one_device_that_another_run_has_is_used_all_the_same_and_that_is_sa
 
 def test_of_several_devices_one_that_another_run_has_is_left_alone_until_it_is_free(swept: Sweeping) -> None:
     pair = [Device("cpu", "CPU", key, "") for key in ("left", "right")]
-    careful = swept(SEEDS)
+    careful = swept(PAIR)
     holder = make_run(careful.runs.parent / "elsewhere", "holder")
     with queue_lock():
         lease = try_lease(pair[:1], holder)
@@ -320,40 +323,33 @@ def test_of_several_devices_one_that_another_run_has_is_left_alone_until_it_is_f
     assert len({process_of(run).pid for run in run_directories(careful.runs)}) == 1
     assert careful.said == [f"cpu is in use by {holder.id}: left alone until it is free"]
     lease.release()
-    again = swept(SEEDS, "again")
+    again = swept(PAIR, "again")
     again.go(jobs=2, devices=pair)
     assert len({process_of(run).pid for run in run_directories(again.runs)}) == 2
 
 
-def test_one_run_at_a_time_goes_to_whichever_device_is_free(swept: Sweeping) -> None:
-    pair = [Device("cpu", "CPU", key, "") for key in ("left", "right")]
-    one = swept(HEAD + "[sweep]\nseed = [0]\n")
-    with queue_lock():
-        lease = try_lease(pair[:1], make_run(one.runs.parent / "elsewhere", "holder"))
-    assert lease is not None
-    one.go(devices=pair)
-    lease.release()
-    assert [ended.code for ended in one.ended] == [0]
-
-
-def test_a_sweep_waits_while_all_of_several_devices_are_taken(swept: Sweeping) -> None:
+def test_a_sweep_waits_while_all_of_several_devices_are_taken_and_takes_whichever_is_free(
+    swept: Sweeping,
+) -> None:
     pair = [Device("cpu", "CPU", key, "") for key in ("left", "right")]
     patient = swept(HEAD + "[sweep]\nseed = [0]\n")
     holder = make_run(patient.runs.parent / "elsewhere", "holder")
     with queue_lock():
-        leases = [try_lease([device], holder) for device in pair]
-    begun: list[int] = []
+        left, right = (try_lease([device], holder) for device in pair)
+    assert left is not None
+    assert right is not None
+    before = psutil.Process().children()
+    workers: list[psutil.Process] = []
 
     def release() -> None:
-        time.sleep(1)
-        begun.append(len(run_directories(patient.runs)))
-        for lease in leases:
-            assert lease is not None
-            lease.release()
+        wait_until(lambda: len(patient.said) == 2, "a word on each device")
+        workers.extend(child for child in psutil.Process().children() if child not in before)
+        right.release()
 
     with meanwhile(release):
-        patient.go(jobs=2, devices=pair)
-    assert (begun, [ended.code for ended in patient.ended]) == ([0], [0])
+        patient.go(devices=pair)
+    left.release()
+    assert (workers, [ended.code for ended in patient.ended]) == ([], [0])
 
 
 def _holder_of(run: RunDirectory) -> str:

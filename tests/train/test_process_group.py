@@ -16,7 +16,8 @@ import pytest
 
 from tests.jobs.background import Background, process_of, wait_for_status, wait_until
 from tests.runs.making import make_run
-from tests.train.making import TRUNK, make_sample
+from tests.train.making import TRUNK, make_sample, recipe_text
+from tests.train.processes import only_run, petbench
 from workbench.jobs.local_ranks import Fallen, LocalRanks
 from workbench.jobs.start import child_environment, python_module, resume_run
 from workbench.runs.layout import RunDirectory, run_directories
@@ -33,6 +34,17 @@ TOGETHER = TRUNK + "devices = 2\ncheckpoint_seconds = 0\n"
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_sample(tmp_path_factory.mktemp("pair") / "sample")
+
+
+@pytest.fixture(scope="module")
+def whole(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the weights of `TOGETHER` come to when nothing happens."""
+    home = tmp_path_factory.mktemp("whole")
+    recipe = home / "recipe.toml"
+    recipe.write_text(recipe_text(TOGETHER, sample))
+    ended = petbench("run", str(recipe), "--device=cpu", home=home)
+    assert ended.code == 0, ended.output
+    return _weights(only_run(home))
 
 
 @pytest.fixture
@@ -62,10 +74,8 @@ def _begun(run: RunDirectory) -> bool:
 
 @pytest.mark.slow
 def test_a_rank_that_is_killed_fails_the_run_by_name_and_it_resumes_to_the_same_weights(
-    background: Background,
+    background: Background, whole: str
 ) -> None:
-    whole = background.launch(TOGETHER, name="whole").run
-    wait_for_status(whole, RunStatus.FINISHED)
     for rank in (0, 1):
         run = background.launch(TOGETHER, name=f"killed-{rank}").run
         wait_until(lambda run=run: _begun(run) and len(_ranks_of(run)) == 2, "a checkpoint")  # type: ignore[misc]
@@ -79,7 +89,7 @@ def test_a_rank_that_is_killed_fails_the_run_by_name_and_it_resumes_to_the_same_
         wait_until(lambda ranks=ranks: not any(map(_lives, ranks)), "no rank left")  # type: ignore[misc]
         resume_run(run, device="cpu")
         wait_for_status(run, RunStatus.FINISHED)
-        assert _weights(run) == _weights(whole)
+        assert _weights(run) == whole
 
 
 def _lives(process: psutil.Process) -> bool:
@@ -88,10 +98,8 @@ def _lives(process: psutil.Process) -> bool:
 
 @pytest.mark.slow
 def test_under_torchrun_the_same_weights_come_out_and_ranks_find_the_run_by_themselves(
-    background: Background, tmp_path: Path
+    background: Background, tmp_path: Path, whole: str
 ) -> None:
-    whole = background.launch(TOGETHER, name="whole").run
-    wait_for_status(whole, RunStatus.FINISHED)
     recipe = background.recipe_file(TOGETHER, tmp_path / "recipe.toml")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
     done = subprocess.run(
@@ -102,8 +110,8 @@ def test_under_torchrun_the_same_weights_come_out_and_ranks_find_the_run_by_them
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    (run,) = [one for one in run_directories(background.runs) if one.id != whole.id]
-    assert _weights(run) == _weights(whole)
+    (run,) = run_directories(background.runs)
+    assert _weights(run) == whole
 
 
 def _ip(*words: str) -> None:
@@ -134,10 +142,8 @@ def hosts() -> Iterator[dict[str, str]]:
 
 @pytest.mark.slow
 def test_two_hosts_train_the_weights_of_two_processes_of_one(
-    background: Background, tmp_path: Path, hosts: dict[str, str]
+    background: Background, tmp_path: Path, hosts: dict[str, str], whole: str
 ) -> None:
-    whole = background.launch(TOGETHER, name="whole").run
-    wait_for_status(whole, RunStatus.FINISHED)
     recipe = background.recipe_file(TOGETHER, tmp_path / "recipe.toml")
     first = next(iter(hosts.values()))
     processes = [
@@ -157,16 +163,14 @@ def test_two_hosts_train_the_weights_of_two_processes_of_one(
     ]
     said = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
-    (run,) = [one for one in run_directories(background.runs) if one.id != whole.id]
-    assert _weights(run) == _weights(whole)
+    (run,) = run_directories(background.runs)
+    assert _weights(run) == whole
 
 
 @pytest.mark.slow
 def test_ctrl_c_stops_all_ranks_after_a_checkpoint_and_the_run_resumes_to_the_same_weights(
-    background: Background, tmp_path: Path
+    background: Background, tmp_path: Path, whole: str
 ) -> None:
-    whole = background.launch(TOGETHER, name="whole").run
-    wait_for_status(whole, RunStatus.FINISHED)
     recipe = background.recipe_file(TOGETHER, tmp_path / "recipe.toml")
     command = [*python_module("workbench.cli.main"), "run", str(recipe), "--device=cpu"]
     first = subprocess.Popen(
@@ -177,17 +181,14 @@ def test_ctrl_c_stops_all_ranks_after_a_checkpoint_and_the_run_resumes_to_the_sa
         process_group=0,
     )
 
-    def others() -> list[RunDirectory]:
-        return [one for one in run_directories(background.runs) if one.id != whole.id]
-
-    wait_until(lambda: bool(others()) and _begun(others()[0]), "a checkpoint")
+    wait_until(lambda: any(map(_begun, run_directories(background.runs))), "a checkpoint")
     os.killpg(first.pid, signal.SIGINT)  # as a terminal does: to the ranks, too
     said, _ = first.communicate()
-    run = others()[0]
+    (run,) = run_directories(background.runs)
     assert (first.returncode, status_of(run)) == (130, RunStatus.STOPPED), said
     resume_run(run, device="cpu")
     wait_for_status(run, RunStatus.FINISHED)
-    assert _weights(run) == _weights(whole)
+    assert _weights(run) == whole
 
 
 @pytest.mark.parametrize("has_met", [True, False])
