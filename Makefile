@@ -21,8 +21,9 @@ app: $(STAMP)  ## set up, then open the app
 demo: $(STAMP)  ## set up, then run quickstart
 	$(BIN)/petbench run quickstart
 
-# A worker a core; with one thread each, the small networks of the tests do not get into each other's way.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+# A worker a core, with one thread each: the small networks do not get into each other's way. Each begins with a half of
+# its own, so that what a file's tests share is made once, and at the end takes from what the other has left.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test: $(STAMP)  ## all tests: fast ones first, slow ones after
 	$(PYTEST) -m "not slow"
