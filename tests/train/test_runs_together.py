@@ -134,10 +134,11 @@ def _take_parts(world: World, home: Path, names: Sequence[str]) -> dict[str, Tol
     return {name: _take_part(world, home, name) for name in names}
 
 
-def _few(world: World, home: Path) -> tuple[Told, Told]:
-    """The runs whose files are looked at."""
-    _take_parts(world, home, ["frozen norms", "iterative", "whole"])
-    return _stopped(world, home)
+def _few(world: World, home: Path) -> dict[str, Told]:
+    """The runs whose files are looked at, and the one that is `stopped` and then `resumed`."""
+    runs = _take_parts(world, home, ["frozen norms", "iterative", "whole"])
+    stopped, resumed = _stopped(world, home)
+    return {**runs, "stopped": stopped, "resumed": resumed}
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def together(home: Path) -> list[Any]:
-    """What each process saw of a run that was stopped and gone on with, once some others were trained."""
+    """What each process saw of the runs of `_few`."""
     return in_world(2, _few, home)
 
 
@@ -187,7 +188,7 @@ def test_a_run_says_on_how_many_devices_it_trained_and_what_each_did(together: l
 
 @pytest.mark.slow
 def test_each_process_draws_half_of_every_batch(together: list[Any]) -> None:
-    first, second = (runs["whole"] for runs, _ in together)
+    first, second = (runs["whole"] for runs in together)
     images = EPOCHS * (TRAIN_IMAGES - CLASSES)  # one of five a class validates
     assert (first.drawn, second.drawn) == (images // 2, images // 2)
 
@@ -212,9 +213,8 @@ def test_two_processes_end_where_one_would(together: list[Any], home: Path) -> N
 def test_a_run_that_one_process_is_asked_to_stop_goes_on_to_the_same_weights(
     together: list[Any], home: Path
 ) -> None:
-    stopped, resumed = zip(*together, strict=True)
-    assert [told.code for told in stopped] == [130, 130]
-    assert [told.code for told in resumed] == [0, 0]
+    assert [runs["stopped"].code for runs in together] == [130, 130]
+    assert [runs["resumed"].code for runs in together] == [0, 0]
     whole, again = _weights(home, "together", "whole"), _weights(home, "stopped", "whole")
     assert all(bool((whole[key] == again[key]).all()) for key in whole)
 
