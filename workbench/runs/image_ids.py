@@ -8,8 +8,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-# Ids come from file names, which may hold undecodable bytes as lone surrogates; they must come back the same.
-SURROGATES = "surrogatepass"
+from workbench.support.csv_columns import SURROGATES
 
 
 class ImageIds(Sequence[str]):

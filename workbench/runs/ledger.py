@@ -14,9 +14,9 @@ from typing import Any, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.runs.image_ids import SURROGATES, ImageIds
+from workbench.runs.image_ids import ImageIds
 from workbench.support.clean import clean
-from workbench.support.csv_columns import csv_columns, csv_rows
+from workbench.support.csv_columns import SURROGATES, csv_columns, csv_rows
 from workbench.support.digests import require_sum, summed_write
 from workbench.support.errors import UserError
 from workbench.support.regular_file import UnreadableFile, read_bytes

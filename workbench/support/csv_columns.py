@@ -16,7 +16,8 @@ _ROWS = 65_536
 _BYTES = 2**23
 """In a piece of a file whose cells are not: that many rows, more or less."""
 _COMMA, _END, _RETURN = b",\n\r"
-_SURROGATES = "surrogatepass"
+# Ids come from file names, which may hold undecodable bytes as lone surrogates; they must come back the same.
+SURROGATES = "surrogatepass"
 
 
 class CsvRows(Protocol):
@@ -31,7 +32,7 @@ class CsvRows(Protocol):
 
 def csv_rows(content: bytes) -> CsvRows:
     """The rows one by one, the header first."""
-    return csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8", errors=_SURROGATES, newline=""))
+    return csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8", errors=SURROGATES, newline=""))
 
 
 class Columns(Protocol):
@@ -69,7 +70,7 @@ class _ReadColumns:
         self._rows = rows
 
     def cells(self, place: int) -> list[bytes]:
-        return [row[place].encode("utf-8", _SURROGATES) for row in self._rows]
+        return [row[place].encode("utf-8", SURROGATES) for row in self._rows]
 
     def letters(self, place: int) -> NDArray[np.uint8]:
         cells = self.cells(place)
